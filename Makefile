@@ -1,0 +1,51 @@
+# A fresh machine needs Python 3.11 or newer and make. Every target makes the rest for itself in
+# .venv, from the lock files, with uv where it is installed and with pip where it is not.
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
+# What building the project takes is locked too, so that nothing unlocked is ever fetched.
+BUILD := 'hatchling>=1.27' 'editables>=0.5'
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install setup serve test lint lock clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Make .venv with what `make serve` needs
+
+setup: $(VENV)/.developing ## Make .venv with what `make test` needs
+
+serve: $(VENV)/.installed ## Run the server in development mode (ARGS="--port 4001" adds options)
+	$(BIN)/kailash-mcp-prod serve --mode development $(ARGS)
+
+test: lint ## Lint, then run every test (ARGS="tests/unit -x" chooses)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.developing ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: $(VENV)/.developing ## Resolve the lock files anew (ARGS=--upgrade takes newer releases)
+	printf '%s\n' $(BUILD) | $(LOCK) pyproject.toml - --extra postgres -o requirements.lock
+	printf '%s\n' $(BUILD) | $(LOCK) pyproject.toml - --extra dev -c requirements.lock \
+		-o requirements-dev.lock
+	$(LOCK) pyproject.toml --extra agent -o tests/interop/agent.txt
+	$(LOCK) tests/interop/sdk1.in -o tests/interop/sdk1.txt
+	$(LOCK) tests/interop/sdk2.in -o tests/interop/sdk2.txt
+
+clean: ## Remove .venv and everything built or cached
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: requirements.lock pyproject.toml scripts/install
+	scripts/install requirements.lock
+	@touch $@
+
+$(VENV)/.developing: requirements-dev.lock pyproject.toml scripts/install
+	scripts/install requirements-dev.lock
+	@touch $@

@@ -1,0 +1,52 @@
+"""Turns a Kailash DataFlow application into a production MCP server.
+
+The names below are imported when they are first used: importing the package takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from kailash_mcp_prod._version import __version__
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.auth.principal import Credentials, Principal
+    from kailash_mcp_prod.auth.providers import AuthProvider
+    from kailash_mcp_prod.config import ServerConfig
+    from kailash_mcp_prod.errors import ServerError, StartupError
+    from kailash_mcp_prod.server import ProductionMCPServer
+    from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+    from kailash_mcp_prod.transports.base import BaseTransport
+
+_HOMES = {
+    "AuthProvider": "auth.providers",
+    "BaseTransport": "transports.base",
+    "Credentials": "auth.principal",
+    "DataFlowToolDiscovery": "tools.discovery",
+    "Principal": "auth.principal",
+    "ProductionMCPServer": "server",
+    "ServerConfig": "config",
+    "ServerError": "errors",
+    "StartupError": "errors",
+}
+
+__all__ = [
+    "AuthProvider",
+    "BaseTransport",
+    "Credentials",
+    "DataFlowToolDiscovery",
+    "Principal",
+    "ProductionMCPServer",
+    "ServerConfig",
+    "ServerError",
+    "StartupError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -1,0 +1,239 @@
+"""The command `kailash-mcp-prod`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.config import ServerConfig, misspelt_variables
+from kailash_mcp_prod.errors import ServerError, StartupError
+from kailash_mcp_prod.observe.logs import configure_logging
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.client import ToolClient
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Serves the models of a Kailash DataFlow application as MCP tools.",
+)
+
+# On the command line a secret is there for every user of the machine to see.
+_ONLY_FROM_ENVIRONMENT = frozenset({"jwt_secret", "api_keys", "api_key", "token"})
+_TOOL_ERROR = 5
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Runs the command; its exit code says what happened."""
+    try:
+        app()
+    except StartupError as problem:
+        typer.echo(f"Error: {problem}", err=True)
+        raise SystemExit(problem.exit_code) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version_flag: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def _with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command one flag for each setting; values are checked by `ServerConfig`."""
+    parameters = [
+        inspect.Parameter(
+            "config",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[Optional[Path], typer.Option(help="JSON file with settings.")],  # noqa: UP045 - typer reads it
+        ),
+        inspect.Parameter(
+            "no_auth",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option("--no-auth", help="Same as --no-enable-auth.")],
+        ),
+    ]
+    for name, field in ServerConfig.model_fields.items():
+        if name in _ONLY_FROM_ENVIRONMENT:
+            continue
+        flag = name.replace("_", "-")
+        switch = field.annotation is bool
+        option = typer.Option(
+            f"--{flag}/--no-{flag}" if switch else f"--{flag}",
+            help=field.description,
+            show_default=False,
+        )
+        kind: Any = bool if switch else str
+        parameters.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[Optional[kind], option],  # noqa: UP045
+            )
+        )
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+@app.command()
+@_with_setting_flags
+def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
+    """Serve MCP and REST over HTTP, or MCP over stdio.
+
+    Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_API_KEY, MCP_TOKEN.
+    """
+    flags = {name: value for name, value in settings.items() if value is not None}
+    if no_auth:
+        flags["enable_auth"] = False
+    loaded = ServerConfig.load(flags, config)
+    configure_logging(loaded.log_level)
+    for name, meant in misspelt_variables(os.environ).items():
+        typer.echo(f"Warning: {name} is not a setting. Is {meant} meant?", err=True)
+    asyncio.run(_serve(loaded))
+
+
+async def _serve(config: ServerConfig) -> None:
+    from kailash_mcp_prod.server import ProductionMCPServer
+
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stopped.set)
+    server = ProductionMCPServer(config)
+    starting = asyncio.create_task(server.start())
+    stopping = asyncio.create_task(stopped.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return
+    try:
+        await starting
+        if config.transport == "http":
+            typer.echo(f"MCP   {server.mcp_url}\nREST  {server.rest_url}/docs", err=True)
+        closing = asyncio.create_task(server.wait_closed())
+        await asyncio.wait({closing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        closing.cancel()
+    finally:
+        stopping.cancel()
+        await server.stop()
+
+
+_Url = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it
+    typer.Option(help="A running server, such as http://127.0.0.1:3001/mcp. Else one is started."),
+]
+_Models = Annotated[str, typer.Option(help="The DataFlow instance, as module:attribute.")]
+_Database = Annotated[Optional[str], typer.Option(help="Database of the models.")]  # noqa: UP045
+
+
+@app.command()
+def tools(
+    url: _Url = None,
+    models: _Models = "models:db",
+    database_url: _Database = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print names and schemas.")] = False,
+) -> None:
+    """List the tools of an application, or of a running server."""
+
+    async def show() -> None:
+        async with _connect(url, models, database_url, ["--list-output-schemas"]) as client:
+            found = await client.tools()
+        if as_json:
+            typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+            return
+        for tool in found:
+            first_line = tool["description"].partition("\n")[0]
+            typer.echo(f"{tool['name']:44} {first_line}")
+        typer.echo(f"{len(found)} tools", err=True)
+
+    _run(show())
+
+
+@app.command()
+def call(
+    tool: Annotated[str, typer.Argument(help="The tool, such as Company_list.")],
+    arguments: Annotated[str, typer.Argument(help="Its arguments as JSON.")] = "{}",
+    url: _Url = None,
+    models: _Models = "models:db",
+    database_url: _Database = None,
+) -> None:
+    """Call a tool and print its result as JSON. Exit code 5 means that the call failed."""
+    try:
+        parsed = json.loads(arguments)
+    except json.JSONDecodeError as problem:
+        raise typer.BadParameter(f"no valid JSON: {problem}", param_hint="ARGUMENTS") from None
+    if not isinstance(parsed, dict):
+        raise typer.BadParameter("must be a JSON object", param_hint="ARGUMENTS")
+
+    async def run() -> None:
+        async with _connect(url, models, database_url, []) as client:
+            result, failed = await client.call(tool, parsed)
+        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        if failed:
+            raise typer.Exit(_TOOL_ERROR)
+
+    _run(run())
+
+
+def _connect(
+    url: str | None, models: str, database_url: str | None, flags: list[str]
+) -> AbstractAsyncContextManager[ToolClient]:
+    from kailash_mcp_prod.client import connect_to_own_server, connect_to_url
+
+    if url is not None:
+        return connect_to_url(
+            url, api_key=os.environ.get("MCP_API_KEY"), token=os.environ.get("MCP_TOKEN")
+        )
+    database = ["--database-url", database_url] if database_url else []
+    return connect_to_own_server(["--models", models, *database, *flags])
+
+
+def _run(command: Coroutine[Any, Any, None]) -> None:
+    """Runs a client command; the SDK wraps what happens inside into exception groups."""
+    try:
+        asyncio.run(command)
+    except BaseExceptionGroup as group:
+        leaf: BaseException = group
+        while isinstance(leaf, BaseExceptionGroup):
+            leaf = leaf.exceptions[0]
+        if isinstance(leaf, typer.Exit | StartupError | ServerError | KeyboardInterrupt):
+            raise leaf from None
+        _fail(leaf)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except Exception as problem:
+        if isinstance(problem, typer.Exit):
+            raise
+        _fail(problem)
+
+
+def _fail(problem: BaseException) -> None:
+    typer.echo(f"Error: the server could not be reached or refused: {problem}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,335 @@
+"""`ServerConfig`: every setting, where it comes from, and what is unsafe.
+
+A value comes from the arguments (the command line's flags), else from the environment, else from
+the JSON file named by `MCP_CONFIG_FILE`, else from its default. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    JsonConfigSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from kailash_mcp_prod.errors import ConfigError
+from kailash_mcp_prod.records.operations import DEFAULT_OPERATIONS, Operation
+
+MIN_SECRET_BYTES = 32
+ENV_PREFIX = "MCP_"
+CONFIG_FILE_VARIABLE = "MCP_CONFIG_FILE"
+
+NOT_YET_EFFECTIVE = frozenset(
+    {
+        "cache_max_size_mb",
+        "cache_ttl_seconds",
+        "circuit_breaker_failure_threshold",
+        "connection_pool_max_overflow",
+        "connection_pool_size",
+        "connection_recycle_seconds",
+        "agent_session_timeout_minutes",
+        "enable_agent_analytics",
+        "enable_agent_collaboration",
+        "enable_caching",
+        "enable_compression",
+        "enable_metrics",
+        "enable_performance_tracking",
+        "jwt_expiration_hours",
+        "metrics_collection_interval",
+        "redis_url",
+    }
+)
+"""Keys of the contract whose feature this version does not have; setting one logs a warning."""
+
+
+def _split(value: Any) -> Any:
+    """A list as JSON or as text with commas."""
+    if isinstance(value, str):
+        text = value.strip()
+        return json.loads(text) if text.startswith("[") else [p.strip() for p in text.split(",")]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class ApiKeyEntry(BaseModel):
+    """What one API key stands for. `rate_limit` is in calls a minute."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agent_id: str | None = None
+    permissions: tuple[str, ...] = ()
+    rate_limit: int | None = Field(default=None, ge=1)
+
+
+class ServerConfig(BaseSettings):
+    """The settings of a server.
+
+    Raises:
+        pydantic.ValidationError: A key is unknown, or a value is wrong or unsafe. Values are
+            never shown. `ServerConfig.load` raises `ConfigError` with a plain text instead.
+
+    Example:
+        `ServerConfig(port=4001, enable_auth=False)`
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    mode: Literal["standalone", "development"] = Field(
+        "standalone", description="development: no authentication on loopback, sample data."
+    )
+    transport: Literal["http", "stdio"] = Field("http", description="How clients connect.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        3001, ge=0, le=65534, description="Port of MCP; REST is on the next one. 0: any free ones."
+    )
+    models: str = Field(
+        "models:db",
+        pattern=r"^[\w.]+:\w+$",
+        description="The DataFlow instance, as module:attribute.",
+    )
+    database_url: str | None = Field(
+        None,
+        validation_alias="database_url",
+        repr=False,
+        description="Database of the models, handed to them as DATABASE_URL.",
+    )
+    redis_url: str | None = Field(
+        None, validation_alias="redis_url", repr=False, description="Redis for several replicas."
+    )
+    operations: Annotated[tuple[Operation, ...], NoDecode, BeforeValidator(_split)] = Field(
+        DEFAULT_OPERATIONS,
+        min_length=1,
+        description="The operations each model gets; upsert and count are off by default.",
+    )
+    list_output_schemas: bool = Field(
+        False, description="Send result schemas in tool lists; they make lists half as long again."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="What is logged to stderr."
+    )
+
+    enable_auth: bool = Field(True, description="Ask every client for a credential.")
+    auth_type: Annotated[
+        tuple[Literal["jwt", "api_key"], ...], NoDecode, BeforeValidator(_split)
+    ] = Field((), description="Accepted credentials; by default those that are configured.")
+    jwt_secret: SecretStr | None = Field(
+        None,
+        validation_alias="jwt_secret",
+        description="Secret that signs JSON Web Tokens (HS256), at least 32 bytes.",
+    )
+    jwt_expiration_hours: float = Field(24, gt=0, description="Life of the tokens we mint.")
+    api_keys: Annotated[dict[str, ApiKeyEntry], NoDecode, BeforeValidator(_decode)] = Field(
+        default_factory=dict,
+        validation_alias="api_keys",
+        repr=False,
+        description='Keys as JSON: {"<key>": {"agent_id", "permissions": ["*"], "rate_limit"}}.',
+    )
+    api_key: SecretStr | None = Field(
+        None, description="The key with which this process itself calls (stdio, tools, call)."
+    )
+    token: SecretStr | None = Field(
+        None, description="The bearer token with which this process itself calls."
+    )
+    insecure: bool = Field(
+        False, description="Allow a network address without authentication. Anyone may do anything."
+    )
+    allowed_hosts: Words = Field(
+        (), description="Further Host names under which the server is reached; * for any."
+    )
+    allowed_origins: Words = Field(
+        (), description="Further web origins that may call, such as https://app.example.com."
+    )
+
+    max_concurrent_requests: int = Field(
+        500, ge=1, le=100_000, description="Calls that run at once; as many again may wait."
+    )
+    request_timeout_seconds: float = Field(30, gt=0, le=3600, description="How long a call takes.")
+    rate_limit_per_minute: int = Field(
+        6000, ge=1, description="Calls a minute of one principal without a limit of its own."
+    )
+    max_body_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
+    )
+    max_sessions: int = Field(1000, ge=1, description="Open MCP sessions (2025-11-25 and older).")
+
+    enable_http_transport: bool = Field(True, description="Serve MCP over HTTP, and REST.")
+    enable_caching: bool = Field(True, description="Cache reads.")
+    cache_ttl_seconds: float = Field(300, gt=0, description="How long a cached read is used.")
+    cache_max_size_mb: float = Field(100, gt=0, description="Size of the cache.")
+    enable_compression: bool = Field(True, description="Compress large cached values.")
+    circuit_breaker_failure_threshold: int = Field(
+        5, ge=1, description="Failures of a backend in a row after which calls stop for a while."
+    )
+    connection_pool_size: int = Field(10, ge=1, description="Open database connections.")
+    connection_pool_max_overflow: int = Field(10, ge=0, description="Further ones under load.")
+    connection_recycle_seconds: int = Field(3600, ge=1, description="Age of a connection.")
+    enable_agent_collaboration: bool = Field(True, description="Let agents work together.")
+    agent_session_timeout_minutes: float = Field(60, gt=0, description="Idle time of a session.")
+    enable_performance_tracking: bool = Field(True, description="Time every call.")
+    enable_metrics: bool = Field(True, description="Export metrics.")
+    metrics_collection_interval: float = Field(60, gt=0, description="Seconds between samples.")
+    enable_agent_analytics: bool = Field(True, description="Figures of each agent.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env file is read
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        file = os.environ.get(CONFIG_FILE_VARIABLE)
+        if not file:
+            return init_settings, env_settings
+        return init_settings, env_settings, JsonConfigSettingsSource(settings_cls, Path(file))
+
+    @classmethod
+    def load(cls, flags: Mapping[str, Any], file: Path | None = None) -> Self:
+        """The settings of a command.
+
+        Args:
+            flags: What the command line says, by key.
+            file: The JSON file, instead of the one in `MCP_CONFIG_FILE`.
+
+        Raises:
+            ConfigError: The file can't be read, a key is unknown, or a value is wrong or unsafe.
+        """
+        if file is not None:
+            os.environ[CONFIG_FILE_VARIABLE] = str(file)
+        named = os.environ.get(CONFIG_FILE_VARIABLE)
+        if named and not Path(named).is_file():
+            raise ConfigError(f"The configuration file {named} does not exist.")
+        try:
+            return cls(**flags)
+        except ValidationError as error:
+            raise ConfigError(_describe(error, cls)) from None
+        except (SettingsError, json.JSONDecodeError, UnicodeDecodeError):
+            where = f"the file {named} or " if named else ""
+            raise ConfigError(
+                f"A setting in {where}the environment is not valid JSON. API_KEYS looks like "
+                '{"<key>": {"permissions": ["*"]}}.'
+            ) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _development_needs_no_credentials(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("mode") == "development":
+            return {"enable_auth": False, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _refuse_unsafe(self) -> Self:
+        if not self.enable_http_transport and self.transport == "http":
+            raise ValueError("enable_http_transport is off, so use --transport stdio")
+        if self.enable_auth:
+            self._check_credentials()
+        elif self.transport == "http" and not is_loopback(self.host) and not self.insecure:
+            raise ValueError(
+                f"without authentication the server only listens on loopback, not on {self.host}. "
+                "Turn enable_auth on, or say --insecure if everybody on the network may do "
+                "everything"
+            )
+        return self
+
+    def _check_credentials(self) -> None:
+        kinds = self.credential_kinds
+        if not kinds:
+            raise ValueError(
+                "authentication is on, but no credential is configured. Set JWT_SECRET or "
+                "API_KEYS, or say --no-auth for a server that only this machine reaches"
+            )
+        if "jwt" in kinds:
+            secret = self.jwt_secret.get_secret_value() if self.jwt_secret else ""
+            if len(secret.encode()) < MIN_SECRET_BYTES:
+                raise ValueError(
+                    f"jwt_secret needs at least {MIN_SECRET_BYTES} bytes. Make one with: "
+                    "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+                )
+        if "api_key" in kinds and not self.api_keys:
+            raise ValueError("auth_type api_key needs keys. Set API_KEYS")
+
+    @property
+    def credential_kinds(self) -> tuple[str, ...]:
+        """What clients may present: what `auth_type` says, else what is configured."""
+        if self.auth_type:
+            return self.auth_type
+        return (*(("jwt",) if self.jwt_secret else ()), *(("api_key",) if self.api_keys else ()))
+
+    @property
+    def without_effect(self) -> list[str]:
+        """Keys that were set although this version does not have their feature."""
+        return sorted(self.model_fields_set & NOT_YET_EFFECTIVE)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that look like one of ours but are not, each with the one that may be meant.
+
+    Other programs use the prefix `MCP_` too, so a strange one is no error.
+    """
+    known = [f"{ENV_PREFIX}{name.upper()}" for name in ServerConfig.model_fields]
+    found = {}
+    for name in environment:
+        if name.startswith(ENV_PREFIX) and name not in {*known, CONFIG_FILE_VARIABLE}:
+            similar = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+            if similar:
+                found[name] = similar[0]
+    return found
+
+
+def _describe(error: ValidationError, config: type[BaseSettings]) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        key = ".".join(str(step) for step in problem["loc"][:1])
+        if problem["type"] == "extra_forbidden":
+            similar = difflib.get_close_matches(key, config.model_fields, n=1)
+            hint = f" Did you mean {similar[0]}?" if similar else ""
+            lines.append(f"Unknown configuration key '{key}'.{hint}")
+        else:
+            text = problem["msg"].removeprefix("Value error, ").rstrip(".")
+            lines.append(f"{key}: {text}." if key else f"{text[0].upper()}{text[1:]}.")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""What keeps the server well: limits on rate and concurrency."""

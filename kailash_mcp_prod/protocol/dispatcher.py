@@ -1,0 +1,213 @@
+"""Takes decoded messages of either era to their methods, and errors back to the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kailash_mcp_prod.errors import InternalError, ServerError
+from kailash_mcp_prod.protocol.changes import ToolChanges
+from kailash_mcp_prod.protocol.codec import (
+    InvalidMessageError,
+    decode,
+    encode_error,
+    encode_notification,
+    encode_result,
+    is_request_id,
+    join_batch,
+)
+from kailash_mcp_prod.protocol.connection import Connection
+from kailash_mcp_prod.protocol.eras import EraRules, LegacyRules, ModernRules, declares_version
+from kailash_mcp_prod.protocol.faults import INVALID_REQUEST, RpcError, from_server_error
+from kailash_mcp_prod.protocol.host import ToolHost
+from kailash_mcp_prod.protocol.lifecycle import LifecycleMethods, ServerInfo
+from kailash_mcp_prod.protocol.messages import (
+    Batch,
+    ClientResponse,
+    Invalid,
+    Message,
+    Notification,
+    Reply,
+    Request,
+)
+from kailash_mcp_prod.protocol.methods import Call, Context, Method, MethodTable, new_request_id
+from kailash_mcp_prod.protocol.revisions import BATCH_REVISION, MODERN_REVISIONS, Era
+from kailash_mcp_prod.protocol.subscriptions import TOOLS_CHANGED, SubscriptionMethods
+from kailash_mcp_prod.protocol.tool_methods import ToolMethods
+
+_log = logging.getLogger(__name__)
+
+NotificationHandler = Callable[[Notification, Connection], None]
+
+
+class Dispatcher:
+    """The protocol over one tool host; all transports share it.
+
+    Args:
+        host: The tools.
+        instructions: How an agent should use the server; sent by `initialize` and `discover`.
+        info: The server's name, title and version.
+        extra_methods: Further entries for the method table.
+
+    Example:
+        ```python
+        dispatcher = Dispatcher(host, instructions="Ask for what you need.")
+        reply = await dispatcher.receive(b'{"jsonrpc":"2.0","id":1,"method":"ping"}', context)
+        ```
+    """
+
+    def __init__(
+        self,
+        host: ToolHost,
+        *,
+        instructions: str | None = None,
+        info: ServerInfo | None = None,
+        extra_methods: Iterable[Method] = (),
+    ) -> None:
+        info = info or ServerInfo()
+        capabilities: dict[str, Any] = {"tools": {"listChanged": True}}
+        self._changes = ToolChanges(host)
+        self._table = MethodTable(
+            [
+                *LifecycleMethods(info, capabilities, instructions).methods(),
+                *ToolMethods(host).methods(),
+                *SubscriptionMethods(self._changes).methods(),
+                *extra_methods,
+            ]
+        )
+        self._rules: dict[Era, EraRules] = {
+            Era.LEGACY: LegacyRules(self._table),
+            Era.MODERN: ModernRules(self._table, info),
+        }
+        self._notifications: dict[str, NotificationHandler] = {
+            "notifications/initialized": self._on_initialized,
+            "notifications/cancelled": self._on_cancelled,
+        }
+
+    def era_of(
+        self, message: Request | Notification, *, version: str | None, channel_open: bool
+    ) -> Era:
+        """Which era a message belongs to.
+
+        Args:
+            message: The message.
+            version: The `MCP-Protocol-Version` header, where there is one.
+            channel_open: Whether it arrives on a channel that a legacy handshake opened.
+        """
+        if declares_version(message.params.get("_meta")):
+            return Era.MODERN
+        if message.method == "initialize":
+            return Era.LEGACY
+        if version is not None:
+            return Era.MODERN if version in MODERN_REVISIONS else Era.LEGACY
+        method = self._table.find(message.method)
+        modern_only = method is not None and Era.LEGACY not in method.eras
+        return Era.MODERN if modern_only and not channel_open else Era.LEGACY
+
+    def streams(self, request: Request) -> bool:
+        """Whether the method answers with a stream of notifications."""
+        method = self._table.find(request.method)
+        return method is not None and method.streams
+
+    async def receive(self, body: bytes, context: Context) -> Reply | None:
+        """Decode one JSON-RPC text and handle its message."""
+        try:
+            message = decode(body)
+        except InvalidMessageError as error:
+            return encode_error(error.id, error)
+        return await self.handle(message, context)
+
+    async def handle(self, message: Message, context: Context) -> Reply | None:
+        """Answer a message; `None` when no response is due or its request was cancelled.
+
+        Never raises but `CancelledError`: every failure is a reply.
+        """
+        match message:
+            case Request():
+                return await self._answer(message, context)
+            case Batch():
+                return await self._answer_batch(message, context)
+            case Notification():
+                self._notify(message, context)
+                return None
+            case ClientResponse():
+                return None
+
+    async def _answer_batch(self, batch: Batch, context: Context) -> Reply | None:
+        connection = context.connection
+        if connection is None or connection.version != BATCH_REVISION:
+            refusal = f"Only protocol version {BATCH_REVISION} has batches; send one message."
+            return encode_error(None, RpcError(INVALID_REQUEST, refusal))
+        replies = await asyncio.gather(*(self._batch_item(item, context) for item in batch.items))
+        return join_batch(reply for reply in replies if reply is not None)
+
+    async def _batch_item(
+        self, item: Request | Notification | ClientResponse | Invalid, context: Context
+    ) -> Reply | None:
+        if isinstance(item, Invalid):
+            return encode_error(item.id, item.error)
+        return await self.handle(item, dataclasses.replace(context, request_id=new_request_id()))
+
+    async def _answer(self, request: Request, context: Context) -> Reply | None:
+        try:
+            return await self._run(request, context)
+        except RpcError as error:
+            return encode_error(request.id, error)
+        except ServerError as error:
+            return encode_error(request.id, from_server_error(error, context.request_id))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled this task: a part of the host lost one of its own.
+            return self._internal_error(request, context)
+        except Exception:  # noqa: BLE001 - the boundary: a defect must not end the channel
+            return self._internal_error(request, context)
+
+    async def _run(self, request: Request, context: Context) -> Reply | None:
+        connection = context.connection
+        era = self.era_of(
+            request,
+            version=context.headers.version if context.headers else None,
+            channel_open=connection is not None and connection.version is not None,
+        )
+        rules = self._rules[era]
+        method = rules.admit(request, context)
+        call = Call(request, context)
+        if connection is None:
+            return encode_result(request.id, rules.finish(method, call, await method.run(call)))
+        with connection.in_flight.track(request.id, cancellable=method.cancellable) as scope:
+            result = await method.run(call)
+        if scope.cancelled:
+            return None
+        return encode_result(request.id, rules.finish(method, call, result))
+
+    def _internal_error(self, request: Request, context: Context) -> Reply:
+        _log.exception(
+            "Request %s (%s) failed",
+            context.request_id,
+            request.method,
+            extra={"request_id": context.request_id},
+        )
+        error = InternalError("Internal error; the server's log has it under the request id.")
+        return encode_error(request.id, from_server_error(error, context.request_id))
+
+    def _notify(self, notification: Notification, context: Context) -> None:
+        handler = self._notifications.get(notification.method)
+        if handler is not None and context.connection is not None:
+            handler(notification, context.connection)
+
+    def _on_initialized(self, _notification: Notification, connection: Connection) -> None:
+        if connection.version is None or connection.initialized:
+            return
+        connection.initialized = True
+        changed = encode_notification(TOOLS_CHANGED)
+        connection.lifetime.on_end(self._changes.subscribe(lambda: connection.outbox.put(changed)))
+
+    def _on_cancelled(self, notification: Notification, connection: Connection) -> None:
+        request_id = notification.params.get("requestId")
+        if is_request_id(request_id) and connection.in_flight.cancel(request_id):
+            _log.info("The client cancelled its request %r", request_id)

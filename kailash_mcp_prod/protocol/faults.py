@@ -1,0 +1,41 @@
+"""JSON-RPC error codes and the exception that becomes a JSON-RPC error response.
+
+Source: JSON-RPC 2.0 and the section *Error Codes* of MCP 2026-07-28.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kailash_mcp_prod.errors import ServerError
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+HEADER_MISMATCH: Final = -32020
+UNSUPPORTED_PROTOCOL_VERSION: Final = -32022
+
+
+class RpcError(Exception):
+    """A message that ends as a JSON-RPC error.
+
+    Args:
+        code: One of the codes of this module.
+        message: What is wrong and what to do about it, for the caller.
+        data: JSON-safe facts; the error body of `ServerError.to_dict` where there is one.
+    """
+
+    def __init__(self, code: int, message: str, *, data: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+def from_server_error(
+    error: ServerError, request_id: str, *, code: int = INTERNAL_ERROR
+) -> RpcError:
+    """The JSON-RPC error for a `ServerError` that can't be a tool result; its body is the data."""
+    return RpcError(code, error.message, data=error.to_dict(request_id))

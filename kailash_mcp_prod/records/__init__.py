@@ -1,0 +1,1 @@
+"""The data layer: models, schemas, filters, and the stores that run them."""

@@ -1,0 +1,70 @@
+"""Turns pydantic's findings into one error that names the field and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from kailash_mcp_prod.errors import InvalidArgumentsError
+
+MAX_PROBLEMS = 20
+
+_FIXES = {
+    "missing": "this argument is required",
+    "extra_forbidden": "unknown argument: remove it or mend its name",
+    "string_type": "use text",
+    "string_unicode": "the text has a lone surrogate, which can't be stored",
+    "int_type": "use a whole number",
+    "int_parsing_size": "the number is too large",
+    "bool_type": "use true or false",
+    "list_type": "use an array",
+    "dict_type": "use an object",
+    "model_type": "use an object",
+    "model_attributes_type": "use an object",
+    "finite_number": "the number must be finite",
+}
+
+
+def describe_problems(
+    error: ValidationError, *, prefix: str = "", known: Sequence[str] = ()
+) -> InvalidArgumentsError:
+    """The error for a caller; the first problem is the headline, the rest are in `details`.
+
+    Args:
+        error: What pydantic found.
+        prefix: Where the validated value stands in the arguments.
+        known: The names that are allowed where an unknown one was found.
+    """
+    found = error.errors(include_url=False, include_input=False)
+    problems = [
+        {"field": _path(prefix, each["loc"]), "message": _message(each)}
+        for each in found[:MAX_PROBLEMS]
+    ]
+    details: dict[str, Any] = {"problems": problems} if len(found) > 1 else {}
+    if known and any(each["type"] == "extra_forbidden" for each in found):
+        details["known_fields"] = list(known)
+    head = problems[0]
+    where = f"{head['field']}: " if head["field"] else ""
+    return InvalidArgumentsError(
+        f"{where}{head['message']}.", field=head["field"] or None, details=details or None
+    )
+
+
+def _path(prefix: str, location: tuple[int | str, ...]) -> str:
+    path = prefix
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            path += f".{step[:100]}" if path else step[:100]
+    return path
+
+
+def _message(problem: ErrorDetails) -> str:
+    if problem["type"] in _FIXES:
+        return _FIXES[problem["type"]]
+    message = problem["msg"].removeprefix("Input should ")
+    return message[:500]

@@ -1,0 +1,273 @@
+"""The pydantic form of field types: strict validation of JSON values, and their JSON Schema."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BeforeValidator,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from kailash_mcp_prod.records.model import NO_CONSTRAINTS, Constraints
+from kailash_mcp_prod.records.problems import describe_problems
+from kailash_mcp_prod.records.types import FieldType, Kind
+
+MAX_TEXT_LENGTH = 1_048_576
+MAX_INTEGER = 2**31 - 1
+MAX_FLOAT = 3.4028234663852886e38
+MAX_JSON_DEPTH = 32
+MAX_JSON_INTEGER = 2**63 - 1
+
+_TEXT_FORMATS: dict[Kind, dict[str, Any]] = {
+    Kind.DATETIME: {"type": "string", "format": "date-time"},
+    Kind.DATE: {"type": "string", "format": "date"},
+    Kind.UUID: {"type": "string", "format": "uuid"},
+    Kind.BYTES: {"type": "string", "contentEncoding": "base64"},
+    Kind.DECIMAL: {"type": ["string", "number"], "format": "decimal"},
+}
+
+
+def annotation_for(field_type: FieldType, constraints: Constraints = NO_CONSTRAINTS) -> Any:
+    """The annotation with which pydantic validates a JSON value and makes its Python form."""
+    annotation = _annotation(field_type, constraints)
+    return annotation | None if field_type.nullable else annotation
+
+
+def parse_value(field_type: FieldType, value: Any, path: str) -> Any:
+    """One value in Python form, with no constraints but those of the type.
+
+    Raises:
+        InvalidArgumentsError: It is not of the type; `path` says where it stands.
+    """
+    try:
+        return _adapter(field_type.kind, field_type.choices).validate_python(value)
+    except ValidationError as error:
+        raise describe_problems(error, prefix=path) from None
+
+
+@lru_cache(maxsize=1024)
+def _adapter(kind: Kind, choices: tuple[Any, ...]) -> TypeAdapter[Any]:
+    return TypeAdapter(_annotation(FieldType(kind, choices=choices), NO_CONSTRAINTS))
+
+
+def _annotation(field_type: FieldType, constraints: Constraints) -> Any:
+    kind = field_type.kind
+    match kind:
+        case Kind.TEXT:
+            return _text(constraints)
+        case Kind.INTEGER:
+            bounds = _bounds(constraints, -MAX_INTEGER - 1, MAX_INTEGER)
+            return Annotated[int, Strict(), *bounds, *_one_of(constraints)]
+        case Kind.FLOAT:
+            return Annotated[
+                float,
+                BeforeValidator(_number),
+                AllowInfNan(False),
+                *_bounds(constraints, -MAX_FLOAT, MAX_FLOAT),
+                *_one_of(constraints),
+                WithJsonSchema({"type": "number", **_bound_keywords(constraints)}),
+            ]
+        case Kind.BOOLEAN:
+            return Annotated[bool, Strict()]
+        case Kind.CHOICE:
+            return Annotated[
+                Any,
+                BeforeValidator(_choice_validator(field_type.choices)),
+                WithJsonSchema({"enum": list(field_type.choices)}),
+            ]
+        case Kind.OBJECT | Kind.ARRAY:
+            return _collection(field_type, constraints)
+        case _:
+            return Annotated[
+                Any,
+                BeforeValidator(_parser(field_type)),
+                *_bounds(constraints, None, None),
+                WithJsonSchema({**_TEXT_FORMATS[kind], **_bound_keywords(constraints)}),
+            ]
+
+
+def _text(constraints: Constraints) -> Any:
+    keywords = {
+        "minLength": constraints.min_length,
+        "maxLength": constraints.max_length,
+        "pattern": constraints.pattern,
+        "format": _named_format(constraints),
+    }
+    schema: dict[str, Any] = {
+        "type": "string",
+        **{keyword: value for keyword, value in keywords.items() if value},
+    }
+    if constraints.one_of:
+        schema["enum"] = list(constraints.one_of)
+    return Annotated[
+        str,
+        StringConstraints(
+            strict=True,
+            min_length=constraints.min_length,
+            max_length=constraints.max_length or MAX_TEXT_LENGTH,
+            pattern=constraints.pattern,
+        ),
+        AfterValidator(_storable_text),
+        *_one_of(constraints),
+        *[AfterValidator(_checked(name, check)) for name, check in constraints.checks],
+        WithJsonSchema(schema),
+    ]
+
+
+_JSON_SCHEMA_FORMATS = {"email": "email", "url": "uri", "uuid": "uuid"}
+
+
+def _named_format(constraints: Constraints) -> str | None:
+    names = (_JSON_SCHEMA_FORMATS.get(name) for name, _ in constraints.checks)
+    return next((name for name in names if name), None)
+
+
+def _checked(name: str, check: Callable[[Any], bool]) -> Callable[[Any], Any]:
+    def run(value: Any) -> Any:
+        if not check(value):
+            raise PydanticCustomError("check", "the value is no valid {name}", {"name": name})
+        return value
+
+    return run
+
+
+def _collection(field_type: FieldType, constraints: Constraints) -> Any:
+    base: Any = list if field_type.kind is Kind.ARRAY else dict
+    extras: list[Any] = []
+    if constraints.min_length:
+        extras.append(MinLen(constraints.min_length))
+    if constraints.max_length:
+        extras.append(MaxLen(constraints.max_length))
+    if field_type.item is None:
+        schema = {"type": "array" if base is list else "object"}
+        return Annotated[
+            base, Strict(), *extras, AfterValidator(_storable_json), WithJsonSchema(schema)
+        ]
+    item: Any = annotation_for(field_type.item)
+    typed: Any = (
+        list.__class_getitem__(item) if base is list else dict.__class_getitem__((str, item))
+    )
+    return Annotated[typed, Strict(), *extras, AfterValidator(_storable_keys)]
+
+
+def _bounds(constraints: Constraints, lowest: float | None, highest: float | None) -> list[Any]:
+    low = lowest if constraints.minimum is None else constraints.minimum
+    high = highest if constraints.maximum is None else constraints.maximum
+    return [*([] if low is None else [Ge(low)]), *([] if high is None else [Le(high)])]
+
+
+def _bound_keywords(constraints: Constraints) -> dict[str, float]:
+    keywords = {"minimum": constraints.minimum, "maximum": constraints.maximum}
+    return {keyword: bound for keyword, bound in keywords.items() if bound is not None}
+
+
+def _one_of(constraints: Constraints) -> list[Any]:
+    allowed = constraints.one_of
+    return [AfterValidator(_choice_validator(allowed))] if allowed else []
+
+
+def _choice_validator(choices: tuple[Any, ...]) -> Any:
+    def check(value: Any) -> Any:
+        for choice in choices:
+            if type(choice) is type(value) and choice == value:
+                return choice
+        raise PydanticCustomError(
+            "choice", "use one of: {choices}", {"choices": ", ".join(map(repr, choices))}
+        )
+
+    return check
+
+
+def _parser(field_type: FieldType) -> Any:
+    def parse(value: Any) -> Any:
+        try:
+            return field_type.from_json(_present(value))
+        except ValueError as problem:
+            raise PydanticCustomError(
+                str(field_type.kind), "{problem}", {"problem": str(problem) or "wrong value"}
+            ) from None
+
+    return parse
+
+
+def _present(value: Any) -> Any:
+    if value is None:
+        raise ValueError("a value is required; null is not allowed")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("number", "use a number, not {kind}", {"kind": _kind(value)})
+    return value
+
+
+def _storable_text(text: str) -> str:
+    if "\x00" in text:
+        raise PydanticCustomError("nul", "remove the NUL character: databases can't store it")
+    return text
+
+
+def _storable_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        for key in value:
+            _storable_unicode(key)
+    return value
+
+
+def _storable_json(value: Any, depth: int = 1) -> Any:
+    if depth > MAX_JSON_DEPTH:
+        raise PydanticCustomError("depth", "the value is nested more than 32 deep")
+    match value:
+        case dict():
+            for key, each in value.items():
+                _storable_unicode(key)
+                _storable_json(each, depth + 1)
+        case list():
+            for each in value:
+                _storable_json(each, depth + 1)
+        case str():
+            _storable_unicode(value)
+        case float() if not math.isfinite(value):
+            raise PydanticCustomError("finite", "numbers must be finite")
+        case int() if abs(value) > MAX_JSON_INTEGER:
+            raise PydanticCustomError("integer", "integers must fit in 64 bits")
+    return value
+
+
+def _storable_unicode(text: Any) -> None:
+    if not isinstance(text, str):
+        raise PydanticCustomError("key", "the keys of an object must be text")
+    _storable_text(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("unicode", "the text has a lone surrogate") from None
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case str():
+            return "text"
+        case dict():
+            return "an object"
+        case list():
+            return "an array"
+        case _:
+            return type(value).__name__

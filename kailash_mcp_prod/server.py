@@ -1,0 +1,281 @@
+"""`ProductionMCPServer`: builds the parts of a server and owns their lifetimes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import structlog
+
+from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.auth.providers import (
+    ApiKey,
+    ApiKeyProvider,
+    AuthProvider,
+    CredentialChain,
+    JwtProvider,
+)
+from kailash_mcp_prod.background import BackgroundLoop, run_on
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.errors import ServerError, StartupError
+from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
+from kailash_mcp_prod.guard.rates import RateLimit
+from kailash_mcp_prod.protocol import Dispatcher
+from kailash_mcp_prod.tools.application import DataFlowApplication
+from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+from kailash_mcp_prod.tools.registry import ToolRegistry
+from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.transports.http import HttpTransport
+from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
+from kailash_mcp_prod.transports.listening import Listener
+from kailash_mcp_prod.transports.rest import create_rest_app
+from kailash_mcp_prod.transports.stdio import StdioTransport
+
+log = structlog.get_logger(__name__)
+
+INSTRUCTIONS = (
+    "Each kind of record has tools named Kind_operation, such as Company_list. List before you "
+    "change: ids come from lists. A failed call says in `error` which field is wrong and what to "
+    "do. Bulk tools change all records or none. Times are ISO 8601 with an offset; send exact "
+    "decimals as text."
+)
+
+LOCAL = Principal(subject="local", permissions=frozenset({"*"}), method="local")
+
+
+class ProductionMCPServer:
+    """An MCP server over the models of a DataFlow application.
+
+    Args:
+        config: The settings; by default from the environment.
+        dataflow: The DataFlow instance; by default the one that `config.models` names.
+        auth_providers: Asked before the configured ones for who a client is.
+        discovery: Makes the tools of a model.
+
+    Example:
+        ```python
+        async with ProductionMCPServer(ServerConfig(port=0, enable_auth=False)) as server:
+            await server.mcp_server.call_tool("Company_list", {"limit": 5})
+        ```
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig | None = None,
+        *,
+        dataflow: Any = None,
+        auth_providers: Sequence[AuthProvider] = (),
+        discovery: type[DataFlowToolDiscovery] = DataFlowToolDiscovery,
+    ) -> None:
+        self.config = config or ServerConfig()
+        self.registry = ToolRegistry()
+        self.service = ToolService(
+            self.registry,
+            Policy(),
+            RateLimit(self.config.rate_limit_per_minute),
+            ConcurrencyLimit(self.config.max_concurrent_requests),
+            timeout_seconds=self.config.request_timeout_seconds,
+            list_output_schemas=self.config.list_output_schemas,
+        )
+        self.application = DataFlowApplication(
+            self.config, self.registry, dataflow=dataflow, discovery=discovery
+        )
+        self.mcp_server = ToolCaller(self.service)
+        self._authenticator = CredentialChain([*auth_providers, *_providers(self.config)])
+        self._dispatcher = Dispatcher(self.service, instructions=INSTRUCTIONS)
+        self._stack = AsyncExitStack()
+        self._stdio: StdioTransport | None = None
+        self._background: BackgroundLoop | None = None
+        self.mcp_url: str | None = None
+        self.rest_url: str | None = None
+
+    async def start(self) -> None:
+        """Prepares the database, makes the tools, and serves as the configuration says.
+
+        Raises:
+            StartupError: The server can't start; the message says what to change.
+        """
+        for key in self.config.without_effect:
+            log.warning("setting_without_effect", key=key, reason="not in this version yet")
+        self.mcp_server.bind(asyncio.get_running_loop())
+        async with AsyncExitStack() as stack:
+            # First in, so closed last: requests end before what they work on.
+            stack.push_async_callback(self.application.stop)
+            if self.config.transport == "stdio":
+                await self._start_stdio(stack)
+                await self._start_application()
+            else:
+                listeners = self._listeners(stack)
+                await self._start_application()
+                for listener in listeners:
+                    await listener.start()
+                log.info("serving", mcp=self.mcp_url, rest=self.rest_url, tools=len(self.registry))
+            self._stack = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Stops serving and closes everything, within about two seconds."""
+        await self._stack.aclose()
+
+    async def wait_closed(self) -> None:
+        """Waits until the client of a stdio server has closed its end; else for ever."""
+        if self._stdio is None:
+            await asyncio.Event().wait()
+        else:
+            await self._stdio.wait_closed()
+
+    async def register_model(self, model: type) -> None:
+        """Registers a model class with DataFlow, makes its table and adds its tools.
+
+        Connected clients are told. The same happens within a second after `@db.model`.
+
+        Raises:
+            StartupError: The model can't be served; nothing has changed for clients.
+        """
+        await self.application.register(model)
+
+    def start_mcp_server_async(self) -> None:
+        """Serves from a background thread; returns once clients can connect.
+
+        Raises:
+            StartupError: The server can't start; the message says what to change.
+        """
+        if self._background is not None:
+            raise StartupError("The server is running already.")
+        background = BackgroundLoop("kailash-mcp-prod")
+        try:
+            background.run(self.start())
+        except BaseException:
+            background.close()
+            raise
+        self._background = background
+
+    def stop_mcp_server(self) -> None:
+        """Stops a server that `start_mcp_server_async` has started."""
+        background, self._background = self._background, None
+        if background is not None:
+            background.run(self.stop())
+            background.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def _start_application(self) -> None:
+        try:
+            await self.application.start()
+        except StartupError:
+            self.service.mark_failed()
+            raise
+        self.service.mark_ready()
+
+    async def _start_stdio(self, stack: AsyncExitStack) -> None:
+        key, token = self.config.api_key, self.config.token
+        credentials = Credentials(
+            authorization=f"Bearer {token.get_secret_value()}" if token else None,
+            api_key=key.get_secret_value() if key else None,
+        )
+        self._stdio = StdioTransport(
+            self._dispatcher,
+            self._authenticator,
+            credentials,
+            max_line_bytes=self.config.max_body_bytes,
+        )
+        try:
+            await self._stdio.start()
+        except ServerError as refused:
+            raise StartupError(f"{refused.message} Set MCP_API_KEY or MCP_TOKEN.") from None
+        stack.push_async_callback(self._stdio.stop)
+
+    def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
+        config = self.config
+        hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
+        origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
+        transport = HttpTransport(
+            self._dispatcher,
+            self._authenticator,
+            max_body_bytes=config.max_body_bytes,
+            max_sessions=config.max_sessions,
+            allowed_hosts=hosts,
+            allowed_origins=origins,
+        )
+        rest = create_rest_app(
+            self.service,
+            self._authenticator,
+            self.application.health,
+            max_body_bytes=config.max_body_bytes,
+            allowed_hosts=hosts,
+            allowed_origins=origins,
+        )
+        mcp_listener = Listener(transport, config.host, config.port)
+        stack.push_async_callback(mcp_listener.stop)
+        rest_listener = Listener(rest, config.host, config.port + 1 if config.port else 0)
+        stack.push_async_callback(rest_listener.stop)
+        stack.push_async_callback(transport.stop)
+        self.mcp_url = f"{mcp_listener.url}/mcp"
+        self.rest_url = rest_listener.url
+        return [mcp_listener, rest_listener]
+
+
+class ToolCaller:
+    """Calls tools from Python, on whatever event loop the caller runs.
+
+    Args:
+        service: The tools.
+    """
+
+    def __init__(self, service: ToolService) -> None:
+        self._service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Names the loop on which the server runs."""
+        self._loop = loop
+
+    async def call_tool(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, principal: Principal = LOCAL
+    ) -> dict[str, Any]:
+        """Calls a tool and returns its structured result.
+
+        Raises:
+            ServerError: The call failed; the same error that a client would get.
+            StartupError: The server is not running.
+        """
+        if self._loop is None or self._loop.is_closed():
+            raise StartupError("Start the server before you call its tools.")
+        return await run_on(
+            self._loop,
+            self._service.call(principal, name, dict(arguments or {}), request_id=uuid4().hex),
+        )
+
+
+def _providers(config: ServerConfig) -> list[AuthProvider]:
+    if not config.enable_auth:
+        return []
+    providers: list[AuthProvider] = []
+    kinds = config.credential_kinds
+    if "api_key" in kinds:
+        keys = {
+            key: ApiKey(
+                subject=f"key:{entry.agent_id or position}",
+                permissions=frozenset(entry.permissions),
+                rate_limit=entry.rate_limit,
+            )
+            for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
+        }
+        providers.append(ApiKeyProvider(keys))
+    if "jwt" in kinds and config.jwt_secret is not None:
+        providers.append(JwtProvider(config.jwt_secret.get_secret_value()))
+    return providers

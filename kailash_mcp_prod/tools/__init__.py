@@ -1,0 +1,1 @@
+"""Tools: their description, registry and the one way to call them."""

@@ -1,0 +1,68 @@
+"""Makes the tools of a DataFlow application from its models."""
+
+from __future__ import annotations
+
+from kailash_mcp_prod.records.executor import RecordOperation
+from kailash_mcp_prod.records.model import Model
+from kailash_mcp_prod.records.operations import (
+    DEFAULT_OPERATIONS,
+    TRAITS,
+    Operation,
+    operations_for,
+)
+from kailash_mcp_prod.records.results import result_schema
+from kailash_mcp_prod.records.store import RecordStore
+from kailash_mcp_prod.tools.descriptions import describe, title_of
+from kailash_mcp_prod.tools.spec import Handler, Hints, ToolCall, ToolSpec
+
+
+class DataFlowToolDiscovery:
+    """Makes the record tools of models. Subclass it to rename, leave out or add tools.
+
+    Args:
+        store: Where the records are.
+        operations: The operations that each model gets, if it allows them.
+
+    Example:
+        ```python
+        class ReadOnlyDiscovery(DataFlowToolDiscovery):
+            def tools_of(self, model: Model) -> list[ToolSpec]:
+                return [tool for tool in super().tools_of(model) if tool.hints.read_only]
+        ```
+    """
+
+    def __init__(
+        self, store: RecordStore, operations: tuple[Operation, ...] = DEFAULT_OPERATIONS
+    ) -> None:
+        self._store = store
+        self._operations = operations
+
+    def tools_of(self, model: Model) -> list[ToolSpec]:
+        """The tools of one model, in the order of the operations."""
+        return [self._tool(model, each) for each in operations_for(model, self._operations)]
+
+    def _tool(self, model: Model, operation: Operation) -> ToolSpec:
+        run = RecordOperation(self._store, model, operation)
+        traits = TRAITS[operation]
+        return ToolSpec(
+            name=f"{model.name}_{operation}",
+            title=title_of(model, operation),
+            description=describe(model, operation),
+            input_schema=run.schema,
+            output_schema=result_schema(model, operation),
+            hints=Hints(
+                read_only=traits.access == "read",
+                destructive=traits.destructive,
+                idempotent=traits.idempotent,
+            ),
+            permissions=(f"{model.name}:{operation}",),
+            group=model.name,
+            handler=_handler(run),
+        )
+
+
+def _handler(run: RecordOperation) -> Handler:
+    async def handle(call: ToolCall) -> dict[str, object]:
+        return await run(call.arguments)
+
+    return handle

@@ -1,0 +1,58 @@
+"""The tools of a server, in a fixed order, and who wants to know when they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from kailash_mcp_prod.tools.spec import ToolSpec
+
+Listener = Callable[[], None]
+
+
+class ToolRegistry:
+    """An ordered set of tools.
+
+    Tools keep the order in which they were added, so that lists are the same in every run.
+    """
+
+    def __init__(self) -> None:
+        self._tools: dict[str, ToolSpec] = {}
+        self._listeners: list[Listener] = []
+        self.version = 0
+
+    def add(self, tools: Iterable[ToolSpec]) -> None:
+        """Adds tools at the end; one of the same name is replaced in its place."""
+        self._tools.update((tool.name, tool) for tool in tools)
+        self._changed()
+
+    def remove_group(self, group: str) -> None:
+        """Removes all tools of a group, such as those of a model."""
+        kept = {name: tool for name, tool in self._tools.items() if tool.group != group}
+        if len(kept) != len(self._tools):
+            self._tools = kept
+            self._changed()
+
+    def get(self, name: str) -> ToolSpec | None:
+        """The tool of that name, if there is one."""
+        return self._tools.get(name)
+
+    def __iter__(self) -> Iterator[ToolSpec]:
+        return iter(self._tools.values())
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Calls the listener after each change; the returned function ends that."""
+        self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unsubscribe
+
+    def _changed(self) -> None:
+        self.version += 1
+        for listener in tuple(self._listeners):
+            listener()

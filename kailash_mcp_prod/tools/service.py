@@ -1,0 +1,156 @@
+"""The one way to call a tool: every transport, workflow step and Python caller comes through."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.errors import (
+    CallTimeoutError,
+    InternalError,
+    ServerError,
+    UnavailableError,
+    UnknownToolError,
+)
+from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
+from kailash_mcp_prod.guard.rates import RateLimit
+from kailash_mcp_prod.tools.registry import ToolRegistry
+from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+
+log = structlog.get_logger(__name__)
+
+_MAX_ENCODED_LISTS = 256
+
+
+class ToolService:
+    """Lists and calls tools: policy, limits and time-out stand before every handler.
+
+    Args:
+        registry: The tools.
+        policy: What a principal may call, and so may see.
+        rates: How often it may call.
+        concurrency: How many calls run and wait at once.
+        timeout_seconds: How long one call may take.
+        list_output_schemas: Whether tool lists carry the result schemas, half as long again.
+    """
+
+    def __init__(
+        self,
+        registry: ToolRegistry,
+        policy: Policy,
+        rates: RateLimit,
+        concurrency: ConcurrencyLimit,
+        *,
+        timeout_seconds: float,
+        list_output_schemas: bool = False,
+    ) -> None:
+        self.registry = registry
+        self._policy = policy
+        self._rates = rates
+        self._concurrency = concurrency
+        self._timeout_seconds = timeout_seconds
+        self._list_output_schemas = list_output_schemas
+        self._encoded: OrderedDict[tuple[int, frozenset[str]], bytes] = OrderedDict()
+        self._ready = asyncio.Event()
+        self._failed = False
+
+    def visible(self, principal: Principal) -> list[ToolSpec]:
+        """The tools that the principal may call, in order."""
+        return [tool for tool in self.registry if self._policy.allows(principal, tool)]
+
+    def tool_list(self, principal: Principal) -> bytes:
+        """The visible tools as an encoded JSON array; encoded once for each set of permissions."""
+        key = (self.registry.version, principal.permissions)
+        encoded = self._encoded.get(key)
+        if encoded is None:
+            tools = [
+                tool.to_mcp(with_output_schema=self._list_output_schemas)
+                for tool in self.visible(principal)
+            ]
+            encoded = self._encoded[key] = msgspec.json.encode(tools)
+            if len(self._encoded) > _MAX_ENCODED_LISTS:
+                self._encoded.popitem(last=False)
+        return encoded
+
+    async def call(
+        self, principal: Principal, name: str, arguments: dict[str, Any], *, request_id: str
+    ) -> dict[str, Any]:
+        """Runs a tool and returns its structured result.
+
+        Args:
+            principal: Who calls.
+            name: The tool.
+            arguments: Its arguments as JSON values; validated here.
+            request_id: Stands in the log and in errors.
+
+        Raises:
+            ServerError: The call failed, for a reason that the caller may see. Nothing else but
+                `asyncio.CancelledError` is ever raised.
+        """
+        try:
+            tool = self._find(principal, name)
+            await self._rates.take(principal)
+            async with self._concurrency.slot():
+                return await self._run(tool, ToolCall(principal, arguments, request_id))
+        except ServerError as error:
+            log.info("call_failed", tool=name[:128], code=error.code, request_id=request_id)
+            raise
+        except Exception as defect:
+            log.exception("call_broke", tool=name[:128], request_id=request_id)
+            raise InternalError(
+                "The server could not do this. Report the request id to its operator."
+            ) from defect
+
+    async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await tool.handler(call)
+        except TimeoutError:
+            raise CallTimeoutError(
+                f"{tool.name} took longer than {self._timeout_seconds:g} s and was stopped. "
+                "Ask for less at once, or try again."
+            ) from None
+
+    def _find(self, principal: Principal, name: str) -> ToolSpec:
+        tool = self.registry.get(name)
+        if tool is not None and self._policy.allows(principal, tool):
+            return tool
+        names = [each.name for each in self.visible(principal)]
+        similar = difflib.get_close_matches(name[:128], names, n=3)
+        hint = f" Did you mean {' or '.join(similar)}?" if similar else " List the tools for names."
+        raise UnknownToolError(
+            f"Unknown tool '{name[:128]}'.{hint}",
+            field="name",
+            details={"similar": similar} if similar else None,
+        )
+
+    def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls the listener whenever the tools change; the returned function ends that."""
+        return self.registry.subscribe(listener)
+
+    def mark_ready(self) -> None:
+        """Lets `ready` return: the tools are there."""
+        self._ready.set()
+
+    def mark_failed(self) -> None:
+        """Lets `ready` raise: the models could not be loaded."""
+        self._failed = True
+        self._ready.set()
+
+    async def ready(self) -> None:
+        """Waits until tools can be listed and called.
+
+        Raises:
+            UnavailableError: The models could not be loaded.
+        """
+        await self._ready.wait()
+        if self._failed:
+            raise UnavailableError("The server could not start; its log says why.")

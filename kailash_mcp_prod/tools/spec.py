@@ -1,0 +1,70 @@
+"""A tool as the server knows it, and one call of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kailash_mcp_prod.auth.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call: who calls, with which arguments, under which request id."""
+
+    principal: Principal
+    arguments: Mapping[str, Any]
+    request_id: str
+
+
+Handler = Callable[[ToolCall], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """MCP's tool annotations. All are always sent, because their defaults are the worst case."""
+
+    read_only: bool
+    destructive: bool
+    idempotent: bool
+    open_world: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool: what clients are told of it, what a caller needs for it, and what runs it.
+
+    `permissions` are all required: `Company:create` asks for that operation of that model.
+    `handler` validates the arguments and returns the structured result, or raises a
+    `ServerError`.
+    """
+
+    name: str
+    title: str
+    description: str
+    input_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any]
+    hints: Hints
+    permissions: tuple[str, ...]
+    group: str
+    handler: Handler
+
+    def to_mcp(self, *, with_output_schema: bool) -> dict[str, Any]:
+        """The tool as an MCP `Tool` object (revisions 2025-11-25 and 2026-07-28)."""
+        tool: dict[str, Any] = {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "inputSchema": self.input_schema,
+        }
+        if with_output_schema:
+            tool["outputSchema"] = self.output_schema
+        tool["annotations"] = {
+            "title": self.title,
+            "readOnlyHint": self.hints.read_only,
+            "destructiveHint": self.hints.destructive,
+            "idempotentHint": self.hints.idempotent,
+            "openWorldHint": self.hints.open_world,
+        }
+        return tool

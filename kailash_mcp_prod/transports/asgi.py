@@ -1,0 +1,146 @@
+"""The bits of ASGI that the HTTP transport speaks: bodies, answers and event streams."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+Scope = MutableMapping[str, Any]
+ASGIMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[ASGIMessage]]
+Send = Callable[[ASGIMessage], Awaitable[None]]
+RawHeaders = list[tuple[bytes, bytes]]
+
+JSON_TYPE: Final = (b"content-type", b"application/json")
+_EVENT_HEADERS: Final[RawHeaders] = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class ClientGoneError(Exception):
+    """The client disconnected before it had sent its body."""
+
+
+class BodyTooLargeError(Exception):
+    """The body is longer than allowed."""
+
+
+def path_below_root(scope: Scope) -> str:
+    """The request's path without the one under which the application is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if path == root or path.startswith(f"{root}/") else path
+
+
+async def read_body(receive: Receive, limit: int, declared_length: str | None) -> bytes:
+    """The whole request body.
+
+    Raises:
+        BodyTooLargeError: It has, or says it has, more than `limit` bytes.
+        ClientGoneError: The client disconnected.
+    """
+    if declared_length is not None and declared_length.isdecimal() and int(declared_length) > limit:
+        raise BodyTooLargeError
+    parts: list[bytes] = []
+    length = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGoneError
+        part = message.get("body", b"")
+        length += len(part)
+        if length > limit:
+            raise BodyTooLargeError
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def respond(send: Send, status: int, headers: RawHeaders, body: bytes = b"") -> None:
+    """Send a whole response."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@contextlib.asynccontextmanager
+async def on_disconnect(receive: Receive, callback: Callable[[], None]) -> AsyncIterator[None]:
+    """Call back if the client disconnects while the block runs."""
+
+    async def watch() -> None:
+        await wait_for_disconnect(receive)
+        callback()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+
+
+class EventStream:
+    """A server-sent event stream that begins with its first event and ends with its block.
+
+    Args:
+        send: The ASGI send function.
+        headers: Response headers beyond those of every event stream.
+        keepalive_seconds: How often a comment shows the stream to be alive.
+    """
+
+    def __init__(self, send: Send, headers: RawHeaders, keepalive_seconds: float) -> None:
+        self._send = send
+        self._headers = [*_EVENT_HEADERS, *headers]
+        self._keepalive_seconds = keepalive_seconds
+        self._lock = asyncio.Lock()
+        self._ticker: asyncio.Task[None] | None = None
+        self.started = False
+
+    async def start(self) -> None:
+        """Send the response's head and a comment, so that proxies pass them on."""
+        if self.started:
+            return
+        self.started = True
+        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await self._write(b": open\n\n")
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def event(self, message: bytes) -> None:
+        """Send one JSON-RPC message; JSON as encoded here has no newlines."""
+        await self.start()
+        await self._write(b"event: message\ndata: " + message + b"\n\n")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self.started and exc_type is None:
+            await self._write(b"", more=False)
+
+    async def _tick(self) -> None:
+        # A server that reports a lost client by OSError tells the stream's own writes too.
+        with contextlib.suppress(OSError):
+            while True:
+                await asyncio.sleep(self._keepalive_seconds)
+                await self._write(b": keep-alive\n\n")
+
+    async def _write(self, data: bytes, *, more: bool = True) -> None:
+        async with self._lock:
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})

@@ -1,0 +1,399 @@
+"""MCP over streamable HTTP, as a pure ASGI application for both eras.
+
+Source: the page *Streamable HTTP* of MCP 2026-07-28 and the page *Transports* of 2025-11-25.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
+from typing import Final
+
+from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.errors import (
+    ConflictError,
+    ForbiddenError,
+    InternalError,
+    NotFoundError,
+    OverloadedError,
+    ServerError,
+    UnavailableError,
+)
+from kailash_mcp_prod.protocol import (
+    Authenticator,
+    Batch,
+    Connection,
+    Context,
+    Dispatcher,
+    Era,
+    InvalidMessageError,
+    Lifetime,
+    Message,
+    Notification,
+    Reply,
+    Request,
+    decode,
+    encode_error,
+    new_request_id,
+)
+from kailash_mcp_prod.protocol.eras import unsupported_version
+from kailash_mcp_prod.protocol.faults import (
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    UNSUPPORTED_PROTOCOL_VERSION,
+)
+from kailash_mcp_prod.protocol.revisions import MODERN_REVISIONS, SUPPORTED_REVISIONS
+from kailash_mcp_prod.transports.asgi import (
+    BodyTooLargeError,
+    ClientGoneError,
+    EventStream,
+    Receive,
+    Scope,
+    Send,
+    on_disconnect,
+    path_below_root,
+    read_body,
+)
+from kailash_mcp_prod.transports.base import BaseTransport
+from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
+from kailash_mcp_prod.transports.http_exchange import Exchange, Refusal, bad_request
+from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
+from kailash_mcp_prod.transports.http_headers import Headers, is_json, mirrored
+from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
+
+_log = logging.getLogger(__name__)
+
+_LEGACY_STATUS: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400}
+_MODERN_STATUS: Final = {
+    PARSE_ERROR: 400,
+    INVALID_REQUEST: 400,
+    INVALID_PARAMS: 400,
+    HEADER_MISMATCH: 400,
+    UNSUPPORTED_PROTOCOL_VERSION: 400,
+    METHOD_NOT_FOUND: 404,
+}
+_STATUS: Final = {Era.LEGACY: _LEGACY_STATUS, Era.MODERN: _MODERN_STATUS}
+_SESSION_HEADER: Final = "mcp-session-id"
+_SINGLE: Final = ("host", "origin", "authorization", "x-api-key", "content-type", _SESSION_HEADER)
+_SHOWN: Final = 200
+
+
+class HttpTransport(BaseTransport):
+    """The MCP endpoint: serve it with any ASGI server, or mount it into another application.
+
+    Args:
+        dispatcher: The protocol over the server's tools.
+        authenticator: Tells who a client is, from `Authorization` and `X-API-Key`.
+        path: Where the endpoint is, below the application's root path.
+        allowed_hosts: Names under which the server may be addressed: `name`, `name:port`, or `*`.
+        allowed_origins: Web pages that may call: `scheme://name`, with `:port` or `:*`, or `*`.
+        max_body_bytes: The longest request body.
+        max_sessions: How many legacy sessions may be open.
+        session_idle_seconds: After how long without a request a session ends.
+        max_in_flight: How many requests may run at once.
+        max_streams: How many event streams may be open, and `max_session_streams` in one session.
+        keepalive_seconds: How often an open event stream carries a comment.
+        stop_seconds: How long running requests may go on after `stop`.
+        clock: Monotonic seconds, for the idle time.
+
+    Example:
+        ```python
+        transport = HttpTransport(dispatcher, authenticator, allowed_hosts={"mcp.example.com"})
+        uvicorn.run(transport, port=3001)
+        ```
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
+        *,
+        path: str = "/mcp",
+        allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
+        allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
+        max_body_bytes: int = 4 * 1024 * 1024,
+        max_sessions: int = 1000,
+        session_idle_seconds: float = 1800.0,
+        max_in_flight: int = 1000,
+        max_streams: int = 1000,
+        max_session_streams: int = 4,
+        keepalive_seconds: float = 15.0,
+        stop_seconds: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(dispatcher, authenticator)
+        self._path = path.rstrip("/")
+        self._guard = HostGuard(allowed_hosts, allowed_origins)
+        self._max_body_bytes = max_body_bytes
+        self._sessions = SessionStore(max_sessions, session_idle_seconds, clock)
+        self._max_session_streams = max_session_streams
+        self._capacity = Capacity(max_in_flight, max_streams)
+        self._keepalive_seconds = keepalive_seconds
+        self._stop_seconds = stop_seconds
+        self._lifetime = Lifetime()
+        self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
+
+    async def start(self) -> None:
+        """Nothing to do: the ASGI server that carries this application listens."""
+
+    async def stop(self) -> None:
+        """End all streams, wait a moment for running requests, cancel the rest.
+
+        New requests get 503 from now on.
+        """
+        self._lifetime.end()
+        self._sessions.end_streams()
+        if not await self._capacity.idle_within(self._stop_seconds):
+            self._capacity.cancel_all()
+            await self._capacity.idle_within(self._stop_seconds)
+        self._sessions.end_all()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(
+            new_request_id(), Headers(scope["headers"]), receive, send, self._keepalive_seconds
+        )
+        try:
+            await self._route(scope, exchange)
+        except Refusal as refusal:
+            await exchange.refuse(refusal)
+        except ServerError as error:
+            await exchange.refuse(Refusal(error))
+        except ClientGoneError:
+            return
+        except Exception:  # noqa: BLE001 - the boundary: the client gets an answer, the log the defect
+            _log.exception(
+                "HTTP request %s failed",
+                exchange.request_id,
+                extra={"request_id": exchange.request_id},
+            )
+            if not exchange.answered:
+                message = "Internal error; the server's log has it under the request id."
+                await exchange.refuse(Refusal(InternalError(message)))
+
+    async def _route(self, scope: Scope, exchange: Exchange) -> None:
+        if path_below_root(scope).rstrip("/") != self._path:
+            raise Refusal(NotFoundError(f"There is nothing here; MCP is at {self._path or '/'}."))
+        if (repeated := exchange.headers.repeats(*_SINGLE)) is not None:
+            raise bad_request(f"The header {repeated} is repeated.", 400)
+        self._check_origin(exchange)
+        if self._lifetime.ended:
+            raise Refusal(UnavailableError("The server is shutting down."))
+        serve = self._methods.get(scope["method"])
+        allowed = ["POST"] if exchange.version in MODERN_REVISIONS else list(self._methods)
+        if serve is None or scope["method"] not in allowed:
+            allow = (b"allow", ", ".join(allowed).encode())
+            raise bad_request(f"{scope['method']} is not allowed here.", 405, [allow])
+        principal = await self.authenticator.authenticate(
+            Credentials(
+                authorization=exchange.headers.get("authorization"),
+                api_key=exchange.headers.get("x-api-key"),
+            )
+        )
+        await serve(exchange, principal)
+
+    def _check_origin(self, exchange: Exchange) -> None:
+        host = exchange.headers.get("host")
+        if not self._guard.allows_host(host):
+            message = f"The Host {(host or '')[:_SHOWN]!r} is not among the setting allowed_hosts."
+            raise Refusal(ForbiddenError(message), status=421)
+        origin = exchange.headers.get("origin")
+        if not self._guard.allows_origin(origin):
+            shown = (origin or "")[:_SHOWN]
+            message = f"The Origin {shown!r} is not among the setting allowed_origins."
+            raise Refusal(ForbiddenError(message))
+
+    async def _post(self, exchange: Exchange, principal: Principal) -> None:
+        if not is_json(exchange.headers.get("content-type")):
+            raise bad_request("The Content-Type must be application/json, in UTF-8.", 415)
+        if not (exchange.accept.json or exchange.accept.events):
+            message = "The Accept header must allow application/json or text/event-stream."
+            raise bad_request(message, 406)
+        body = await self._read_body(exchange)
+        try:
+            rpc = decode(body)
+        except InvalidMessageError as error:
+            await exchange.reply(encode_error(error.id, error), 400)
+            return
+        serve = self._post_modern if self._is_modern(rpc, exchange) else self._post_legacy
+        try:
+            await serve(exchange, principal, rpc)
+        except (Refusal, ServerError) as error:
+            refusal = error if isinstance(error, Refusal) else Refusal(error)
+            refusal.id = rpc.id if isinstance(rpc, Request) else None
+            raise refusal from None
+
+    async def _read_body(self, exchange: Exchange) -> bytes:
+        length = exchange.headers.get("content-length")
+        try:
+            return await read_body(exchange.receive, self._max_body_bytes, length)
+        except BodyTooLargeError:
+            message = f"The body is longer than {self._max_body_bytes} bytes."
+            raise bad_request(message, 413, [(b"connection", b"close")]) from None
+
+    def _is_modern(self, message: Message, exchange: Exchange) -> bool:
+        if not isinstance(message, Request | Notification):
+            return exchange.version in MODERN_REVISIONS
+        in_session = exchange.headers.get(_SESSION_HEADER) is not None
+        era = self.dispatcher.era_of(message, version=exchange.version, channel_open=in_session)
+        return era is Era.MODERN
+
+    async def _post_modern(
+        self, exchange: Exchange, principal: Principal, message: Message
+    ) -> None:
+        if isinstance(message, Notification):
+            self._check_version(exchange)
+            # The revision defines none over HTTP; it is taken and has no effect.
+            await exchange.empty(202)
+            return
+        if not isinstance(message, Request):
+            raise bad_request("The body must be a single request or notification.", 400)
+        streams = self.dispatcher.streams(message)
+        if streams and not exchange.accept.events:
+            raise bad_request("The Accept header must allow text/event-stream.", 406)
+        with self._capacity.stream() if streams else self._capacity.request():
+            await self._answer(exchange, principal, message, Era.MODERN)
+
+    async def _post_legacy(
+        self, exchange: Exchange, principal: Principal, message: Message
+    ) -> None:
+        self._check_version(exchange)
+        if isinstance(message, Request) and message.method == "initialize":
+            await self._initialize(exchange, principal, message)
+            return
+        session = self._session(exchange, principal)
+        with self._sessions.use(session), self._capacity.request():
+            if isinstance(message, Request) or (
+                isinstance(message, Batch) and message.expects_reply
+            ):
+                await self._answer(exchange, principal, message, Era.LEGACY, session.connection)
+                return
+            context = self._context(exchange, principal, session.connection)
+            reply = await self.dispatcher.handle(message, context)
+            if reply is None:
+                await exchange.empty(202)
+            else:
+                await exchange.reply(reply, 400)
+
+    async def _initialize(self, exchange: Exchange, principal: Principal, request: Request) -> None:
+        session = self._sessions.create(principal.subject)
+        if session is None:
+            message = "All sessions are taken; try again later."
+            raise Refusal(OverloadedError(message, retry_after_seconds=30))
+        context = self._context(exchange, principal, session.connection)
+        reply = await self.dispatcher.handle(request, context)
+        if reply is None or reply.error_code is not None:
+            self._sessions.end(session)
+        if reply is None:
+            raise Refusal(UnavailableError("The server is shutting down."))
+        if reply.error_code is not None:
+            await exchange.reply(reply, _LEGACY_STATUS.get(reply.error_code, 200))
+        else:
+            await exchange.reply(reply, 200, [(_SESSION_HEADER.encode(), session.id.encode())])
+
+    async def _answer(
+        self,
+        exchange: Exchange,
+        principal: Principal,
+        message: Request | Batch,
+        era: Era,
+        connection: Connection | None = None,
+    ) -> None:
+        """Run a request and answer it, as events if it emits any before its response."""
+        async with exchange.event_stream() as stream:
+            context = Context(
+                principal,
+                stream.event,
+                self._lifetime,
+                connection,
+                mirrored(exchange.headers) if era is Era.MODERN else None,
+                exchange.request_id,
+            )
+            reply: Reply | None = None
+            with self._capacity.running() as scope:
+                async with AsyncExitStack() as watched:
+                    if era is Era.MODERN:
+                        # In this era a disconnect is the client's way to cancel.
+                        await watched.enter_async_context(
+                            on_disconnect(exchange.receive, scope.cancel)
+                        )
+                    reply = await self.dispatcher.handle(message, context)
+            if scope.cancelled:
+                if self._lifetime.ended and not stream.started:
+                    raise UnavailableError("The server shut down during the request.")
+                return
+            if stream.started:
+                if reply is not None:
+                    await stream.event(reply.body)
+            elif reply is None:
+                # Cancelled by the client: an event stream that ends without a response says so.
+                await (stream.start() if exchange.accept.events else exchange.empty(204))
+            else:
+                status = 200
+                if reply.error_code is not None:
+                    status = _STATUS[era].get(reply.error_code, 200)
+                if exchange.accept.json or status != 200:
+                    await exchange.reply(reply, status)
+                else:
+                    await stream.event(reply.body)
+
+    async def _get(self, exchange: Exchange, principal: Principal) -> None:
+        if not exchange.accept.events:
+            raise bad_request("The Accept header must allow text/event-stream.", 406)
+        self._check_version(exchange)
+        session = self._session(exchange, principal)
+        if session.streams >= self._max_session_streams:
+            raise Refusal(ConflictError(f"The session has {session.streams} streams already."))
+        with self._sessions.use(session), self._capacity.stream():
+            session.streams += 1
+            try:
+                async with exchange.event_stream() as stream:
+                    await stream.start()
+                    await self._relay(session, principal, exchange, stream)
+            finally:
+                session.streams -= 1
+
+    async def _relay(
+        self, session: Session, principal: Principal, exchange: Exchange, stream: EventStream
+    ) -> None:
+        """Pass a session's messages on until it ends, the client goes or its credential expires."""
+        outbox = session.connection.outbox
+        with self._capacity.running() as scope:
+            async with on_disconnect(exchange.receive, scope.cancel):
+                with cancel_at(principal.expires_at, scope):
+                    while (message := await outbox.get()) is not None:
+                        await stream.event(message)
+
+    async def _delete(self, exchange: Exchange, principal: Principal) -> None:
+        self._check_version(exchange)
+        self._sessions.end(self._session(exchange, principal))
+        await exchange.empty(204)
+
+    def _session(self, exchange: Exchange, principal: Principal) -> Session:
+        session_id = exchange.headers.get(_SESSION_HEADER)
+        if session_id is None:
+            raise bad_request("The header Mcp-Session-Id is missing; initialize first.", 400)
+        session = self._sessions.find(session_id, principal.subject)
+        if session is None:
+            raise Refusal(NotFoundError("There is no such session; initialize a new one."))
+        return session
+
+    @staticmethod
+    def _check_version(exchange: Exchange) -> None:
+        if exchange.version is not None and exchange.version not in SUPPORTED_REVISIONS:
+            raise Refusal(unsupported_version(exchange.version[:_SHOWN]))
+
+    def _context(self, exchange: Exchange, principal: Principal, connection: Connection) -> Context:
+        async def emit(message: bytes) -> None:
+            connection.outbox.put(message)
+
+        return Context(principal, emit, self._lifetime, connection, request_id=exchange.request_id)

@@ -1,0 +1,112 @@
+"""One HTTP request to the MCP endpoint, and the ways to answer it."""
+
+from __future__ import annotations
+
+import math
+
+from kailash_mcp_prod.errors import InvalidArgumentsError, ServerError, UnauthenticatedError
+from kailash_mcp_prod.protocol import Reply, RpcError, encode_error, from_server_error
+from kailash_mcp_prod.protocol.faults import INVALID_REQUEST
+from kailash_mcp_prod.protocol.messages import RequestId
+from kailash_mcp_prod.transports.asgi import (
+    JSON_TYPE,
+    ASGIMessage,
+    EventStream,
+    RawHeaders,
+    Receive,
+    Send,
+    respond,
+)
+from kailash_mcp_prod.transports.http_headers import Accept, Headers
+
+
+class Refusal(Exception):  # noqa: N818 - an outcome of a request, not a defect
+    """The request is answered with an HTTP error before or instead of its method.
+
+    `id` is that of the JSON-RPC request, once it is known.
+
+    Args:
+        error: What the body says; a `ServerError`'s own body becomes the JSON-RPC error's data.
+        status: The HTTP status; the error's own by default.
+        headers: Further response headers.
+    """
+
+    def __init__(
+        self,
+        error: ServerError | RpcError,
+        *,
+        status: int | None = None,
+        headers: RawHeaders | None = None,
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.status = status or (error.http_status if isinstance(error, ServerError) else 400)
+        self.headers = headers or []
+        self.id: RequestId | None = None
+
+
+def bad_request(message: str, status: int, headers: RawHeaders | None = None) -> Refusal:
+    """A refusal for which the client has to change its request."""
+    return Refusal(InvalidArgumentsError(message), status=status, headers=headers)
+
+
+class Exchange:
+    """A request's headers and the means to answer it.
+
+    `request_id` is the server's own id of it; `accept` is which forms of an answer the client
+    takes; `version` is the `MCP-Protocol-Version` header.
+    """
+
+    def __init__(
+        self,
+        request_id: str,
+        headers: Headers,
+        receive: Receive,
+        send: Send,
+        keepalive_seconds: float,
+    ) -> None:
+        self.request_id = request_id
+        self.headers = headers
+        self.receive = receive
+        self.answered = False
+        self.accept = Accept.parse(headers.get("accept"))
+        self.version = headers.get("mcp-protocol-version")
+        self._send = send
+        self._keepalive_seconds = keepalive_seconds
+
+    async def send(self, message: ASGIMessage) -> None:
+        """Send one ASGI message; `answered` is set from the first on."""
+        self.answered = True
+        await self._send(message)
+
+    @property
+    def own_headers(self) -> RawHeaders:
+        """The headers that every response carries."""
+        return [(b"x-request-id", self.request_id.encode())]
+
+    def event_stream(self) -> EventStream:
+        """An event stream as the answer."""
+        return EventStream(self.send, self.own_headers, self._keepalive_seconds)
+
+    async def empty(self, status: int) -> None:
+        """Answer without a body."""
+        await respond(self.send, status, self.own_headers)
+
+    async def reply(self, reply: Reply, status: int, headers: RawHeaders | None = None) -> None:
+        """Answer with a JSON-RPC message."""
+        await respond(
+            self.send, status, [JSON_TYPE, *self.own_headers, *(headers or [])], reply.body
+        )
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Answer with an HTTP error whose body is a JSON-RPC error."""
+        error = refusal.error
+        headers = list(refusal.headers)
+        if isinstance(error, ServerError):
+            if isinstance(error, UnauthenticatedError):
+                headers.append((b"www-authenticate", b"Bearer"))
+            if error.retryable:
+                seconds = max(1, math.ceil(error.retry_after_seconds or 1))
+                headers.append((b"retry-after", str(seconds).encode()))
+            error = from_server_error(error, self.request_id, code=INVALID_REQUEST)
+        await self.reply(encode_error(refusal.id, error), refusal.status, headers)

@@ -1,0 +1,102 @@
+"""Reading the request headers that streamable HTTP cares about."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from kailash_mcp_prod.protocol import MirroredHeaders
+
+_BASE64_PREFIX: Final = "=?base64?"
+_BASE64_SUFFIX: Final = "?="
+_MIRRORED: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
+
+
+class Headers:
+    """Request headers by lower-case name, and which of them came more than once."""
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values: dict[str, str] = {}
+        self._repeated: set[str] = set()
+        for raw_name, raw_value in raw:
+            name = raw_name.decode("latin-1").lower()
+            if name in self._values:
+                self._repeated.add(name)
+            self._values[name] = raw_value.decode("latin-1").strip()
+
+    def get(self, name: str) -> str | None:
+        """The value; the last one where there are several."""
+        return self._values.get(name)
+
+    def repeats(self, *names: str) -> str | None:
+        """The first of these headers that came more than once."""
+        return next((name for name in names if name in self._repeated), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Which forms of an answer the client takes. A missing header takes all."""
+
+    json: bool
+    events: bool
+
+    @classmethod
+    def parse(cls, header: str | None) -> Accept:
+        """Read an `Accept` header; ranges with quality zero don't count."""
+        if header is None or not header.strip():
+            return cls(json=True, events=True)
+        ranges = set()
+        for part in header.lower().split(","):
+            media, *parameters = (piece.strip() for piece in part.split(";"))
+            if not any(_is_zero_quality(parameter) for parameter in parameters):
+                ranges.add(media)
+        return cls(
+            json=bool(ranges & {"application/json", "application/*", "*/*"}),
+            events=bool(ranges & {"text/event-stream", "text/*", "*/*"}),
+        )
+
+
+def _is_zero_quality(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    return name.strip() == "q" and value.strip() in {"0", "0.", "0.0", "0.00", "0.000"}
+
+
+def is_json(content_type: str | None) -> bool:
+    """Whether a `Content-Type` says JSON in UTF-8."""
+    media, *parameters = (piece.strip().lower() for piece in (content_type or "").split(";"))
+    charsets = [
+        parameter.partition("=")[2].strip().strip('"')
+        for parameter in parameters
+        if parameter.partition("=")[0].strip() == "charset"
+    ]
+    return media == "application/json" and all(c in {"utf-8", "utf8"} for c in charsets)
+
+
+def decode_value(value: str) -> str | None:
+    """Undo the Base64 form of a header value; `None` when it is malformed."""
+    if not (value.startswith(_BASE64_PREFIX) and value.endswith(_BASE64_SUFFIX)):
+        return value
+    payload = value[len(_BASE64_PREFIX) : -len(_BASE64_SUFFIX)]
+    try:
+        return base64.b64decode(payload, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def mirrored(headers: Headers) -> MirroredHeaders:
+    """What the client repeated of its message in headers."""
+    malformed = headers.repeats(*_MIRRORED)
+    name = headers.get("mcp-name")
+    if name is not None:
+        name = decode_value(name)
+        if name is None:
+            malformed = malformed or "mcp-name"
+    return MirroredHeaders(
+        version=headers.get("mcp-protocol-version"),
+        method=headers.get("mcp-method"),
+        name=name,
+        malformed=malformed,
+    )

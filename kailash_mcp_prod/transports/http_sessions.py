@@ -1,0 +1,98 @@
+"""The sessions of legacy clients over HTTP."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from kailash_mcp_prod.protocol import Connection
+
+_ID_BYTES: Final = 32
+
+
+@dataclass(slots=True)
+class Session:
+    """One legacy client: its channel, whom it belongs to, and how busy it is.
+
+    `users` counts requests and streams that are under way; a session in use is never idle.
+    """
+
+    id: str
+    subject: str
+    connection: Connection = field(default_factory=Connection)
+    last_used: float = 0.0
+    users: int = 0
+    streams: int = 0
+
+
+class SessionStore:
+    """All open sessions, bounded in number and in idle time.
+
+    Args:
+        limit: How many sessions may exist.
+        idle_seconds: After how long without a request a session ends.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, limit: int, idle_seconds: float, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def create(self, subject: str) -> Session | None:
+        """A new session for this principal; `None` when all places are taken by active ones."""
+        self._expire()
+        if len(self._sessions) >= self._limit:
+            return None
+        session = Session(secrets.token_urlsafe(_ID_BYTES), subject, last_used=self._clock())
+        self._sessions[session.id] = session
+        return session
+
+    def find(self, session_id: str, subject: str) -> Session | None:
+        """The open session with this id, unless it belongs to somebody else."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            return None
+        if self._is_idle(session):
+            self.end(session)
+            return None
+        return session if session.subject == subject else None
+
+    @contextmanager
+    def use(self, session: Session) -> Iterator[None]:
+        """Keep a session from going idle while the block runs."""
+        session.users += 1
+        try:
+            yield
+        finally:
+            session.users -= 1
+            session.last_used = self._clock()
+
+    def end(self, session: Session) -> None:
+        """Close a session: its streams end, its running requests are cancelled."""
+        self._sessions.pop(session.id, None)
+        session.connection.close()
+
+    def end_streams(self) -> None:
+        """Let the event streams of all sessions run out; requests go on."""
+        for session in self._sessions.values():
+            session.connection.outbox.close()
+
+    def end_all(self) -> None:
+        """Close every session."""
+        for session in tuple(self._sessions.values()):
+            self.end(session)
+
+    def _expire(self) -> None:
+        for session in [s for s in self._sessions.values() if self._is_idle(s)]:
+            self.end(session)
+
+    def _is_idle(self, session: Session) -> bool:
+        return not session.users and self._clock() - session.last_used >= self._idle_seconds

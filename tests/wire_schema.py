@@ -1,0 +1,99 @@
+"""Holds wire messages against the official JSON schema of their protocol revision.
+
+The schemas under `tests/spec` are copies of the specification's own. One deviation is known: for a
+message whose id can't be read JSON-RPC demands `"id": null`, where MCP's schema has no id at all.
+The two mean the same here.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+MODERN = "2026-07-28"
+LEGACY = "2025-11-25"
+
+_SPEC = Path(__file__).parent / "spec"
+
+_RESULTS = {
+    LEGACY: {
+        "initialize": "InitializeResult",
+        "ping": "EmptyResult",
+        "tools/list": "ListToolsResult",
+        "tools/call": "CallToolResult",
+    },
+    MODERN: {
+        "server/discover": "DiscoverResult",
+        "tools/list": "ListToolsResult",
+        "tools/call": "CallToolResult",
+        "subscriptions/listen": "SubscriptionsListenResult",
+    },
+}
+_REQUESTS = {
+    "initialize": "InitializeRequest",
+    "ping": "PingRequest",
+    "server/discover": "DiscoverRequest",
+    "tools/list": "ListToolsRequest",
+    "tools/call": "CallToolRequest",
+    "subscriptions/listen": "SubscriptionsListenRequest",
+}
+_NOTIFICATIONS = {
+    "notifications/initialized": "InitializedNotification",
+    "notifications/cancelled": "CancelledNotification",
+    "notifications/tools/list_changed": "ToolListChangedNotification",
+    "notifications/subscriptions/acknowledged": "SubscriptionsAcknowledgedNotification",
+}
+_ERRORS = {
+    -32020: "HeaderMismatchError",
+    -32022: "UnsupportedProtocolVersionError",
+}
+
+
+@functools.cache
+def _definitions(revision: str) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((_SPEC / revision / "schema.json").read_text())
+    definitions: dict[str, Any] = schema["$defs"]
+    return definitions
+
+
+@functools.cache
+def _validator(revision: str, definition: str) -> Draft202012Validator:
+    schema = {"$ref": f"#/$defs/{definition}", "$defs": _definitions(revision)}
+    return Draft202012Validator(schema)
+
+
+def check(revision: str, definition: str, value: Any) -> None:
+    """Assert that a value is an instance of a definition of the revision's schema."""
+    errors = [error.message for error in _validator(revision, definition).iter_errors(value)]
+    assert not errors, f"{definition} of {revision}: {errors[:3]} in {str(value)[:500]}"
+
+
+def check_request(revision: str, message: dict[str, Any]) -> None:
+    """Assert that a test sends what a real client could send."""
+    check(revision, _REQUESTS[message["method"]], message)
+
+
+def check_notification(revision: str, message: dict[str, Any]) -> None:
+    """Assert that a message is one of the revision's notifications."""
+    assert "id" not in message
+    check(revision, _NOTIFICATIONS[message["method"]], message)
+
+
+def check_response(revision: str, message: dict[str, Any], method: str | None = None) -> None:
+    """Assert that a message is a response; with a method, that its result is the method's."""
+    assert message["jsonrpc"] == "2.0"
+    assert "id" in message, "a response has an id, be it null"
+    if "error" in message:
+        stripped = {key: value for key, value in message.items() if value is not None}
+        check(revision, "JSONRPCErrorResponse", stripped)
+        code = message["error"]["code"]
+        if code in _ERRORS:
+            check(MODERN, _ERRORS[code], stripped)
+        return
+    check(revision, "JSONRPCResultResponse", message)
+    if method is not None:
+        check(revision, _RESULTS[revision][method], message["result"])
