@@ -331,5 +331,5 @@ def _describe(error: ValidationError, config: type[BaseSettings]) -> str:
             lines.append(f"Unknown configuration key '{key}'.{hint}")
         else:
             text = problem["msg"].removeprefix("Value error, ").rstrip(".")
-            lines.append(f"{key}: {text}." if key else f"{text[0].upper()}{text[1:]}.")
+            lines.append(f"{key}: {text}." if key else f"{text}.")
     return "\n".join(lines)

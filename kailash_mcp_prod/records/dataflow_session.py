@@ -8,6 +8,7 @@ way to that context in kailash-dataflow 2.20, and they stand in this module alon
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import UnionType
@@ -21,6 +22,22 @@ _POSTGRESQL_CONNECTIONS = 16
 _NATIVE_KINDS = frozenset(
     {Kind.TEXT, Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN, Kind.DATETIME, Kind.BYTES}
 )
+
+
+# Indexes with a condition or on expressions are no keys of the whole table.
+_POSTGRESQL_UNIQUE_KEYS = """
+    SELECT json_agg(attname)::text
+    FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
+    WHERE indrelid = to_regclass(quote_ident($1))
+        AND indisunique AND indpred IS NULL AND indexprs IS NULL
+    GROUP BY indexrelid
+"""
+_SQLITE_UNIQUE_KEYS = """
+    SELECT json_group_array(columns.name)
+    FROM pragma_index_list(?) AS indexes, pragma_index_info(indexes.name) AS columns
+    WHERE indexes."unique" AND NOT indexes.partial
+    GROUP BY indexes.name
+"""
 
 
 class DataFlowSession:
@@ -80,6 +97,20 @@ class NodeTransaction:
         """Asks the database for an answer."""
         await self._connection.execute("SELECT 1")
 
+    async def unique_keys(self, model: Model) -> set[frozenset[str]]:
+        """The columns of each unique index that the model's table really has."""
+        if self._dialect == "postgresql":
+            rows = await self._connection.fetch(_POSTGRESQL_UNIQUE_KEYS, model.table)
+        else:
+            rows = await self._connection.execute_fetchall(_SQLITE_UNIQUE_KEYS, (model.table,))
+        return {frozenset(json.loads(columns)) for (columns,) in rows}
+
+    async def make_unique(self, model: Model, index: str, columns: tuple[str, ...]) -> None:
+        """Makes a unique index."""
+        listed = ", ".join(f'"{column}"' for column in columns)
+        statement = f'CREATE UNIQUE INDEX "{index}" ON "{model.table}" ({listed})'
+        await self._connection.execute(statement)
+
     async def run(self, model: Model, operation: str, **parameters: Any) -> dict[str, Any]:
         """Runs the generated node of an operation, such as `Create`, on this connection."""
         node = self._db._nodes[f"{model.name}{operation}Node"]()  # noqa: SLF001
@@ -137,7 +168,13 @@ class NodeTransaction:
     ) -> list[Row]:
         """The rows that match a filter in DataFlow's form."""
         page = await self.run(
-            model, "List", filter=dict(where), order_by=order, limit=limit, offset=offset
+            model,
+            "List",
+            filter=dict(where),
+            order_by=order,
+            limit=limit,
+            offset=offset,
+            enable_cache=False,
         )
         return [read_row(model, each) for each in page["records"]]
 
@@ -206,3 +243,19 @@ def stop_logging_of_values() -> None:
     import dataflow.core.nodes as generated_nodes
 
     generated_nodes.mask_sensitive_values = lambda _message: "(not logged)"
+
+
+def close_connection_test(db: Any) -> None:
+    """Makes `initialize()` close the PostgreSQL connection with which it tries the database.
+
+    DataFlow leaves it open until the garbage collector comes by.
+    """
+    if db._detect_database_type() != "postgresql":  # noqa: SLF001
+        return
+
+    async def answers() -> bool:
+        connection = await db._get_async_database_connection()  # noqa: SLF001
+        await connection.close()
+        return True
+
+    db._validate_database_connection = answers  # noqa: SLF001

@@ -18,7 +18,8 @@ from kailash_mcp_prod.records.model import NO_CONSTRAINTS, Constraints, Field, M
 from kailash_mcp_prod.records.types import FieldType, Kind
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_KEY_KINDS = frozenset({Kind.TEXT, Kind.INTEGER, Kind.UUID})
+# DataFlow makes an integer column for a key of any other type.
+_KEY_KINDS = frozenset({Kind.TEXT, Kind.INTEGER})
 
 # DataFlow's nodes take these words as their own parameters or results.
 _RESERVED_FIELDS = frozenset({"self", "database_url", "found"})
@@ -74,7 +75,8 @@ def describe_model(db: DataFlowLike, name: str) -> Model:
     for what, identifier in (("name", name), ("table", table)):
         _check_identifier(name, what, identifier)
     summary, descriptions = parse_docstring(inspect.getdoc(model_class) or "")
-    fields = _fields(db, name, model_class, descriptions)
+    soft_delete = bool(options.get("soft_delete"))
+    fields = _fields(db, name, model_class, descriptions, soft_delete=soft_delete)
     unique_indexes = _unique_indexes(name, options, {each.name for each in fields})
     return Model(
         name=name,
@@ -84,7 +86,7 @@ def describe_model(db: DataFlowLike, name: str) -> Model:
         unique_keys=(("id",), *unique_indexes.values()),
         unique_indexes=unique_indexes,
         append_only=bool(info.get("append_only")),
-        soft_delete=bool(options.get("soft_delete")),
+        soft_delete=soft_delete,
     )
 
 
@@ -102,7 +104,12 @@ def _check_identifier(model: str, what: str, identifier: str) -> None:
 
 
 def _fields(
-    db: DataFlowLike, model: str, model_class: type, descriptions: Mapping[str, str]
+    db: DataFlowLike,
+    model: str,
+    model_class: type,
+    descriptions: Mapping[str, str],
+    *,
+    soft_delete: bool,
 ) -> tuple[Field, ...]:
     declared = dict(db.get_model_fields(model))
     declared.setdefault("id", {"type": int, "required": False})
@@ -110,7 +117,7 @@ def _fields(
     key = _key(model, declared.pop("id"), descriptions)
     fields = [key]
     for name, spec in declared.items():
-        if name in _TIMESTAMPS:
+        if name in _TIMESTAMPS or (name == "deleted_at" and soft_delete):
             continue
         fields.append(_field(model, name, spec, descriptions, rules.get(name, {})))
     fields.extend(
@@ -129,7 +136,7 @@ def _fields(
 def _key(model: str, spec: Mapping[str, Any], descriptions: Mapping[str, str]) -> Field:
     field_type = _field_type(model, "id", spec["type"])
     if field_type.kind not in _KEY_KINDS or field_type.nullable:
-        raise ModelError(f"Model {model}, field id: the key must be a str, an int or a UUID.")
+        raise ModelError(f"Model {model}, field id: the key must be a str or an int.")
     constraints = (
         Constraints(min_length=1, max_length=255)
         if field_type.kind is Kind.TEXT

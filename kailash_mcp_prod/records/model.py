@@ -93,11 +93,7 @@ class Model:
         """A row to insert: what was given, else the defaults, and a new key where we make it."""
         row: Row = {}
         if not self.generates_key:
-            row["id"] = given.get("id") or _new_key(self.key)
+            row["id"] = given.get("id") or uuid4().hex
         for each in self.writable:
             row[each.name] = given[each.name] if each.name in given else each.default_value()
         return row
-
-
-def _new_key(key: Field) -> Any:
-    return uuid4() if key.type.kind is Kind.UUID else uuid4().hex

@@ -13,9 +13,15 @@ from typing import Any
 from filelock import AsyncFileLock, Timeout
 
 from kailash_mcp_prod.errors import DatabaseStartupError
-from kailash_mcp_prod.records.dataflow_session import adopt_column_types, stop_logging_of_values
+from kailash_mcp_prod.records.dataflow_session import (
+    DataFlowSession,
+    adopt_column_types,
+    close_connection_test,
+    stop_logging_of_values,
+)
 from kailash_mcp_prod.records.introspect import describe_models
 from kailash_mcp_prod.records.model import Model
+from kailash_mcp_prod.records.unique_indexes import ensure_unique_indexes
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +48,7 @@ async def prepare_database(db: Any) -> tuple[Model, ...]:
             "An SQLite database in memory is lost between connections. Use a file: "
             "sqlite:////absolute/path.db"
         )
+    close_connection_test(db)
     async with _migration_lock(url):
         try:
             ready = await db.initialize()
@@ -51,10 +58,11 @@ async def prepare_database(db: Any) -> tuple[Model, ...]:
                 f"The database can't be opened ({type(failure).__name__}). Check DATABASE_URL and "
                 "that the database is up."
             ) from failure
-    if not ready:
-        raise DatabaseStartupError(
-            "DataFlow could not prepare its tables. Its log lines above say why."
-        )
+        if not ready:
+            raise DatabaseStartupError(
+                "DataFlow could not prepare its tables. Its log lines above say why."
+            )
+        await ensure_unique_indexes(DataFlowSession(db), models)
     stop_logging_of_values()
     for model in models:
         adopt_column_types(db, model)
@@ -72,6 +80,7 @@ async def prepare_models(db: Any, models: Sequence[Model]) -> None:
             if not await db.ensure_table_exists(model.name):
                 raise DatabaseStartupError(f"The table of {model.name} can't be made.")
             adopt_column_types(db, model)
+        await ensure_unique_indexes(DataFlowSession(db), models)
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,8 +64,16 @@ def _path(prefix: str, location: tuple[int | str, ...]) -> str:
     return path
 
 
+_SUBJECT = re.compile(r"^(?:Input|String|Value|List|Dictionary|Data) should ")
+
+
 def _message(problem: ErrorDetails) -> str:
-    if problem["type"] in _FIXES:
-        return _FIXES[problem["type"]]
-    message = problem["msg"].removeprefix("Input should ")
-    return message[:500]
+    kind = problem["type"]
+    if kind in _FIXES:
+        return _FIXES[kind]
+    context = problem.get("ctx") or {}
+    if kind == "too_short":
+        return f"give at least {context['min_length']}"
+    if kind == "too_long":
+        return f"give at most {context['max_length']}"
+    return _SUBJECT.sub("must ", problem["msg"])[:500]
