@@ -1,0 +1,233 @@
+"""What the README and the docs say is done here as written, on free ports and temporary paths."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.errors import ServerError
+from scripts.generate_docs import TARGET, render
+from tests.e2e.servers import ROOT, HttpServer, environment, serving
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BIN = Path(sys.executable).parent
+
+
+def snippets(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+README = ROOT / "README.md"
+SHELL = snippets(README, "sh")
+AGENT_CONFIGURATIONS = [json.loads(text) for text in snippets(README, "json")]
+
+
+def shell_with(start: str) -> str:
+    [command] = [command for command in SHELL if command.startswith(start)]
+    return command
+
+
+def run_in(workdir: Path, command: str) -> Any:
+    completed = subprocess.run(
+        ["sh", "-c", command],
+        cwd=workdir,
+        env={**environment(), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return completed.stdout
+
+
+def test_every_shell_snippet_of_the_readme_is_covered_by_a_test() -> None:
+    assert [command.split("\n")[0].strip(" \\") for command in SHELL] == [
+        "make serve",
+        "make test",
+        "curl -s http://127.0.0.1:3002/tools/Company_create",
+        "curl -s http://127.0.0.1:3002/tools/Company_list",
+        ".venv/bin/kailash-mcp-prod tools",
+        ".venv/bin/kailash-mcp-prod call Company_list "
+        """'{"sort": ["-created_at"], "limit": 3}'""",
+        "pip install 'kailash-mcp-prod[postgres]'",
+        "kailash-mcp-prod serve --mode development --models shop:db "
+        "--database-url sqlite:///shop.db",
+        """export API_KEYS='{"a-long-random-key": {"agent_id": "reporting", """
+        """"permissions": ["*:read"]}}'""",
+    ]
+
+
+@pytest.mark.parametrize("target", ["serve", "test"])
+def test_the_two_commands_are_targets_of_make(target: str) -> None:
+    subprocess.run(
+        ["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, timeout=30
+    )
+
+
+def test_the_curl_commands_create_a_company_and_find_it(
+    development_server: HttpServer, tmp_path: Path
+) -> None:
+    def run(start: str) -> Any:
+        command = shell_with(start).replace("http://127.0.0.1:3002", development_server.rest)
+        return json.loads(run_in(tmp_path, command))
+
+    created = run("curl -s http://127.0.0.1:3002/tools/Company_create")
+    listed = run("curl -s http://127.0.0.1:3002/tools/Company_list")
+    assert {"id": created["id"], "name": "Nordlicht GmbH"} in listed["records"]
+
+
+def test_the_commands_without_a_server_list_and_call_tools(tmp_path: Path) -> None:
+    listed = run_in(
+        tmp_path, shell_with(".venv/bin/kailash-mcp-prod tools").removeprefix(".venv/bin/")
+    )
+    assert "Company_create" in listed
+    called = run_in(
+        tmp_path, shell_with(".venv/bin/kailash-mcp-prod call").removeprefix(".venv/bin/")
+    )
+    assert json.loads(called)["limit"] == 3
+
+
+def test_the_application_of_the_readme_is_served_as_it_says(tmp_path: Path) -> None:
+    [application] = [text for text in snippets(README, "python") if text.startswith("# shop.py")]
+    (tmp_path / "shop.py").write_text(application, encoding="utf-8")
+    flags = shlex.split(shell_with("kailash-mcp-prod serve --mode development"))[2:]
+    with serving(tmp_path, *flags) as server:
+        call = f"curl -s {server.rest}/tools/Product_create -H 'Content-Type: application/json'"
+        data = json.dumps({"data": {"name": "Lamp", "price": 19.5}})
+        created = json.loads(run_in(tmp_path, f"{call} -d {shlex.quote(data)}"))
+        tools = json.loads(run_in(tmp_path, f"curl -s {server.rest}/tools"))["tools"]
+    assert (created["name"], created["price"]) == ("Lamp", 19.5)
+    assert (tmp_path / "shop.db").is_file()
+    create = tools[0]["inputSchema"]["properties"]["data"]["properties"]
+    assert create["price"]["description"] == "Net price in euro."
+
+
+def test_the_stdio_configuration_for_claude_connects(tmp_path: Path) -> None:
+    entry = AGENT_CONFIGURATIONS[0]["mcpServers"]["kailash"]
+    place = {
+        "/path/to/kailash-mcp-prod/.venv/bin/python": sys.executable,
+        "/path/to/kailash-mcp-prod": str(ROOT),
+        "sqlite:////path/to/app.db": f"sqlite:///{tmp_path / 'app.db'}",
+    }
+    settings = {name: place[value] for name, value in entry["env"].items()}
+    parameters = StdioServerParameters(
+        command=place[entry["command"]],
+        args=entry["args"],
+        env={**environment(), **settings},
+        cwd=tmp_path,
+    )
+
+    async def count_tools() -> int:
+        async with (
+            stdio_client(parameters) as (read, write),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            return len((await session.list_tools()).tools)
+
+    assert asyncio.run(count_tools()) == 117
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        AGENT_CONFIGURATIONS[1]["servers"]["kailash"],
+        AGENT_CONFIGURATIONS[2]["mcpServers"]["kailash"],
+    ],
+    ids=["VS Code", "Cursor"],
+)
+def test_the_http_configurations_connect(
+    entry: dict[str, str], development_server: HttpServer
+) -> None:
+    assert entry["url"] == "http://127.0.0.1:3001/mcp"
+
+    async def count_tools() -> int:
+        async with (
+            streamable_http_client(development_server.mcp) as streams,
+            ClientSession(streams[0], streams[1]) as session,
+        ):
+            await session.initialize()
+            return len((await session.list_tools()).tools)
+
+    assert asyncio.run(count_tools()) == 117
+
+
+def test_the_python_example_calls_a_tool(tmp_path: Path) -> None:
+    [example] = [text for text in snippets(README, "python") if "ProductionMCPServer" in text]
+    assert "port=4001" in example
+    program = (
+        "import asyncio\n"
+        + example.replace("port=4001", "port=0")
+        + "\nprint(asyncio.run(newest_company()))\nserver.stop_mcp_server()\n"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert completed.stdout.strip()
+
+
+def test_the_server_for_a_network_asks_for_the_key_of_the_readme(tmp_path: Path) -> None:
+    block = shell_with("export API_KEYS")
+    exported = dict(re.findall(r"export (\w+)='(.*)'", block))
+    [serve] = [line for line in block.splitlines() if line.startswith("kailash-mcp-prod")]
+    # The name of the host stays, but nothing listens beyond this machine.
+    flags = shlex.split(serve)[2:]
+    flags[flags.index("0.0.0.0")] = "127.0.0.1"
+    settings = {
+        "API_KEYS": exported["API_KEYS"],
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'app.db'}",
+    }
+    with serving(tmp_path, *flags, settings=settings) as server:
+        listing = f"curl -s {server.rest}/tools -H 'Host: mcp.example.com'"
+        refused = json.loads(run_in(tmp_path, listing))
+        allowed = json.loads(run_in(tmp_path, f"{listing} -H 'X-API-Key: a-long-random-key'"))
+    assert refused["error"]["code"] == "unauthenticated"
+    assert {tool["name"].rpartition("_")[2] for tool in allowed["tools"]} == {"read", "list"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_snippets_are_valid_and_links_lead_somewhere(page: Path) -> None:
+    for text in snippets(page, "python"):
+        ast.parse(text)
+    for text in snippets(page, "json"):
+        json.loads(text)
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_settings_is_current() -> None:
+    assert TARGET.read_text(encoding="utf-8") == render()
+
+
+def test_every_setting_and_error_code_is_documented() -> None:
+    settings = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert [key for key in ServerConfig.model_fields if f"`{key}`" not in settings] == []
+    tools = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
+    codes = {kind.code: kind.http_status for kind in _kinds(ServerError)}
+    rows = dict(re.findall(r"\| `(\w+)` \| (\d{3}) \|", tools))
+    assert {code: int(status) for code, status in rows.items()} == codes
+
+
+def _kinds(kind: type[ServerError]) -> list[type[ServerError]]:
+    """The direct kinds of error, and the root itself as `internal`."""
+    return [each for each in kind.__subclasses__() if each.__module__ == ServerError.__module__]
