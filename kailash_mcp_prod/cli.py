@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -34,6 +36,7 @@ app = typer.Typer(
 _ONLY_FROM_ENVIRONMENT = frozenset({"jwt_secret", "api_keys", "api_key", "token"})
 _TOOL_ERROR = 5
 _INTERRUPTED = 130
+_LEAVE_SECONDS = 1.5
 
 
 def main() -> None:
@@ -119,17 +122,18 @@ def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
 
 
 async def _serve(config: ServerConfig) -> None:
-    from kailash_mcp_prod.server import ProductionMCPServer
-
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stopped.set)
+    from kailash_mcp_prod.server import ProductionMCPServer
+
     server = ProductionMCPServer(config)
     starting = asyncio.create_task(server.start())
     stopping = asyncio.create_task(stopped.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
+        _leave_in_time()
         starting.cancel()
         await asyncio.wait({starting})
         return
@@ -140,9 +144,25 @@ async def _serve(config: ServerConfig) -> None:
         closing = asyncio.create_task(server.wait_closed())
         await asyncio.wait({closing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         closing.cancel()
+        _leave_in_time()
     finally:
         stopping.cancel()
         await server.stop()
+
+
+def _leave_in_time() -> None:
+    """Ends the process soon, whatever still runs in a thread.
+
+    The interpreter waits for all threads, and a driver's may wait for a lock or for ever.
+    """
+
+    def leave() -> None:
+        logging.shutdown()
+        os._exit(0)
+
+    timer = threading.Timer(_LEAVE_SECONDS, leave)
+    timer.daemon = True
+    timer.start()
 
 
 _Url = Annotated[

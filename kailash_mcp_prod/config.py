@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,11 +26,10 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    JsonConfigSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 from kailash_mcp_prod.errors import ConfigError
@@ -38,6 +38,7 @@ from kailash_mcp_prod.records.operations import DEFAULT_OPERATIONS, Operation
 MIN_SECRET_BYTES = 32
 ENV_PREFIX = "MCP_"
 CONFIG_FILE_VARIABLE = "MCP_CONFIG_FILE"
+_chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
 NOT_YET_EFFECTIVE = frozenset(
     {
@@ -66,12 +67,28 @@ def _split(value: Any) -> Any:
     """A list as JSON or as text with commas."""
     if isinstance(value, str):
         text = value.strip()
-        return json.loads(text) if text.startswith("[") else [p.strip() for p in text.split(",")]
+        if text.startswith("["):
+            return json.loads(text)
+        return [part.strip() for part in text.split(",") if part.strip()]
     return value
 
 
-def _decode(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
+def _read_keys(value: Any) -> dict[str, ApiKeyEntry]:
+    """The keys, from JSON or a mapping; errors count them, because the keys are secrets."""
+    entries = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(entries, Mapping) or not all(isinstance(key, str) for key in entries):
+        raise ValueError('must be an object such as {"<key>": {"permissions": ["*"]}}')
+    keys = {}
+    for position, (key, entry) in enumerate(entries.items(), start=1):
+        if not key.strip():
+            raise ValueError(f"key number {position} is empty")
+        try:
+            keys[key] = ApiKeyEntry.model_validate(entry)
+        except ValidationError as error:
+            problem = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(step) for step in ("", *problem["loc"]))
+            raise ValueError(f"key number {position}{where}: {problem['msg']}") from None
+    return keys
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -93,6 +110,7 @@ class ServerConfig(BaseSettings):
     Raises:
         pydantic.ValidationError: A key is unknown, or a value is wrong or unsafe. Values are
             never shown. `ServerConfig.load` raises `ConfigError` with a plain text instead.
+        ConfigError: The configuration file can't be read.
 
     Example:
         `ServerConfig(port=4001, enable_auth=False)`
@@ -111,7 +129,7 @@ class ServerConfig(BaseSettings):
         "standalone", description="development: no authentication on loopback, sample data."
     )
     transport: Literal["http", "stdio"] = Field("http", description="How clients connect.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(
         3001, ge=0, le=65534, description="Port of MCP; REST is on the next one. 0: any free ones."
     )
@@ -151,7 +169,7 @@ class ServerConfig(BaseSettings):
         description="Secret that signs JSON Web Tokens (HS256), at least 32 bytes.",
     )
     jwt_expiration_hours: float = Field(24, gt=0, description="Life of the tokens we mint.")
-    api_keys: Annotated[dict[str, ApiKeyEntry], NoDecode, BeforeValidator(_decode)] = Field(
+    api_keys: Annotated[dict[str, ApiKeyEntry], NoDecode, BeforeValidator(_read_keys)] = Field(
         default_factory=dict,
         validation_alias="api_keys",
         repr=False,
@@ -213,10 +231,11 @@ class ServerConfig(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the file."""
-        file = os.environ.get(CONFIG_FILE_VARIABLE)
+        file = _chosen_file.get() or os.environ.get(CONFIG_FILE_VARIABLE)
         if not file:
             return init_settings, env_settings
-        return init_settings, env_settings, JsonConfigSettingsSource(settings_cls, Path(file))
+        file_settings = InitSettingsSource(settings_cls, _read_file(Path(file)))
+        return init_settings, env_settings, file_settings
 
     @classmethod
     def load(cls, flags: Mapping[str, Any], file: Path | None = None) -> Self:
@@ -229,21 +248,13 @@ class ServerConfig(BaseSettings):
         Raises:
             ConfigError: The file can't be read, a key is unknown, or a value is wrong or unsafe.
         """
-        if file is not None:
-            os.environ[CONFIG_FILE_VARIABLE] = str(file)
-        named = os.environ.get(CONFIG_FILE_VARIABLE)
-        if named and not Path(named).is_file():
-            raise ConfigError(f"The configuration file {named} does not exist.")
+        chosen = _chosen_file.set(file)
         try:
             return cls(**flags)
         except ValidationError as error:
             raise ConfigError(_describe(error, cls)) from None
-        except (SettingsError, json.JSONDecodeError, UnicodeDecodeError):
-            where = f"the file {named} or " if named else ""
-            raise ConfigError(
-                f"A setting in {where}the environment is not valid JSON. API_KEYS looks like "
-                '{"<key>": {"permissions": ["*"]}}.'
-            ) from None
+        finally:
+            _chosen_file.reset(chosen)
 
     @model_validator(mode="before")
     @classmethod
@@ -311,14 +322,36 @@ def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
     Other programs use the prefix `MCP_` too, so a strange one is no error.
     """
-    known = [f"{ENV_PREFIX}{name.upper()}" for name in ServerConfig.model_fields]
+    # A few are known by the name that they have everywhere, without the prefix.
+    meant = {
+        f"{ENV_PREFIX}{name.upper()}": (
+            name.upper() if field.validation_alias else f"{ENV_PREFIX}{name.upper()}"
+        )
+        for name, field in ServerConfig.model_fields.items()
+    }
     found = {}
     for name in environment:
-        if name.startswith(ENV_PREFIX) and name not in {*known, CONFIG_FILE_VARIABLE}:
-            similar = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if name.startswith(ENV_PREFIX) and name not in {*meant.values(), CONFIG_FILE_VARIABLE}:
+            similar = difflib.get_close_matches(name, meant, n=1, cutoff=0.85)
             if similar:
-                found[name] = similar[0]
+                found[name] = meant[similar[0]]
     return found
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"The configuration file {path} does not exist.")
+    try:
+        settings = json.loads(path.read_bytes())
+    except OSError as failure:
+        raise ConfigError(
+            f"The configuration file {path} can't be read: {failure.strerror}."
+        ) from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"The configuration file {path} is not valid JSON.") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"The configuration file {path} must hold a JSON object.")
+    return settings
 
 
 def _describe(error: ValidationError, config: type[BaseSettings]) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from kailash_mcp_prod.errors import ConfigError, ModelError
 
+_SQLITE = "sqlite:///"
+
 
 def load_dataflow(target: str, database_url: str | None) -> Any:
     """Imports the application's DataFlow instance from the working directory or the path.
@@ -31,7 +33,7 @@ def load_dataflow(target: str, database_url: str | None) -> Any:
         raise ConfigError(
             f"{target} is no DataFlow instance. Name one with --models module:attribute."
         )
-    if database_url is not None and db.config.database.url != database_url:
+    if database_url is not None and not _same_database(db.config.database.url, database_url):
         raise ConfigError(
             f"{target} does not use the database that the configuration names. Let it read the "
             "environment variable DATABASE_URL."
@@ -40,7 +42,11 @@ def load_dataflow(target: str, database_url: str | None) -> Any:
 
 
 def load_sample_rows(target: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """The rows of `SAMPLE_ROWS` in the module `sample_data` beside the models; none without it."""
+    """The rows of `SAMPLE_ROWS` in the module `sample_data` beside the models; none without it.
+
+    Raises:
+        ModelError: The module fails while it is imported, or has no `SAMPLE_ROWS`.
+    """
     package = target.partition(":")[0]
     name = f"{package}.sample_data"
     try:
@@ -48,16 +54,27 @@ def load_sample_rows(target: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
     except ModuleNotFoundError as missing:
         if missing.name in {name, package}:
             return {}
-        raise
+        raise ModelError(f"{name} can't be imported: it needs {missing.name}.") from missing
+    except Exception as failure:
+        raise ModelError(f"{name} can't be used: {type(failure).__name__}: {failure}") from failure
     return rows
 
 
 def absolute_sqlite_url(url: str) -> str:
     """The URL with an absolute path: DataFlow reads and writes two files with a relative one."""
-    prefix = "sqlite:///"
-    if not url.startswith(prefix) or url.startswith("sqlite:////"):
+    name = url.removeprefix(_SQLITE)
+    if not url.startswith(_SQLITE) or name in {"", ":memory:"} or name.startswith(("/", "file:")):
         return url
-    return f"{prefix}{Path(url.removeprefix(prefix)).absolute()}"
+    return f"{_SQLITE}{Path(name).absolute()}"
+
+
+def _same_database(one: str, other: str) -> bool:
+    """Whether two URLs name the same database; a file may be reached by several paths."""
+    if one.startswith(_SQLITE) and other.startswith(_SQLITE):
+        return (
+            Path(one.removeprefix(_SQLITE)).resolve() == Path(other.removeprefix(_SQLITE)).resolve()
+        )
+    return one == other
 
 
 def _import(target: str) -> Any:
@@ -68,7 +85,7 @@ def _import(target: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
-        if missing.name is not None and module.startswith(missing.name):
+        if missing.name is not None and f"{module}.".startswith(f"{missing.name}."):
             raise ConfigError(
                 f"There is no module '{module}' in {here} or on the path. Go to the directory of "
                 "your application, or name its DataFlow instance with --models module:attribute."

@@ -88,7 +88,7 @@ class ProductionMCPServer:
         self.mcp_server = ToolCaller(self.service)
         self._authenticator = CredentialChain([*auth_providers, *_providers(self.config)])
         self._dispatcher = Dispatcher(self.service, instructions=INSTRUCTIONS)
-        self._stack = AsyncExitStack()
+        self._running: AsyncExitStack | None = None
         self._stdio: StdioTransport | None = None
         self._background: BackgroundLoop | None = None
         self.mcp_url: str | None = None
@@ -100,9 +100,10 @@ class ProductionMCPServer:
         Raises:
             StartupError: The server can't start; the message says what to change.
         """
+        if self._running is not None:
+            raise StartupError("The server is running already.")
         for key in self.config.without_effect:
             log.warning("setting_without_effect", key=key, reason="not in this version yet")
-        self.mcp_server.bind(asyncio.get_running_loop())
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
             stack.push_async_callback(self.application.stop)
@@ -115,11 +116,15 @@ class ProductionMCPServer:
                 for listener in listeners:
                     await listener.start()
                 log.info("serving", mcp=self.mcp_url, rest=self.rest_url, tools=len(self.registry))
-            self._stack = stack.pop_all()
+            self.mcp_server.bind(asyncio.get_running_loop())
+            stack.callback(self.mcp_server.bind, None)
+            self._running = stack.pop_all()
 
     async def stop(self) -> None:
-        """Stops serving and closes everything, within about two seconds."""
-        await self._stack.aclose()
+        """Stops serving and closes everything, within about two seconds; later calls do nothing."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.aclose()
 
     async def wait_closed(self) -> None:
         """Waits until the client of a stdio server has closed its end; else for ever."""
@@ -136,7 +141,7 @@ class ProductionMCPServer:
         Raises:
             StartupError: The model can't be served; nothing has changed for clients.
         """
-        await self.application.register(model)
+        await run_on(self.mcp_server.loop, self.application.register(model))
 
     def start_mcp_server_async(self) -> None:
         """Serves from a background thread; returns once clients can connect.
@@ -158,8 +163,10 @@ class ProductionMCPServer:
         """Stops a server that `start_mcp_server_async` has started."""
         background, self._background = self._background, None
         if background is not None:
-            background.run(self.stop())
-            background.close()
+            try:
+                background.run(self.stop())
+            finally:
+                background.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -240,9 +247,20 @@ class ToolCaller:
         self._service = service
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Names the loop on which the server runs."""
+    def bind(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Names the loop on which the server runs; `None` when it does not."""
         self._loop = loop
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop on which the server runs.
+
+        Raises:
+            StartupError: The server is not running.
+        """
+        if self._loop is None or self._loop.is_closed():
+            raise StartupError("Start the server before you use it.")
+        return self._loop
 
     async def call_tool(
         self, name: str, arguments: Mapping[str, Any] | None = None, *, principal: Principal = LOCAL
@@ -253,10 +271,8 @@ class ToolCaller:
             ServerError: The call failed; the same error that a client would get.
             StartupError: The server is not running.
         """
-        if self._loop is None or self._loop.is_closed():
-            raise StartupError("Start the server before you call its tools.")
         return await run_on(
-            self._loop,
+            self.loop,
             self._service.call(principal, name, dict(arguments or {}), request_id=uuid4().hex),
         )
 
@@ -269,7 +285,7 @@ def _providers(config: ServerConfig) -> list[AuthProvider]:
     if "api_key" in kinds:
         keys = {
             key: ApiKey(
-                subject=f"key:{entry.agent_id or position}",
+                subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
                 permissions=frozenset(entry.permissions),
                 rate_limit=entry.rate_limit,
             )

@@ -145,8 +145,9 @@ class ClassificationCache:
 
     Attributes:
         id: Primary key, for example cache-0001; generated when not given.
-        cache_key: SHA-256 of normalised text and release, 64 lower-case hexadecimal digits; no
-            two entries share one.
+        cache_key: SHA-256 of normalised text and release in 64 lower-case hexadecimal digits, for
+            example e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855; no two
+            entries share one.
         input_text: Product text that was classified.
         etim_class: Class code that was answered, for example EC000042.
         etim_release: Release of the standard the code is from.

@@ -15,6 +15,7 @@ from kailash_mcp_prod.auth.principal import ANONYMOUS, Credentials, Principal
 from kailash_mcp_prod.errors import UnauthenticatedError
 
 _JWT_ALGORITHM = "HS256"
+_NOT_VALID = "The token is not valid here. Get one from this server's operator."
 
 
 class AuthProvider(Protocol):
@@ -72,8 +73,8 @@ class ApiKeyProvider:
 class JwtProvider:
     """Recognises JSON Web Tokens signed with the server's secret (HS256).
 
-    `exp` and `sub` are required; `permissions` is a list, or `scope` a text with spaces. A token
-    without either allows nothing.
+    `exp` and a text as `sub` are required; `permissions` is a list, or `scope` a text with
+    spaces. A token without either allows nothing.
 
     Args:
         secret: The secret, at least 32 bytes.
@@ -94,17 +95,19 @@ class JwtProvider:
                 algorithms=[_JWT_ALGORITHM],
                 options={"require": ["exp", "sub"], "verify_aud": False},
             )
+            expires_at = float(claims["exp"])
         except jwt.ExpiredSignatureError:
             raise UnauthenticatedError("The token has expired. Get a new one.") from None
-        except jwt.InvalidTokenError:
-            raise UnauthenticatedError(
-                "The token is not valid here. Get one from this server's operator."
-            ) from None
+        except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError):
+            # PyJWT lets a few failures of Python's own pass, for odd numbers and texts.
+            raise UnauthenticatedError(_NOT_VALID) from None
+        if not claims["sub"]:
+            raise UnauthenticatedError(_NOT_VALID)
         return Principal(
             subject=f"jwt:{claims['sub']}",
             permissions=_permissions(claims),
             method="jwt",
-            expires_at=float(claims["exp"]),
+            expires_at=expires_at,
             claims=MappingProxyType(claims),
         )
 

@@ -17,9 +17,9 @@ class ConcurrencyLimit:
     """
 
     def __init__(self, running: int) -> None:
+        self._running = running
         self._slots = asyncio.Semaphore(running)
         self._admitted = 0
-        self._most_admitted = 2 * running
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -28,10 +28,13 @@ class ConcurrencyLimit:
         Raises:
             OverloadedError: Too many calls are waiting already.
         """
-        if self._admitted >= self._most_admitted:
+        if self._admitted >= 2 * self._running:
             raise OverloadedError(
                 "The server is busy and did not start this call. Try again.", retry_after_seconds=1
             )
+        if not self._admitted:
+            # A semaphore belongs to the event loop of its first wait; a server may start anew.
+            self._slots = asyncio.Semaphore(self._running)
         self._admitted += 1
         try:
             async with self._slots:

@@ -34,7 +34,12 @@ def configure_logging(level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+                # Texts of clients are escaped, and values of variables are nobody's business.
+                structlog.dev.ConsoleRenderer(
+                    colors=sys.stderr.isatty(),
+                    repr_native_str=True,
+                    exception_formatter=structlog.dev.plain_traceback,
+                ),
             ],
         )
     )

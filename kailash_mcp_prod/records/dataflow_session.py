@@ -52,6 +52,8 @@ class DataFlowSession:
 
     def __init__(self, db: Any) -> None:
         self._db = db
+        # An instance that was closed works again, but closes nothing more until it is told.
+        db._closed = False  # noqa: SLF001
         self.dialect: str = db._detect_database_type()  # noqa: SLF001
         connections = 1 if self.dialect == "sqlite" else _POSTGRESQL_CONNECTIONS
         self._free = asyncio.Semaphore(connections)
@@ -75,7 +77,11 @@ class DataFlowSession:
                     yield transaction
 
     async def close(self) -> None:
-        """Closes DataFlow's pools."""
+        """Closes DataFlow's pools, and the runtime that its migrations leave open."""
+        migrations = getattr(self._db, "_migration_system", None)
+        adapter = getattr(migrations, "_connection_adapter", None)
+        if adapter is not None:
+            adapter.close()
         await self._db.close_async()
 
 
@@ -116,7 +122,8 @@ class NodeTransaction:
         node = self._db._nodes[f"{model.name}{operation}Node"]()  # noqa: SLF001
         node._workflow_context = self._context  # noqa: SLF001
         result: dict[str, Any] = await node.async_run(**parameters)
-        if result.get("success") is False and "error" in result and "id" not in result:
+        # A report of success may repeat the row, whose fields may have these names.
+        if result.get("success") is False and result.keys() == {"success", "error"}:
             raise DataFlowFailureError(str(result["error"]))
         return result
 

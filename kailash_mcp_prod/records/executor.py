@@ -152,8 +152,7 @@ class RecordOperation:
         if chosen not in keys:
             known = [list(key) for key in keys]
             raise InvalidArgumentsError(
-                f"conflict_on: {list(chosen)} is no unique key of {self._model.name}. "
-                f"Use one of: {known}.",
+                f"conflict_on: this is no unique key of {self._model.name}. Use one of: {known}.",
                 field="conflict_on",
                 details={"unique_keys": known},
             )

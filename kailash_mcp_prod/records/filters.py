@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records.model import Field, Model
+from kailash_mcp_prod.records.problems import shown
 from kailash_mcp_prod.records.query import (
     EVERYTHING,
     All,
@@ -21,8 +23,13 @@ from kailash_mcp_prod.records.values import parse_value
 MAX_DEPTH = 5
 MAX_COMPARISONS = 50
 MAX_LIST_VALUES = 500
+# DataFlow's cost grows with the square of this: 1,000 values take some 50 ms, 10,000 seconds.
+MAX_LISTED_VALUES = 1_000
 MAX_SORT_FIELDS = 5
 MAX_PATTERN_LENGTH = 1_000
+
+# An odd number of backslashes: the last one has nothing to escape, which PostgreSQL refuses.
+_ESCAPE_AT_END = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
 
 _EQUALITY = ("$eq", "$ne", "$in", "$nin")
 _ORDER = ("$gt", "$gte", "$lt", "$lte")
@@ -94,7 +101,7 @@ def _known_field(model: Model, name: str, path: str) -> Field:
     if field is None:
         known = [each.name for each in model.fields]
         raise InvalidArgumentsError(
-            f"{model.name} has no field '{name[:100]}'. Use one of: {', '.join(known)}.",
+            f"{model.name} has no field '{shown(name)}'. Use one of: {', '.join(known)}.",
             field=path,
             details={"known_fields": known},
         )
@@ -102,11 +109,12 @@ def _known_field(model: Model, name: str, path: str) -> Field:
 
 
 class _Parser:
-    """Parses one filter and counts its comparisons."""
+    """Parses one filter and counts its comparisons and listed values."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._comparisons = 0
+        self._listed_values = 0
 
     def parse(self, raw: Any, path: str, *, depth: int) -> Condition:
         if not isinstance(raw, dict):
@@ -117,16 +125,21 @@ class _Parser:
             raise InvalidArgumentsError(
                 f"The filter is nested more than {MAX_DEPTH} deep. Use a flatter one.", field=path
             )
+        if not raw and depth > 1:
+            # It would be true of every record, and so may be the whole filter of a bulk write.
+            raise InvalidArgumentsError(
+                "The condition is empty. Name a field or leave the condition out.", field=path
+            )
         parts: list[Condition] = []
         for name, value in raw.items():
-            where = f"{path}.{name[:100]}"
+            where = f"{path}.{shown(name)}"
             if name in {"$and", "$or"}:
                 parts.append(self._combination(name, value, where, depth))
             elif name == "$not":
                 parts.append(Negation(self.parse(value, where, depth=depth + 1)))
             elif name.startswith("$"):
                 raise InvalidArgumentsError(
-                    f"'{name[:100]}' is no operator here. Between conditions use one of: "
+                    f"'{shown(name)}' is no operator here. Between conditions use one of: "
                     f"{', '.join(COMBINATORS)}.",
                     field=where,
                 )
@@ -160,7 +173,7 @@ class _Parser:
                 field=path,
             )
         return [
-            self._comparison(field, operator, operand, f"{path}.{operator[:100]}")
+            self._comparison(field, operator, operand, f"{path}.{shown(operator)}")
             for operator, operand in value.items()
         ]
 
@@ -177,14 +190,13 @@ class _Parser:
         allowed = operators_for(field.type.kind)
         if operator not in allowed:
             raise InvalidArgumentsError(
-                f"'{operator[:100]}' does not apply to '{field.name}', which holds "
+                f"'{shown(operator)}' does not apply to '{field.name}', which holds "
                 f"{field.type.kind} values. Use one of: {', '.join(allowed)}.",
                 field=path,
             )
         return Comparison(field, operator, self._operand(field, operator, value, path))
 
-    @staticmethod
-    def _operand(field: Field, operator: str, value: Any, path: str) -> Any:
+    def _operand(self, field: Field, operator: str, value: Any, path: str) -> Any:
         if operator == "$null":
             if not isinstance(value, bool):
                 raise InvalidArgumentsError("$null takes true or false.", field=path)
@@ -194,6 +206,13 @@ class _Parser:
                 raise InvalidArgumentsError(
                     f"{operator} takes a list of at most {MAX_LIST_VALUES} values.", field=path
                 )
+            self._listed_values += len(value)
+            if self._listed_values > MAX_LISTED_VALUES:
+                raise InvalidArgumentsError(
+                    f"The lists of the filter hold more than {MAX_LISTED_VALUES} values together. "
+                    "Split the call.",
+                    field=path,
+                )
             return [
                 parse_value(field.type, each, f"{path}[{position}]")
                 for position, each in enumerate(value)
@@ -202,5 +221,10 @@ class _Parser:
         if operator in _PATTERN and len(parsed) > MAX_PATTERN_LENGTH:
             raise InvalidArgumentsError(
                 f"{operator} takes at most {MAX_PATTERN_LENGTH} characters.", field=path
+            )
+        if operator in {"$like", "$ilike"} and _ESCAPE_AT_END.search(parsed):
+            raise InvalidArgumentsError(
+                "The pattern ends with a single backslash. Write two for a backslash itself.",
+                field=path,
             )
         return parsed

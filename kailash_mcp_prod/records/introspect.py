@@ -10,8 +10,11 @@ import typing
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal, Protocol, get_args, get_origin
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
 from uuid import UUID
+
+from pydantic import StringConstraints, TypeAdapter
+from pydantic_core import SchemaError
 
 from kailash_mcp_prod.errors import ModelError
 from kailash_mcp_prod.records.model import NO_CONSTRAINTS, Constraints, Field, Model
@@ -258,10 +261,26 @@ def _constraints(model: str, field: str, rules: Mapping[str, Any]) -> Constraint
         max_length=rules.get("max_length"),
         minimum=span.get("min"),
         maximum=span.get("max"),
-        pattern=rules.get("pattern"),
+        pattern=_whole_pattern(model, field, rules.get("pattern")),
         one_of=tuple(rules.get("one_of", ())),
         checks=tuple(checks),
     )
+
+
+def _whole_pattern(model: str, field: str, pattern: str | None) -> str | None:
+    """A pattern for the whole text, as DataFlow means it; JSON Schema searches within the text."""
+    if pattern is None:
+        return None
+    anchored = pattern.startswith("^") and pattern.endswith("$") and "|" not in pattern
+    whole = pattern if anchored else f"^(?:{pattern})$"
+    try:
+        TypeAdapter(Annotated[str, StringConstraints(pattern=whole)])
+    except SchemaError:
+        raise ModelError(
+            f"Model {model}, field {field}: the pattern '{pattern}' can't be served. Write it "
+            "without look-around and back-references."
+        ) from None
+    return whole
 
 
 def _named_check(model: str, field: str, validator: Any) -> tuple[str, Callable[[Any], bool]]:

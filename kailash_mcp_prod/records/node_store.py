@@ -167,8 +167,12 @@ class NodeStore:
             rest.extend(_comparisons_of_key(condition))
             del where["id"]
         after: dict[str, Any] = {}
-        for _ in range(SCAN_LIMIT // _PAGE):
+        seen = 0
+        while True:
             page = await transaction.select(model, {**where, **after}, ["id"], _PAGE)
+            seen += len(page)
+            if seen > SCAN_LIMIT:
+                break
             for row in page:
                 if holds(All(tuple(rest)), row):
                     yield row

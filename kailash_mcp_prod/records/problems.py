@@ -60,8 +60,13 @@ def _path(prefix: str, location: tuple[int | str, ...]) -> str:
         if isinstance(step, int):
             path += f"[{step}]"
         else:
-            path += f".{step[:100]}" if path else step[:100]
+            path += f".{shown(step)}" if path else shown(step)
     return path
+
+
+def shown(name: str) -> str:
+    """A caller's name as it may stand in a message: short, and without lone surrogates."""
+    return name[:100].encode("utf-8", "replace").decode()
 
 
 _SUBJECT = re.compile(r"^(?:Input|String|Value|List|Dictionary|Data) should ")

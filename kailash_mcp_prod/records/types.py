@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class FieldType:
             case Kind.BYTES:
                 return stored if isinstance(stored, bytes) else base64.b64decode(stored)
             case Kind.OBJECT | Kind.ARRAY:
-                return self.from_json(json.loads(stored) if isinstance(stored, str) else stored)
+                decoded = json.loads(stored) if isinstance(stored, str) else stored
+                return self.from_json(_with_large_floats(decoded))
             case Kind.TEXT | Kind.INTEGER:
                 return stored
             case _:
@@ -133,8 +135,10 @@ class FieldType:
                 return parse_date(value)
             case Kind.DECIMAL:
                 return parse_decimal(value)
+            case Kind.FLOAT:
+                return float(value)
             case Kind.UUID:
-                return UUID(str(value))
+                return parse_uuid(value)
             case Kind.BYTES:
                 return parse_base64(value)
             case Kind.ARRAY if self.item is not None:
@@ -171,6 +175,13 @@ def shortest_float(value: float) -> float:
     return value
 
 
+# Python's parser takes any character between date and time, and week dates.
+_INSTANT = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
 def parse_instant(value: Any) -> datetime:
     """An ISO 8601 date and time with an offset, as an instant in UTC.
 
@@ -178,7 +189,9 @@ def parse_instant(value: Any) -> datetime:
         ValueError: It is not one, or not between the years 1 and 9999 in UTC.
     """
     try:
-        parsed = datetime.fromisoformat(value)
+        if not _INSTANT.fullmatch(value):
+            raise ValueError(value)
+        parsed = datetime.fromisoformat(value.upper())
     except (TypeError, ValueError):
         raise ValueError("use ISO 8601 with an offset, such as 2026-03-01T09:30:00+00:00") from None
     if parsed.tzinfo is None:
@@ -203,7 +216,11 @@ def parse_date(value: Any) -> date:
     raise ValueError("use a calendar date written YYYY-MM-DD, such as 2026-03-01")
 
 
+MAX_JSON_INTEGER = 2**63 - 1
 MAX_DECIMAL_DIGITS = 38
+
+# Python's parser takes spaces, underscores and the digits of all scripts.
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
 
 
 def parse_decimal(value: Any) -> Decimal:
@@ -214,6 +231,8 @@ def parse_decimal(value: Any) -> Decimal:
             digits than a float keeps.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise ValueError("use a decimal number as text, such as '19.90'")
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
         raise ValueError("use a decimal number as text, such as '19.90'")
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
@@ -229,6 +248,20 @@ def parse_decimal(value: Any) -> Decimal:
     return Decimal(format(number, "f"))
 
 
+def parse_uuid(value: Any) -> UUID:
+    """A UUID from its text.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    if isinstance(value, str):
+        try:
+            return UUID(value)
+        except ValueError:
+            pass
+    raise ValueError("use a UUID, such as 123e4567-e89b-12d3-a456-426614174000")
+
+
 def parse_base64(value: Any) -> bytes:
     """Bytes from standard base64 text.
 
@@ -239,6 +272,21 @@ def parse_base64(value: Any) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, TypeError, ValueError):
         raise ValueError("use standard base64 text") from None
+
+
+def _with_large_floats(value: Any) -> Any:
+    """A JSON value in which integers of more than 64 bits are floats again.
+
+    PostgreSQL writes the digits of a large float in full; the strict layer lets no such integer in.
+    """
+    match value:
+        case dict():
+            return {key: _with_large_floats(each) for key, each in value.items()}
+        case list():
+            return [_with_large_floats(each) for each in value]
+        case int() if abs(value) > MAX_JSON_INTEGER:
+            return float(value)
+    return value
 
 
 def _instant(stored: Any) -> datetime:

@@ -22,13 +22,12 @@ from pydantic_core import PydanticCustomError
 
 from kailash_mcp_prod.records.model import NO_CONSTRAINTS, Constraints
 from kailash_mcp_prod.records.problems import describe_problems
-from kailash_mcp_prod.records.types import FieldType, Kind
+from kailash_mcp_prod.records.types import MAX_JSON_INTEGER, FieldType, Kind
 
 MAX_TEXT_LENGTH = 1_048_576
 MAX_INTEGER = 2**31 - 1
 MAX_FLOAT = 3.4028234663852886e38
 MAX_JSON_DEPTH = 32
-MAX_JSON_INTEGER = 2**63 - 1
 
 _TEXT_FORMATS: dict[Kind, dict[str, Any]] = {
     Kind.DATETIME: {"type": "string", "format": "date-time"},
@@ -52,13 +51,15 @@ def parse_value(field_type: FieldType, value: Any, path: str) -> Any:
         InvalidArgumentsError: It is not of the type; `path` says where it stands.
     """
     try:
-        return _adapter(field_type.kind, field_type.choices).validate_python(value)
+        kinds = tuple(map(type, field_type.choices))
+        return _adapter(field_type.kind, field_type.choices, kinds).validate_python(value)
     except ValidationError as error:
         raise describe_problems(error, prefix=path) from None
 
 
 @lru_cache(maxsize=1024)
-def _adapter(kind: Kind, choices: tuple[Any, ...]) -> TypeAdapter[Any]:
+def _adapter(kind: Kind, choices: tuple[Any, ...], _kinds: tuple[type, ...]) -> TypeAdapter[Any]:
+    # The kinds of the choices tell True from 1, which are equal as keys of the cache.
     return TypeAdapter(_annotation(FieldType(kind, choices=choices), NO_CONSTRAINTS))
 
 

@@ -8,7 +8,12 @@ from typing import Any
 import structlog
 
 from kailash_mcp_prod.config import ServerConfig
-from kailash_mcp_prod.errors import DatabaseStartupError, ServerError, StartupError
+from kailash_mcp_prod.errors import (
+    DatabaseStartupError,
+    ModelError,
+    ServerError,
+    StartupError,
+)
 from kailash_mcp_prod.models_loader import load_dataflow, load_sample_rows
 from kailash_mcp_prod.records.dataflow_session import DataFlowSession
 from kailash_mcp_prod.records.executor import RecordOperation
@@ -52,7 +57,8 @@ class DataFlowApplication:
         self._discovery: DataFlowToolDiscovery | None = None
         self._store: NodeStore | None = None
         self._models: dict[str, Model] = {}
-        self._refused: set[str] = set()
+        self._loads_by_name = dataflow is None
+        self._refused: dict[str, str] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
 
@@ -62,15 +68,21 @@ class DataFlowApplication:
         Raises:
             StartupError: Something of that can't be done.
         """
+        self._changing = asyncio.Lock()
         if self._db is None:
             # In a thread, because DataFlow takes seconds to import and a stdio client is waiting.
             self._db = await asyncio.to_thread(
                 load_dataflow, self._config.models, self._config.database_url
             )
-        models = await prepare_database(self._db)
         self._store = NodeStore(DataFlowSession(self._db))
+        models = await prepare_database(self._db)
+        if not await self._database_answers():
+            # DataFlow reports success even where it could not open a SQLite file.
+            raise DatabaseStartupError(
+                "The database can't be opened. Check DATABASE_URL and that the database is up."
+            )
         self._discovery = self._discovery_class(self._store, self._config.operations)
-        if self._config.mode == "development":
+        if self._config.mode == "development" and self._loads_by_name:
             await self._load_sample_rows(models)
         self._add(models)
         self._watcher = asyncio.create_task(self._watch(), name="model-watcher")
@@ -93,8 +105,18 @@ class DataFlowApplication:
         """
         if self._db is None or self._discovery is None:
             raise StartupError("Start the server before you register models.")
-        self._db.model(model_class)
-        await self._serve_model(model_class.__name__)
+        name = model_class.__name__
+        registered = self._db.get_models().get(name)
+        if registered is None:
+            try:
+                self._db.model(model_class)
+            except Exception as refusal:
+                raise ModelError(
+                    f"Model {name}: DataFlow refuses it ({type(refusal).__name__})."
+                ) from refusal
+        elif registered is not model_class:
+            raise ModelError(f"Model {name}: another model has this name already.")
+        await self._serve_model(name)
 
     async def health(self) -> dict[str, Any]:
         """The state of the server and of its database."""
@@ -122,12 +144,26 @@ class DataFlowApplication:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             for name in self._db.list_models():
-                if name not in self._models and name not in self._refused:
-                    try:
-                        await self._serve_model(name)
-                    except StartupError as refusal:
-                        self._refused.add(name)
-                        log.warning("model_refused", model=name, reason=str(refusal))
+                if name not in self._models:
+                    await self._try_model(name)
+
+    async def _try_model(self, name: str) -> None:
+        """Serves a model if that can be done now; says once why not."""
+        try:
+            await self._serve_model(name)
+        except StartupError as refusal:
+            reason = str(refusal)
+        except Exception:
+            # Whatever is wrong with one model, the next ones are still noticed.
+            reason = "It can't be described; this is a defect."
+            if self._refused.get(name) != reason:
+                log.exception("model_broke", model=name)
+        else:
+            self._refused.pop(name, None)
+            return
+        if self._refused.get(name) != reason:
+            self._refused[name] = reason
+            log.warning("model_refused", model=name, reason=reason)
 
     async def _serve_model(self, name: str) -> None:
         async with self._changing:

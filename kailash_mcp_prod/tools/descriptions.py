@@ -65,7 +65,9 @@ def example_arguments(model: Model, operation: Operation) -> dict[str, Any]:
     record = {each.name: _sample(each) for each in model.writable if each.required}
     if not record and model.writable:
         record = {model.writable[0].name: _sample(model.writable[0])}
-    change = _example_change(model)
+    telling = _telling_field(model)
+    condition = {telling.name: _sample(telling)} if telling else {"created_at": {"$null": False}}
+    change = condition if telling else {each.name: _sample(each) for each in model.writable[:1]}
     match operation:
         case Operation.CREATE | Operation.UPSERT:
             return {"data": record}
@@ -74,9 +76,9 @@ def example_arguments(model: Model, operation: Operation) -> dict[str, Any]:
         case Operation.UPDATE:
             return {"id": key, "data": change}
         case Operation.LIST:
-            return {"filter": change, "sort": ["-created_at"], "limit": 5}
+            return {"filter": condition, "sort": ["-created_at"], "limit": 5}
         case Operation.COUNT:
-            return {"filter": change}
+            return {"filter": condition}
         case Operation.BULK_CREATE | Operation.BULK_UPSERT:
             return {"data": [record]}
         case Operation.BULK_UPDATE:
@@ -88,13 +90,13 @@ def example_arguments(model: Model, operation: Operation) -> dict[str, Any]:
 _TELLING_KINDS = (Kind.CHOICE, Kind.BOOLEAN, Kind.TEXT, Kind.INTEGER, Kind.DATE, Kind.DECIMAL)
 
 
-def _example_change(model: Model) -> dict[str, Any]:
-    """One field and a value, of the kind that shows most."""
+def _telling_field(model: Model) -> Field | None:
+    """The field whose value shows most, in a filter and as a change."""
     for kind in _TELLING_KINDS:
         for field in model.writable:
             if field.type.kind is kind and field.constraints.pattern is None:
-                return {field.name: _sample(field)}
-    return {"created_at": "2026-03-01T09:30:00+00:00"}
+                return field
+    return None
 
 
 _EXAMPLE_IN_TEXT = re.compile(
@@ -119,14 +121,15 @@ def _sample(field: Field) -> Any:
         return rules.one_of[0]
     if field.type.kind is Kind.TEXT:
         return _sample_text(field)
-    if field.type.kind in {Kind.INTEGER, Kind.FLOAT} and rules.minimum is not None:
-        return max(rules.minimum, _SAMPLES[field.type.kind]) if _fits(field) else rules.minimum
+    if field.type.kind in {Kind.INTEGER, Kind.FLOAT}:
+        return _sample_number(_SAMPLES[field.type.kind], rules.minimum, rules.maximum)
     return _sample_of(field.type)
 
 
-def _fits(field: Field) -> bool:
-    highest = field.constraints.maximum
-    return highest is None or highest >= _SAMPLES[field.type.kind]
+def _sample_number(number: float, lowest: float | None, highest: float | None) -> float:
+    if lowest is not None:
+        number = max(number, lowest)
+    return number if highest is None else min(number, highest)
 
 
 def _sample_text(field: Field) -> str:

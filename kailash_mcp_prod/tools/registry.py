@@ -18,7 +18,6 @@ class ToolRegistry:
     def __init__(self) -> None:
         self._tools: dict[str, ToolSpec] = {}
         self._listeners: list[Listener] = []
-        self.version = 0
 
     def add(self, tools: Iterable[ToolSpec]) -> None:
         """Adds tools at the end; one of the same name is replaced in its place."""
@@ -53,6 +52,5 @@ class ToolRegistry:
         return unsubscribe
 
     def _changed(self) -> None:
-        self.version += 1
         for listener in tuple(self._listeners):
             listener()

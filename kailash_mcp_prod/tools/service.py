@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +57,8 @@ class ToolService:
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
         self._list_output_schemas = list_output_schemas
-        self._encoded: OrderedDict[tuple[int, frozenset[str]], bytes] = OrderedDict()
+        self._encoded: dict[frozenset[str], bytes] = {}
+        registry.subscribe(self._encoded.clear)
         self._ready = asyncio.Event()
         self._failed = False
 
@@ -68,16 +68,15 @@ class ToolService:
 
     def tool_list(self, principal: Principal) -> bytes:
         """The visible tools as an encoded JSON array; encoded once for each set of permissions."""
-        key = (self.registry.version, principal.permissions)
-        encoded = self._encoded.get(key)
+        encoded = self._encoded.get(principal.permissions)
         if encoded is None:
             tools = [
                 tool.to_mcp(with_output_schema=self._list_output_schemas)
                 for tool in self.visible(principal)
             ]
-            encoded = self._encoded[key] = msgspec.json.encode(tools)
-            if len(self._encoded) > _MAX_ENCODED_LISTS:
-                self._encoded.popitem(last=False)
+            if len(self._encoded) >= _MAX_ENCODED_LISTS:
+                del self._encoded[next(iter(self._encoded))]
+            encoded = self._encoded[principal.permissions] = msgspec.json.encode(tools)
         return encoded
 
     async def call(
@@ -111,9 +110,11 @@ class ToolService:
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(self._timeout_seconds) as deadline:
                 return await tool.handler(call)
         except TimeoutError:
+            if not deadline.expired():
+                raise
             raise CallTimeoutError(
                 f"{tool.name} took longer than {self._timeout_seconds:g} s and was stopped. "
                 "Ask for less at once, or try again."
@@ -138,6 +139,7 @@ class ToolService:
 
     def mark_ready(self) -> None:
         """Lets `ready` return: the tools are there."""
+        self._failed = False
         self._ready.set()
 
     def mark_failed(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +52,11 @@ class Listener:
         self._task = asyncio.create_task(
             self._server.serve([self._socket]), name=f"listener-{self.port}"
         )
-        await self._server.ready.wait()
+        ready = asyncio.create_task(self._server.ready.wait())
+        await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            await self._task
 
     async def stop(self) -> None:
         """Stops accepting, waits a second for open requests, closes all."""
@@ -82,8 +87,14 @@ def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
+    except UnicodeError:
+        raise StartupError(f"Can't listen on {host!r}: that is no host name.") from None
     except OSError as failure:
-        raise StartupError(
-            f"Can't listen on {host}:{port}: {failure.strerror}. Choose another --port, or stop "
-            "what uses it."
-        ) from None
+        fix = (
+            "Choose another --port, or stop what uses it."
+            if failure.errno == errno.EADDRINUSE
+            else "Choose another --host or --port."
+        )
+        # Python adds the address to the system's words.
+        reason = str(failure.strerror).partition(" (while")[0]
+        raise StartupError(f"Can't listen on {host}:{port}: {reason}. {fix}") from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from uuid import uuid4
 
 import msgspec
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -36,6 +37,8 @@ from kailash_mcp_prod.transports.asgi import (
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers, is_json
+
+log = structlog.get_logger(__name__)
 
 HealthCheck = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -126,6 +129,7 @@ def create_rest_app(
 
     app.add_exception_handler(ServerError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Exception, _answer_defect)
     return GuardedApp(app, HostGuard(allowed_hosts, allowed_origins))
 
 
@@ -158,9 +162,17 @@ class GuardedApp:
         if refusal is not None:
             await _error_response(refusal, request_id)(scope, receive, send_with_id)
             return
-        # A client that leaves while it sends gets no answer.
-        with contextlib.suppress(ClientGoneError):
+        if scope["method"] == "HEAD":
+            # The server in front leaves the body out; FastAPI has no routes for HEAD.
+            scope = {**scope, "method": "GET"}
+        try:
             await self.app(scope, receive, send_with_id)
+        except ClientGoneError:
+            # It left while it was sending, and gets no answer.
+            return
+        except Exception:
+            # FastAPI has answered by `_answer_defect`, and passes the exception on.
+            log.exception("request_broke", path=scope["path"][:256], request_id=request_id)
 
     def _refusal(self, headers: Headers) -> ForbiddenError | None:
         host, origin = headers.get("host"), headers.get("origin")
@@ -214,7 +226,7 @@ def _error_response(error: ServerError, request_id: str) -> JsonBytes:
     if isinstance(error, UnauthenticatedError):
         headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_seconds is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     return JsonBytes({"error": error.to_dict(request_id)}, error.http_status, headers)
 
 
@@ -228,3 +240,10 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     kind = _HTTP_ERRORS.get(error.status_code, InternalError)
     body = kind(f"{error.detail}. See /docs.").to_dict(request.scope[_REQUEST_ID])
     return JSONResponse({"error": body}, error.status_code, headers=error.headers)
+
+
+async def _answer_defect(request: Request, _error: Exception) -> Response:
+    return _error_response(
+        InternalError("The server could not do this. Report the request id to its operator."),
+        request.scope[_REQUEST_ID],
+    )

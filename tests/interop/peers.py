@@ -1,4 +1,4 @@
-"""Environments of official MCP SDKs, each in a version of its own, made when first asked for."""
+"""Environments of MCP clients, each with the SDK version it needs, made when first asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def peer_python(name: str) -> Path:
     ask for it at the same time wait for the one that makes it.
 
     Args:
-        name: `sdk1` (the official SDK 1.x) or `sdk2` (2.x).
+        name: `sdk1` (the official SDK 1.x), `sdk2` (2.x), or `agent` (Kailash's agent node and its
+            MCP client, which need the SDK 1.x; it can also run our server).
     """
     requirements = HERE / f"{name}.txt"
     identity = requirements.read_bytes() + sys.version.encode() + sys.executable.encode()
@@ -40,13 +42,21 @@ def peer_python(name: str) -> Path:
     return python
 
 
-def run_client(name: str, *arguments: str, calls: list[Any]) -> dict[str, Any]:
+def run_client(
+    name: str,
+    *arguments: str,
+    calls: list[Any],
+    environment: Mapping[str, str] | None = None,
+    workdir: Path | None = None,
+) -> dict[str, Any]:
     """Run the client of a peer against a server, and return its report.
 
     Args:
-        name: `sdk1` or `sdk2`.
+        name: The peer: `sdk1`, `sdk2` or `agent`.
         arguments: The client's command line, such as `"http", url` or `"stdio", "--", command`.
         calls: The calls to make, as `sequence.run_calls` takes them.
+        environment: Of the client, and of the stdio server that it starts, instead of ours.
+        workdir: Where both run, instead of here.
 
     Raises:
         RuntimeError: The client fails; the message holds what it said.
@@ -58,6 +68,8 @@ def run_client(name: str, *arguments: str, calls: list[Any]) -> dict[str, Any]:
         capture_output=True,
         text=True,
         timeout=60,
+        env=environment,
+        cwd=workdir,
     )
     if done.returncode:
         raise RuntimeError(f"client {name} failed:\n{done.stderr}")

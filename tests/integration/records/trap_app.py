@@ -32,6 +32,7 @@ class Tables:
             self._connection: Any = sqlite3.connect(
                 url.removeprefix("sqlite:///"), isolation_level=None
             )
+            self._connection.execute("PRAGMA synchronous = OFF")
         else:
             self._connection = psycopg2.connect(url)
             self._connection.autocommit = True
@@ -49,8 +50,12 @@ class Tables:
         ]
 
     def clear(self) -> None:
-        for table in self._names.values():
-            self.execute(f'DELETE FROM "{table}"')
+        deletions = "".join(f'DELETE FROM "{table}";' for table in self._names.values())
+        with closing(self._connection.cursor()) as cursor:
+            if isinstance(cursor, sqlite3.Cursor):
+                cursor.executescript(f"BEGIN; {deletions} COMMIT;")
+            else:
+                cursor.execute(deletions)
 
     def close(self) -> None:
         self._connection.close()

@@ -17,8 +17,8 @@ class Colour(StrEnum):
 
 class Rank(IntEnum):
     LOW = 1
-    HIGH = 10
-    HIGHEST = 100
+    HIGH = 9
+    HIGHEST = 10
 
 
 class TrapSample:
@@ -84,7 +84,7 @@ class TrapDefault:
     flag: bool = True
     amount: Decimal = Decimal("1.50")
     colour: Colour = Colour.GREEN
-    rank: Rank = Rank.HIGH
+    rank: Rank = Rank.HIGHEST
     mode: Literal["on", "off"] = "off"
     note: str | None = None
 
@@ -104,13 +104,6 @@ class TrapPlain:
     """The database makes the key, and nothing else identifies a record."""
 
     label: str
-
-
-class TrapTicket:
-    """A key that is a UUID."""
-
-    id: UUID
-    title: str
 
 
 class TrapReserved:
@@ -238,7 +231,6 @@ PLAIN_MODELS = (
     TrapDefault,
     TrapCounter,
     TrapPlain,
-    TrapTicket,
     TrapReserved,
     TrapWords,
     TrapVerdict,

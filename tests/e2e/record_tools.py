@@ -1,0 +1,69 @@
+"""What every client must see of the reference application, whatever way it comes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MODELS = (
+    "Company",
+    "User",
+    "Customer",
+    "Quote",
+    "ClassificationCache",
+    "ClassificationHistory",
+    "ProductClassification",
+    "ClassificationFeedback",
+    "ClassificationRule",
+    "ETIMAttribute",
+    "ClassificationMetrics",
+    "Document",
+    "DocumentProcessingQueue",
+)
+OPERATIONS = (
+    "create",
+    "read",
+    "update",
+    "delete",
+    "list",
+    "bulk_create",
+    "bulk_update",
+    "bulk_delete",
+    "bulk_upsert",
+)
+NAMES = [f"{model}_{operation}" for model in MODELS for operation in OPERATIONS]
+
+ID = {"$ref": [0, "id"]}
+CALLS: list[Any] = [
+    ["Company_create", {"data": {"name": "Nordlicht GmbH", "annual_revenue": "1234567.80"}}],
+    ["Company_read", {"id": ID}],
+    ["Company_update", {"id": ID, "data": {"city": "Kiel"}, "expected": {"city": None}}],
+    ["Company_list", {"filter": {"id": ID}, "fields": ["id", "name", "city"]}],
+    ["Company_create", {"data": {"name": "Broken", "employee_count": "many"}}],
+    ["Company_delete", {"id": ID}],
+    ["Company_read", {"id": ID}],
+]
+"""One life of a company, in the form of `tests/interop/sequence.py`, with two mistakes."""
+
+
+def assert_company_lived(results: list[dict[str, Any]]) -> None:
+    """Assert that `CALLS` had the results they must have, both as structure and as text."""
+    assert [each["is_error"] for each in results] == [False] * 4 + [True, False, True]
+    for each in results:
+        assert json.loads(each["text"]) == each["structured"]
+    created, read, updated, listed, invalid, deleted, missing = (
+        each["structured"] for each in results
+    )
+    assert created["name"] == "Nordlicht GmbH"
+    assert created["annual_revenue"] == "1234567.80"
+    assert created["default_currency"] == "EUR"
+    assert read == created
+    unchanged = read.keys() - {"city", "updated_at"}
+    assert {key: updated[key] for key in unchanged} == {key: read[key] for key in unchanged}
+    assert updated["city"] == "Kiel"
+    expected = {"id": created["id"], "name": "Nordlicht GmbH", "city": "Kiel"}
+    assert (listed["records"], listed["count"]) == ([expected], 1)
+    assert invalid["error"]["code"] == "invalid_arguments"
+    assert invalid["error"]["field"] == "data.employee_count"
+    assert deleted == {"id": created["id"], "deleted": True}
+    assert missing["error"]["code"] == "not_found"

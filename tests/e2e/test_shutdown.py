@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.e2e.exchanges import LegacyHttp, ModernHttp, Stdio
+from tests.e2e.servers import STDIO, HttpServer, ServerProcess, running, serving
+
+LIMIT_SECONDS = 2.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def one_for_each_signal(
+    tmp_path: Path, *flags: str
+) -> Iterator[list[tuple[signal.Signals, ServerProcess, Path]]]:
+    """A server for each signal, all started at the same time."""
+    with ExitStack() as stack:
+        processes = []
+        for each in SIGNALS:
+            workdir = tmp_path / each.name
+            workdir.mkdir(parents=True)
+            processes.append((each, stack.enter_context(running(workdir, *flags)), workdir))
+        yield processes
+
+
+@contextmanager
+def listening(tmp_path: Path, *flags: str) -> Iterator[list[tuple[signal.Signals, HttpServer]]]:
+    """An HTTP server for each signal, once it listens."""
+    with one_for_each_signal(tmp_path, "--port", "0", "--no-auth", *flags) as processes:
+        yield [
+            (each, HttpServer(process, workdir, *process.urls()))
+            for each, process, workdir in processes
+        ]
+
+
+def assert_ends_cleanly(process: ServerProcess, number: signal.Signals) -> None:
+    children = psutil.Process(process.process.pid).children(recursive=True)
+
+    assert process.end(number, seconds=LIMIT_SECONDS) == 0
+
+    assert not [child for child in children if child.is_running()]
+    assert "Traceback" not in process.errors.finish()
+
+
+def assert_ports_are_free(server: HttpServer) -> None:
+    for port in server.ports:
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_a_signal_ends_an_idle_http_server(tmp_path: Path) -> None:
+    with listening(tmp_path) as servers:
+        for number, server in servers:
+            assert httpx.get(f"{server.rest}/health").json()["health_status"] == "healthy"
+
+            assert_ends_cleanly(server.process, number)
+            assert_ports_are_free(server)
+
+
+def test_a_signal_ends_open_streams_of_both_eras_and_the_server(tmp_path: Path) -> None:
+    with listening(tmp_path) as servers:
+        for number, server in servers:
+            with (
+                LegacyHttp(server.mcp) as legacy,
+                ModernHttp(server.mcp) as modern,
+                legacy.events() as events,
+                modern.listen() as subscription,
+            ):
+                assert next(subscription)["method"] == "notifications/subscriptions/acknowledged"
+
+                assert_ends_cleanly(server.process, number)
+
+                assert list(events) == []
+                (response,) = subscription
+                assert response["result"]["resultType"] == "complete"
+            assert_ports_are_free(server)
+
+
+def test_a_signal_ends_a_server_that_waits_for_a_locked_database(tmp_path: Path) -> None:
+    def create(client: ModernHttp) -> str:
+        """The code of the error that the call ends with."""
+        with contextlib.suppress(httpx.HTTPError):
+            answer = client.request(
+                "tools/call", name="Company_create", arguments={"data": {"name": "Waiting"}}
+            )
+            if "result" in answer:
+                return str(answer["result"]["structuredContent"]["error"]["code"])
+        return "lost"
+
+    with listening(tmp_path, "--max-concurrent-requests", "1") as servers:
+        for number, server in servers:
+            with (
+                server.writes_held_up(),
+                ModernHttp(server.mcp) as client,
+                ThreadPoolExecutor(3) as pool,
+            ):
+                calls = {pool.submit(create, client) for _ in range(3)}
+                # One may run and one may wait. That the third is refused shows both are there.
+                refused, held_up = wait(calls, return_when=FIRST_COMPLETED)
+                assert [call.result() for call in refused] == ["overloaded"]
+
+                assert_ends_cleanly(server.process, number)
+
+                assert [call.result() for call in held_up] == ["lost", "lost"]
+            assert_ports_are_free(server)
+
+
+def test_a_signal_ends_a_stdio_server_whose_client_stays(tmp_path: Path) -> None:
+    with one_for_each_signal(tmp_path, *STDIO) as servers:
+        clients = [(number, Stdio(process)) for number, process, _ in servers]
+        for _, client in clients:
+            client.initialize()
+            assert client.request("tools/list")["result"]["tools"]
+        for number, client in clients:
+            assert_ends_cleanly(client.server, number)
+
+
+def test_a_signal_ends_a_server_that_is_stuck_in_its_start(tmp_path: Path) -> None:
+    stuck = ["--port", "0", "--no-auth", "--models", "tests.e2e.stuck_app:db"]
+    with (
+        one_for_each_signal(tmp_path / "http", *stuck) as http,
+        one_for_each_signal(tmp_path / "stdio", *stuck, "--transport", "stdio") as stdio,
+    ):
+        for _, process, _ in [*http, *stdio]:
+            process.errors.find("^importing$")
+        for number, process, _ in [*http, *stdio]:
+            assert_ends_cleanly(process, number)
+
+
+def test_every_acknowledged_create_is_there_after_the_server_was_killed(tmp_path: Path) -> None:
+    wanted = 200
+    acknowledged: list[str] = []
+    half_done = threading.Event()
+
+    def create_until_it_breaks(rest: str) -> None:
+        with httpx.Client(timeout=20) as client, contextlib.suppress(httpx.TransportError):
+            for number in range(wanted):
+                body = {"data": {"name": f"Company {number}"}}
+                answer = client.post(f"{rest}/tools/Company_create", json=body)
+                acknowledged.append(answer.raise_for_status().json()["id"])
+                if number == wanted // 2:
+                    half_done.set()
+
+    with serving(tmp_path, "--no-auth") as server, ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(create_until_it_breaks, server.rest)
+        assert half_done.wait(40)
+        server.process.end(signal.SIGKILL)
+        writer.result()
+    assert wanted // 2 < len(acknowledged) < wanted
+
+    with serving(tmp_path, "--no-auth") as server:
+        arguments = {"fields": ["id"], "limit": 1000}
+        answer = httpx.post(f"{server.rest}/tools/Company_list", json=arguments)
+        stored = {record["id"] for record in answer.raise_for_status().json()["records"]}
+    assert set(acknowledged) <= stored
+    assert len(stored) <= len(acknowledged) + 1

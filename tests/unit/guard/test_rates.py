@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+
+from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.errors import RateLimitedError
+from kailash_mcp_prod.guard.rates import RateLimit
+
+ALICE = Principal("alice", frozenset())
+BOB = Principal("bob", frozenset())
+SLOW = Principal("slow", frozenset(), rate_limit=1)
+
+
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def refusal(rates: RateLimit, principal: Principal) -> RateLimitedError:
+    with pytest.raises(RateLimitedError) as refused:
+        await rates.take(principal)
+    return refused.value
+
+
+async def taken(rates: RateLimit, principal: Principal, times: int) -> None:
+    for _ in range(times):
+        await rates.take(principal)
+
+
+async def test_calls_beyond_the_limit_are_refused_with_the_time_to_wait(clock: Clock) -> None:
+    rates = RateLimit(3, clock)
+    await taken(rates, ALICE, 3)
+    clock.now += 10.5
+
+    error = await refusal(rates, ALICE)
+
+    assert error.retry_after_seconds == 50
+    assert "More than 3 calls in a minute. Wait 50 s" in error.message
+
+
+async def test_who_waits_as_told_may_call_and_not_a_second_earlier(clock: Clock) -> None:
+    rates = RateLimit(2, clock)
+    await rates.take(ALICE)
+    clock.now += 30
+    await rates.take(ALICE)
+    wait = (await refusal(rates, ALICE)).retry_after_seconds
+    assert wait == 30
+
+    clock.now += wait - 1
+    await refusal(rates, ALICE)
+    clock.now += 1
+    await rates.take(ALICE)
+    await refusal(rates, ALICE)
+
+
+async def test_the_window_moves_so_that_no_minute_holds_more(clock: Clock) -> None:
+    rates = RateLimit(4, clock)
+    clock.now = 1_079.0
+    await taken(rates, ALICE, 4)
+    clock.now = 1_081.0
+
+    await refusal(rates, ALICE)
+
+
+async def test_each_principal_has_a_limit_of_its_own(clock: Clock) -> None:
+    rates = RateLimit(2, clock)
+    await taken(rates, ALICE, 2)
+    await refusal(rates, ALICE)
+
+    await taken(rates, BOB, 2)
+    await rates.take(SLOW)
+    assert "More than 1 calls" in (await refusal(rates, SLOW)).message
+
+
+async def test_refused_calls_do_not_count(clock: Clock) -> None:
+    rates = RateLimit(1, clock)
+    await rates.take(ALICE)
+    for _ in range(59):
+        clock.now += 1
+        await refusal(rates, ALICE)
+    clock.now += 1
+
+    await rates.take(ALICE)
+
+
+async def test_principals_of_the_last_minute_are_forgotten_when_it_is_over(clock: Clock) -> None:
+    rates = RateLimit(10, clock)
+    for number in range(10_000):
+        await rates.take(Principal(f"agent-{number}", frozenset()))
+    clock.now += 30
+    await rates.take(ALICE)
+    clock.now += 31
+
+    await rates.take(BOB)
+
+    assert set(rates._calls) == {"alice", "bob"}
+
+
+async def test_one_who_comes_back_after_a_long_time_is_welcome(clock: Clock) -> None:
+    rates = RateLimit(1, clock)
+    for _ in range(3):
+        await rates.take(ALICE)
+        clock.now += 3600
+
+
+async def test_no_more_calls_are_remembered_than_were_allowed(clock: Clock) -> None:
+    rates = RateLimit(5, clock)
+    await taken(rates, ALICE, 5)
+    for _ in range(100):
+        await refusal(rates, ALICE)
+
+    assert len(rates._calls["alice"]) == 5

@@ -1,0 +1,423 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from kailash_mcp_prod.cli import app
+from kailash_mcp_prod.config import (
+    NOT_YET_EFFECTIVE,
+    ServerConfig,
+    is_loopback,
+    misspelt_variables,
+)
+from kailash_mcp_prod.errors import ConfigError
+
+# The list of the public contract.
+CONTRACT = """
+port host enable_auth auth_type jwt_secret jwt_expiration_hours max_concurrent_requests
+request_timeout_seconds rate_limit_per_minute enable_caching cache_ttl_seconds cache_max_size_mb
+enable_compression enable_agent_collaboration enable_performance_tracking enable_http_transport
+circuit_breaker_failure_threshold connection_pool_size connection_pool_max_overflow
+connection_recycle_seconds enable_metrics metrics_collection_interval enable_agent_analytics
+agent_session_timeout_minutes
+"""
+SECRET = "correct-horse-battery-staple-and-more"
+KEY = "key-that-nobody-may-read"
+ONE_KEY = {KEY: {"permissions": ["*"]}}
+SECRET_KEYS = {"jwt_secret", "api_keys", "api_key", "token"}
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("MCP_") or name in {
+            *("DATABASE_URL", "REDIS_URL", "JWT_SECRET", "API_KEYS")
+        }:
+            monkeypatch.delenv(name)
+
+
+def load(**flags: Any) -> ServerConfig:
+    return ServerConfig.load(flags)
+
+
+def refusal(**flags: Any) -> str:
+    with pytest.raises(ConfigError) as refused:
+        load(**flags)
+    return str(refused.value)
+
+
+def written(folder: Path, settings: Any) -> Path:
+    file = folder / "settings.json"
+    file.write_text(settings if isinstance(settings, str) else json.dumps(settings))
+    return file
+
+
+@pytest.mark.parametrize("key", CONTRACT.split())
+def test_every_key_of_the_contract_exists(key: str) -> None:
+    assert key in ServerConfig.model_fields
+
+
+@pytest.mark.parametrize("key", ServerConfig.model_fields)
+def test_every_key_is_described(key: str) -> None:
+    assert (ServerConfig.model_fields[key].description or "").endswith(".")
+
+
+def test_keys_without_effect_are_keys() -> None:
+    assert set(ServerConfig.model_fields) >= NOT_YET_EFFECTIVE
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    config = load(enable_auth=False)
+
+    assert (config.host, config.port, config.models) == ("127.0.0.1", 3001, "models:db")
+    assert config.transport == "http"
+    assert config.without_effect == []
+
+
+@pytest.mark.parametrize("secret", ["jwt_secret", "api_key", "token", "api_keys", "database_url"])
+def test_no_secret_has_a_default(secret: str) -> None:
+    assert not getattr(load(enable_auth=False), secret)
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"port": 1001, "max_sessions": 11, "log_level": "ERROR", "enable_auth": False}
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(written(tmp_path, settings)))
+    monkeypatch.setenv("MCP_PORT", "1002")
+    monkeypatch.setenv("MCP_MAX_SESSIONS", "12")
+
+    config = load(port=1003)
+
+    assert config.port == 1003
+    assert config.max_sessions == 12
+    assert config.log_level == "ERROR"
+    assert config.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("variable", "key", "text", "value"),
+    [
+        ("DATABASE_URL", "database_url", "sqlite:////a.db", "sqlite:////a.db"),
+        ("REDIS_URL", "redis_url", "redis://r", "redis://r"),
+        ("MCP_LOG_LEVEL", "log_level", "DEBUG", "DEBUG"),
+        ("MCP_MAX_CONCURRENT_REQUESTS", "max_concurrent_requests", "7", 7),
+        ("MCP_CACHE_TTL_SECONDS", "cache_ttl_seconds", "1.5", 1.5),
+        ("MCP_ENABLE_COMPRESSION", "enable_compression", "false", False),
+        ("MCP_ENABLE_METRICS", "enable_metrics", "0", False),
+        ("MCP_ALLOWED_HOSTS", "allowed_hosts", "a.example, b.example,", ("a.example", "b.example")),
+        ("MCP_OPERATIONS", "operations", '["read", "list"]', ("read", "list")),
+        ("MCP_AUTH_TYPE", "auth_type", "jwt", ("jwt",)),
+    ],
+)
+def test_a_variable_sets_its_key(
+    monkeypatch: pytest.MonkeyPatch, variable: str, key: str, text: str, value: Any
+) -> None:
+    monkeypatch.setenv(variable, text)
+
+    assert getattr(load(enable_auth=False), key) == value
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_PORT", "")
+
+    assert load(enable_auth=False).port == 3001
+
+
+def test_an_unknown_key_in_the_file_is_refused_with_the_one_that_may_be_meant(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match=r"'prot'\. Did you mean port\?"):
+        ServerConfig.load({}, written(tmp_path, {"enable_auth": False, "prot": 1}))
+
+
+def test_an_unknown_argument_is_refused() -> None:
+    assert "Unknown configuration key 'hots'. Did you mean host?" in refusal(hots="x")
+    with pytest.raises(ValidationError):
+        ServerConfig(enable_auth=False, hots="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "not valid JSON"),
+        ("", "not valid JSON"),
+        ("[" * 50_000, "not valid JSON"),
+        ("[1]", "must hold a JSON object"),
+        ("null", "must hold a JSON object"),
+        ('"port"', "must hold a JSON object"),
+    ],
+)
+def test_a_file_that_is_no_json_object_is_refused_by_name(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    file = written(tmp_path, text)
+
+    with pytest.raises(ConfigError, match=reason) as refused:
+        ServerConfig.load({}, file)
+    assert str(file) in str(refused.value)
+
+
+def test_a_missing_file_is_refused_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "missing.json"
+    with pytest.raises(ConfigError, match="does not exist"):
+        ServerConfig.load({}, missing)
+
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(missing))
+    with pytest.raises(ConfigError, match="does not exist"):
+        ServerConfig(enable_auth=False)
+
+
+def test_the_file_of_one_load_is_not_used_by_the_next(tmp_path: Path) -> None:
+    file = written(tmp_path, {"port": 1001, "enable_auth": False})
+    assert ServerConfig.load({}, file).port == 1001
+
+    assert load(enable_auth=False).port == 3001
+
+
+def test_a_file_given_by_flag_replaces_the_one_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(tmp_path / "missing.json"))
+
+    config = ServerConfig.load({"enable_auth": False}, written(tmp_path, {"port": 1001}))
+
+    assert config.port == 1001
+
+
+def test_authentication_without_a_credential_is_refused() -> None:
+    assert "no credential is configured" in refusal()
+
+
+@pytest.mark.parametrize("secret", ["", "x" * 31, "é" * 15])
+def test_a_jwt_secret_under_32_bytes_is_refused(secret: str) -> None:
+    assert "at least 32 bytes" in refusal(auth_type="jwt", jwt_secret=secret)
+
+
+def test_a_jwt_secret_of_32_bytes_is_taken() -> None:
+    assert load(jwt_secret="é" * 16).credential_kinds == ("jwt",)
+
+
+def test_a_credential_type_without_its_credential_is_refused() -> None:
+    assert "Set API_KEYS" in refusal(auth_type="api_key", jwt_secret=SECRET)
+    assert "32 bytes" in refusal(auth_type="jwt", api_keys=ONE_KEY)
+
+
+def test_a_short_secret_is_refused_although_keys_are_there() -> None:
+    assert "32 bytes" in refusal(jwt_secret="short", api_keys=ONE_KEY)
+
+
+def test_credentials_are_those_configured_unless_a_type_is_named() -> None:
+    assert load(jwt_secret=SECRET, api_keys=ONE_KEY).credential_kinds == ("jwt", "api_key")
+    only = load(jwt_secret=SECRET, api_keys=ONE_KEY, auth_type="api_key")
+    assert only.credential_kinds == ("api_key",)
+
+
+NETWORK_ADDRESSES = [
+    *("0.0.0.0", "::", "[::]", "0", "192.168.1.5", "10.0.0.1", "fe80::1", "2001:db8::1"),
+    *("db.example.com", "localhost.example.com", "127.0.0.1.example.com", "127.1", "", " "),
+]
+
+
+@pytest.mark.parametrize("host", NETWORK_ADDRESSES)
+def test_no_authentication_on_a_network_address_is_refused(host: str) -> None:
+    refusal(host=host, enable_auth=False)
+
+
+@pytest.mark.parametrize("host", NETWORK_ADDRESSES)
+def test_development_stays_on_loopback(host: str) -> None:
+    refusal(host=host, mode="development")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1", "[::1]"])
+def test_no_authentication_on_loopback_is_allowed(host: str) -> None:
+    assert is_loopback(host)
+    assert load(host=host, enable_auth=False).host == host
+
+
+def test_no_authentication_on_the_network_takes_a_word_of_its_own() -> None:
+    assert load(host="0.0.0.0", enable_auth=False, insecure=True).insecure
+
+
+def test_authentication_on_the_network_is_allowed() -> None:
+    assert load(host="0.0.0.0", api_keys=ONE_KEY).enable_auth
+
+
+def test_stdio_without_authentication_listens_nowhere_and_is_allowed() -> None:
+    assert not load(host="0.0.0.0", enable_auth=False, transport="stdio").enable_auth
+
+
+def test_http_without_its_transport_is_refused() -> None:
+    assert "stdio" in refusal(enable_auth=False, enable_http_transport=False)
+
+
+def test_development_needs_no_credential() -> None:
+    assert load(mode="development").enable_auth is False
+
+
+def test_development_mode_in_the_environment_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_MODE", "development")
+
+    assert load().enable_auth is False
+
+
+def test_authentication_can_be_asked_for_in_development(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(mode="development", enable_auth=True, api_keys=ONE_KEY).enable_auth
+
+    monkeypatch.setenv("MCP_ENABLE_AUTH", "true")
+    assert "no credential" in refusal(mode="development")
+
+
+def test_secrets_are_in_no_text_of_the_configuration() -> None:
+    config = load(
+        jwt_secret=SECRET,
+        api_keys=ONE_KEY,
+        api_key=KEY,
+        token=SECRET,
+        database_url="postgresql://app:hunter2@db/app",
+        redis_url="redis://:hunter2@r",
+    )
+
+    for text in (repr(config), str(config), f"{config}"):
+        assert SECRET not in text
+        assert KEY not in text
+        assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"api_keys": {KEY: {"permission": ["*"]}}},
+        {"api_keys": {KEY: {"rate_limit": 0}}},
+        {"api_keys": {KEY: {"permissions": SECRET}}},
+        {"api_keys": {KEY: SECRET}},
+        {"api_keys": [KEY]},
+        {"api_keys": KEY},
+        {"api_keys": f'{{"{KEY}": '},
+        {"jwt_secret": SECRET[:20]},
+        {"jwt_secret": [SECRET]},
+        {"token": [SECRET], "jwt_secret": SECRET},
+        {"database_url": [SECRET], "enable_auth": False},
+        {"port": SECRET, "enable_auth": False},
+    ],
+)
+def test_secrets_are_in_no_error(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as raised:
+        ServerConfig(**wrong)
+
+    for text in (refusal(**wrong), str(raised.value), repr(raised.value)):
+        assert SECRET[:20] not in text
+        assert KEY not in text
+
+
+def test_an_error_names_its_key() -> None:
+    assert refusal(port="x", enable_auth=False).startswith("port: ")
+    assert refusal(api_keys={KEY: {"permission": []}}).startswith("api_keys: key number 1.perm")
+
+
+def test_api_keys_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"a": {"agent_id": "sales", "permissions": ["Company:read"], "rate_limit": 60}, "b": {}}
+    monkeypatch.setenv("API_KEYS", json.dumps(keys))
+
+    read = load().api_keys
+
+    assert read["a"].agent_id == "sales"
+    assert read["a"].permissions == ("Company:read",)
+    assert read["a"].rate_limit == 60
+    assert read["b"].permissions == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '"*"', "1", '{"": {}}', '{" ": {}}', '{"k": {"rate_limit": -1}}', "null"]
+)
+def test_malformed_api_keys_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("API_KEYS", text)
+
+    assert refusal().startswith("api_keys: ")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"port": -1},
+        {"port": 65535},
+        {"max_concurrent_requests": 0},
+        {"request_timeout_seconds": 0},
+        {"request_timeout_seconds": "nan"},
+        {"rate_limit_per_minute": 0},
+        {"max_body_bytes": 10},
+        {"models": "models"},
+        {"models": "models:db; import os"},
+        {"operations": ""},
+        {"operations": "read,destroy"},
+        {"auth_type": "basic"},
+        {"transport": "carrier-pigeon"},
+        {"log_level": "LOUD"},
+        {"enable_auth": "perhaps"},
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_key(wrong: dict[str, Any]) -> None:
+    [key] = wrong
+
+    assert f"{key}: " in refusal(**{"enable_auth": False, **wrong})
+
+
+def test_a_configuration_can_not_be_changed() -> None:
+    config = load(enable_auth=False)
+
+    with pytest.raises(ValidationError):
+        config.enable_auth = True  # type: ignore[misc]
+
+
+def test_a_setting_that_does_nothing_yet_is_known() -> None:
+    config = load(enable_auth=False, cache_ttl_seconds=3, port=4001)
+
+    assert config.without_effect == ["cache_ttl_seconds"]
+
+
+def test_a_misspelt_variable_is_told_with_the_right_one() -> None:
+    environment = {
+        "MCP_PROT": "1",
+        "MCP_RATE_LIMIT_PER_MINUT": "1",
+        "MCP_PORT": "1",
+        "MCP_CONFIG_FILE": "x",
+        "MCP_SOMETHING_OF_ANOTHER_PROGRAM": "1",
+        "PATH": "/bin",
+    }
+
+    assert misspelt_variables(environment) == {
+        "MCP_PROT": "MCP_PORT",
+        "MCP_RATE_LIMIT_PER_MINUT": "MCP_RATE_LIMIT_PER_MINUTE",
+    }
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "JWT_SECRET", "API_KEYS", "REDIS_URL"])
+def test_a_prefix_too_many_is_told(name: str) -> None:
+    assert misspelt_variables({f"MCP_{name}": "1", name: "1"}) == {f"MCP_{name}": name}
+
+
+def test_every_key_but_the_secrets_has_a_flag() -> None:
+    serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    flags = {option for parameter in serve.params for option in parameter.opts}
+
+    expected = {f"--{key.replace('_', '-')}" for key in ServerConfig.model_fields}
+    secret = {f"--{key.replace('_', '-')}" for key in SECRET_KEYS}
+    assert expected - flags == secret
+    assert {"--config", "--no-auth"} <= flags
+
+
+def test_a_flag_is_refused_like_any_other_setting() -> None:
+    result = CliRunner().invoke(app, ["serve", "--port", "many", "--no-auth"])
+
+    assert isinstance(result.exception, ConfigError)
+    assert re.match("port: ", str(result.exception))

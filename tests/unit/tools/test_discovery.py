@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.errors import InvalidArgumentsError
+from kailash_mcp_prod.records.model import Model
+from kailash_mcp_prod.records.operations import DEFAULT_OPERATIONS, Operation
+from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+from kailash_mcp_prod.tools.registry import ToolRegistry
+from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from tests.unit.tools.conftest import Reference
+
+ALL = tuple(Operation)
+DESTRUCTIVE = {"update", "delete", "bulk_update", "bulk_delete", "bulk_upsert", "upsert"}
+
+
+@pytest.fixture(scope="module")
+def registry(reference: Reference) -> ToolRegistry:
+    return reference.registry()
+
+
+@pytest.fixture(scope="module")
+def full_registry(reference: Reference) -> ToolRegistry:
+    return reference.registry(*ALL)
+
+
+def operation_of(tool: ToolSpec) -> str:
+    return tool.name.removeprefix(f"{tool.group}_")
+
+
+def test_thirteen_models_make_117_tools(registry: ToolRegistry, reference: Reference) -> None:
+    assert len(registry) == 117
+    assert [each.name for each in registry] == [
+        f"{model.name}_{operation}" for model in reference.models for operation in ALL[:9]
+    ]
+
+
+def test_upsert_and_count_make_143(full_registry: ToolRegistry) -> None:
+    assert len(full_registry) == 143
+    assert sum(each.name.endswith("_count") for each in full_registry) == 13
+
+
+def test_operations_are_made_in_their_own_order_whatever_order_they_are_asked_in(
+    reference: Reference,
+) -> None:
+    found = reference.registry(Operation.COUNT, Operation.READ, Operation.READ)
+
+    assert [each.name for each in found][:2] == ["Company_read", "Company_count"]
+    assert len(found) == 26
+
+
+def test_an_append_only_model_is_neither_changed_nor_deleted(reference: Reference) -> None:
+    ledger = replace(reference.models[0], name="Ledger", append_only=True)
+
+    tools = DataFlowToolDiscovery(reference.store, ALL).tools_of(ledger)
+
+    assert [operation_of(each) for each in tools] == [
+        *("create", "read", "list", "bulk_create", "count")
+    ]
+
+
+def test_names_suit_every_client(full_registry: ToolRegistry) -> None:
+    for each in full_registry:
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,48}", each.name)
+
+
+def test_a_tool_asks_for_the_permission_of_its_operation(full_registry: ToolRegistry) -> None:
+    for each in full_registry:
+        assert each.permissions == (f"{each.group}:{operation_of(each)}",)
+
+
+def test_a_reader_of_one_model_sees_its_reading_tools(full_registry: ToolRegistry) -> None:
+    reader = Principal("reader", frozenset({"Company:read"}))
+
+    seen = [each.name for each in full_registry if Policy().allows(reader, each)]
+
+    assert seen == ["Company_read", "Company_list", "Company_count"]
+
+
+def test_all_annotations_are_sent_and_true(full_registry: ToolRegistry) -> None:
+    for each in full_registry:
+        operation = operation_of(each)
+        reads = operation in {"read", "list", "count"}
+        assert each.to_mcp(with_output_schema=False)["annotations"] == {
+            "title": each.title,
+            "readOnlyHint": reads,
+            "destructiveHint": operation in DESTRUCTIVE,
+            "idempotentHint": reads or operation in DESTRUCTIVE,
+            "openWorldHint": False,
+        }
+
+
+def test_schemas_are_valid_json_schema_2020_12(full_registry: ToolRegistry) -> None:
+    for each in full_registry:
+        for schema in (each.input_schema, each.output_schema):
+            Draft202012Validator.check_schema(schema)
+            assert schema["type"] == "object"
+
+
+def objects_of_data(tool: ToolSpec) -> list[dict[str, Any]]:
+    """The schemas of the records in `data`, in whichever form the tool takes them."""
+    data = tool.input_schema["properties"].get("data")
+    forms = [] if data is None else data.get("anyOf", [data])
+    return [form.get("items", form) for form in forms]
+
+
+def test_unknown_arguments_are_refused_at_the_root_and_in_data(full_registry: ToolRegistry) -> None:
+    for each in full_registry:
+        assert each.input_schema["additionalProperties"] is False, each.name
+        for data in objects_of_data(each):
+            # One form names its fields in full; where there is a second, it says so in words.
+            assert data.get("additionalProperties") is False or "properties" not in data, each.name
+
+
+def undescribed(schema: Any, path: str) -> list[str]:
+    """The paths of all properties without a description, at every depth."""
+    if isinstance(schema, list):
+        return [each for item in schema for each in undescribed(item, path)]
+    if not isinstance(schema, dict):
+        return []
+    missing = []
+    for name, each in schema.get("properties", {}).items():
+        forms = [each] if "description" in each else each.get("anyOf", [each])
+        if not all(form.get("description", "").strip() for form in forms):
+            missing.append(f"{path}.{name}")
+        missing += undescribed(each, f"{path}.{name}")
+    for keyword in ("items", "anyOf", "additionalProperties"):
+        missing += undescribed(schema.get(keyword), path)
+    return missing
+
+
+def test_every_property_at_every_depth_is_described(full_registry: ToolRegistry) -> None:
+    assert [
+        path for each in full_registry for path in undescribed(each.input_schema, each.name)
+    ] == []
+
+
+def test_schemas_need_no_references(full_registry: ToolRegistry) -> None:
+    for each in full_registry:
+        assert "$ref" not in str(each.input_schema), each.name
+
+
+@pytest.mark.parametrize("operation", DEFAULT_OPERATIONS)
+async def test_a_handler_refuses_what_the_schema_refuses(
+    registry: ToolRegistry, operation: Operation
+) -> None:
+    tool = registry.get(f"Quote_{operation}")
+    assert tool is not None
+    validator = Draft202012Validator(tool.input_schema)
+    for arguments in ({"surprise": 1}, {"id": 7, "data": 7, "ids": 7, "filter": 7, "limit": "x"}):
+        assert not validator.is_valid(arguments)
+        with pytest.raises(InvalidArgumentsError):
+            await tool.handler(ToolCall(Principal("p", frozenset()), arguments, "r"))
+
+
+def test_a_subclass_may_leave_out_and_rename_tools(reference: Reference) -> None:
+    class Readers(DataFlowToolDiscovery):
+        """Only what reads, under other names."""
+
+        def tools_of(self, model: Model) -> list[ToolSpec]:
+            return [
+                replace(each, name=f"my_{each.name}")
+                for each in super().tools_of(model)
+                if each.hints.read_only
+            ]
+
+    tools = Readers(reference.store).tools_of(reference.models[0])
+
+    assert [each.name for each in tools] == ["my_Company_read", "my_Company_list"]
