@@ -9,8 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-import structlog
-
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.auth.providers import (
@@ -25,6 +23,7 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
+from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
@@ -36,7 +35,7 @@ from kailash_mcp_prod.transports.listening import Listener
 from kailash_mcp_prod.transports.rest import create_rest_app
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 INSTRUCTIONS = (
     "Each kind of record has tools named Kind_operation, such as Company_list. List before you "
@@ -230,7 +229,11 @@ class ProductionMCPServer:
         stack.push_async_callback(mcp_listener.stop)
         rest_listener = Listener(rest, config.host, config.port + 1 if config.port else 0)
         stack.push_async_callback(rest_listener.stop)
-        stack.push_async_callback(transport.stop)
+
+        async def end_requests() -> None:
+            await asyncio.gather(transport.stop(), rest.stop())
+
+        stack.push_async_callback(end_requests)
         self.mcp_url = f"{mcp_listener.url}/mcp"
         self.rest_url = rest_listener.url
         return [mcp_listener, rest_listener]

@@ -101,7 +101,7 @@ class JwtProvider:
         except (jwt.InvalidTokenError, ValueError, OverflowError, RecursionError):
             # PyJWT lets a few failures of Python's own pass, for odd numbers and texts.
             raise UnauthenticatedError(_NOT_VALID) from None
-        if not claims["sub"]:
+        if not claims["sub"].strip() or isinstance(claims["exp"], str):
             raise UnauthenticatedError(_NOT_VALID)
         return Principal(
             subject=f"jwt:{claims['sub']}",

@@ -11,6 +11,24 @@ from structlog.typing import Processor
 OWN = "kailash_mcp_prod"
 
 
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger of key-value lines that go through the standard library's `logging`.
+
+    So an application that uses the server as a library decides where they go; structlog by itself
+    would print them to stdout.
+    """
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.render_to_log_kwargs,
+        ],
+    )
+    return logger
+
+
 def configure_logging(level: str) -> None:
     """Sends our log lines from `level` up, and warnings of others, to stderr.
 
@@ -18,16 +36,11 @@ def configure_logging(level: str) -> None:
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        structlog.stdlib.ExtraAdder(),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

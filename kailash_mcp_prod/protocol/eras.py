@@ -63,7 +63,7 @@ def unsupported_version(requested: str) -> RpcError:
 
 
 def _unknown_method(name: str) -> RpcError:
-    return RpcError(METHOD_NOT_FOUND, f"Unknown method {name!r}.")
+    return RpcError(METHOD_NOT_FOUND, f"Unknown method {name[:128]!r}.")
 
 
 class LegacyRules:

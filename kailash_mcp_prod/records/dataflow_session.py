@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import UnionType
 from typing import Any, Optional
+from urllib.parse import quote
+
+import aiosqlite
 
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.node_errors import DataFlowFailureError, translate_failures
 from kailash_mcp_prod.records.types import FieldType, Kind
 
 _POSTGRESQL_CONNECTIONS = 16
+_CLOSING_SECONDS = 5.0
 _NATIVE_KINDS = frozenset(
     {Kind.TEXT, Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN, Kind.DATETIME, Kind.BYTES}
 )
@@ -38,6 +42,9 @@ _SQLITE_UNIQUE_KEYS = """
     WHERE indexes."unique" AND NOT indexes.partial
     GROUP BY indexes.name
 """
+
+
+_ANY_MODEL = Model("database", "", "", ())
 
 
 class DataFlowSession:
@@ -69,12 +76,42 @@ class DataFlowSession:
         """
         async with self._free:
             with translate_failures(model):
-                sql_node = self._db._get_or_create_async_sql_node(self.dialect)  # noqa: SLF001
-                adapter = await sql_node._get_adapter()  # noqa: SLF001
-                async with adapter.transaction() as scope:
+                adapter = await self._adapter()
+                scope = await adapter.transaction().__aenter__()
+                try:
                     transaction = NodeTransaction(self._db, self.dialect, scope)
                     await transaction.begin()
                     yield transaction
+                except BaseException:
+                    await _to_the_end(scope.rollback())
+                    raise
+                await _to_the_end(scope.commit())
+
+    async def ping(self) -> None:
+        """Asks the database for an answer, beside the transactions and not behind them.
+
+        Raises:
+            UnavailableError: There is none.
+        """
+        with translate_failures(_ANY_MODEL):
+            if self.dialect == "sqlite":
+                path = (
+                    str(self._db.config.database.url).removeprefix("sqlite:///").partition("?")[0]
+                )
+                address = f"file:{quote(path)}?mode=ro"
+                async with aiosqlite.connect(address, uri=True) as connection:
+                    await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
+            else:
+                adapter = await self._adapter()
+                async with adapter.transaction() as scope:
+                    await scope.connection.execute("SELECT 1")
+
+    async def _adapter(self) -> Any:
+        sql_node = self._db._get_or_create_async_sql_node(self.dialect)  # noqa: SLF001
+        adapter = await sql_node._get_adapter()  # noqa: SLF001
+        if self.dialect == "sqlite":
+            _close_what_can_not_begin(adapter)
+        return adapter
 
     async def close(self) -> None:
         """Closes DataFlow's pools, and the runtime that its migrations leave open."""
@@ -83,6 +120,42 @@ class DataFlowSession:
         if adapter is not None:
             adapter.close()
         await self._db.close_async()
+
+
+def _close_what_can_not_begin(adapter: Any) -> None:
+    """Makes the adapter close its connection when a transaction can't begin on it.
+
+    Otherwise each call on a locked file leaves a connection and a thread to the garbage collector.
+    """
+    if "_abort_begin" in vars(adapter):
+        return
+    abort = adapter._abort_begin  # noqa: SLF001
+
+    async def abort_and_close(connection: Any, **state: Any) -> None:
+        await abort(connection, **state)
+        await adapter._close_quietly(connection)  # noqa: SLF001
+
+    adapter._abort_begin = abort_and_close  # noqa: SLF001
+
+
+async def _to_the_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Ends a transaction and knows how it ended, although the call may be cancelled meanwhile.
+
+    A cancelled wait doesn't stop a commit that is on its way. So it is waited for, and when it is
+    done the call goes on to report what it did: a time-out would be told to try again.
+
+    Raises:
+        asyncio.CancelledError: The database did not answer in time; the end is not known.
+    """
+    task = asyncio.ensure_future(closing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_CLOSING_SECONDS)
+        if not task.done():
+            task.cancel()
+            raise
+        task.result()
 
 
 class NodeTransaction:
@@ -98,10 +171,6 @@ class NodeTransaction:
         """Makes the timestamps that the database writes UTC, as all others are."""
         if self._dialect == "postgresql":
             await self._connection.execute("SET LOCAL TIME ZONE 'UTC'")
-
-    async def ping(self) -> None:
-        """Asks the database for an answer."""
-        await self._connection.execute("SELECT 1")
 
     async def unique_keys(self, model: Model) -> set[frozenset[str]]:
         """The columns of each unique index that the model's table really has."""
@@ -150,7 +219,15 @@ class NodeTransaction:
         found = await self.run(
             model, "Read", id=model.key.type.to_column(key), raise_on_not_found=False
         )
-        return read_row(model, found) if found.get("found") else None
+        return self._read(model, found) if found.get("found") else None
+
+    async def exists(self, model: Model, key: Any) -> bool:
+        """Whether there is a row with that key, readable or not."""
+        where = {"id": model.key.type.to_column(key)}
+        return bool((await self.run(model, "Count", filter=where))["count"])
+
+    def _read(self, model: Model, stored: Mapping[str, Any]) -> Row:
+        return read_row(model, stored, narrow_floats=self._dialect == "postgresql")
 
     async def change(self, model: Model, key: Any, changes: Row) -> None:
         """Changes the row with that key, which is known to exist."""
@@ -183,7 +260,7 @@ class NodeTransaction:
             offset=offset,
             enable_cache=False,
         )
-        return [read_row(model, each) for each in page["records"]]
+        return [self._read(model, each) for each in page["records"]]
 
     async def count(self, model: Model, where: Mapping[str, Any]) -> int:
         """How many rows match a filter in DataFlow's form."""
@@ -191,7 +268,7 @@ class NodeTransaction:
         return int(counted["count"])
 
 
-def read_row(model: Model, stored: Mapping[str, Any]) -> Row:
+def read_row(model: Model, stored: Mapping[str, Any], *, narrow_floats: bool) -> Row:
     """A row of DataFlow's in Python form; columns that the model does not declare are dropped.
 
     Raises:
@@ -200,7 +277,7 @@ def read_row(model: Model, stored: Mapping[str, Any]) -> Row:
     row: Row = {}
     for name, field_type in model.types.items():
         try:
-            row[name] = field_type.from_column(stored.get(name))
+            row[name] = field_type.from_column(stored.get(name), narrow_floats=narrow_floats)
         except (ValueError, TypeError) as problem:
             raise DataFlowFailureError(
                 f"{model.name}.{name} of a stored row is no {field_type.kind}"

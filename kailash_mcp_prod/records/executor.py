@@ -17,6 +17,9 @@ from kailash_mcp_prod.records.types import record_to_json
 
 Arguments = Mapping[str, Any]
 
+MAX_RESULT_CHARACTERS = 8 * 1024 * 1024
+_PLAIN_SIZE = 8
+
 
 class RecordOperation:
     """One operation of one model on a store.
@@ -76,8 +79,10 @@ class RecordOperation:
             arguments.get("offset", 0),
         )
         rows = await self._store.find(self._model, query)
+        records = [self._project(row, arguments.get("fields")) for row in rows]
+        _refuse_excess(records)
         result: dict[str, Any] = {
-            "records": [self._project(row, arguments.get("fields")) for row in rows],
+            "records": records,
             "count": len(rows),
             "limit": limit,
         }
@@ -206,3 +211,26 @@ class RecordOperation:
     def _project(self, row: Row, fields: Sequence[str] | None) -> dict[str, Any]:
         record = record_to_json(self._types, row)
         return record if fields is None else {name: record[name] for name in fields}
+
+
+def _refuse_excess(records: Sequence[dict[str, Any]]) -> None:
+    size = 0
+    for record in records:
+        size += sum(_size(value) for value in record.values())
+        if size > MAX_RESULT_CHARACTERS:
+            raise InvalidArgumentsError(
+                f"The page has more than {MAX_RESULT_CHARACTERS} characters. Ask for fewer records "
+                "with limit, or for less of each with fields.",
+                field="limit",
+            )
+
+
+def _size(value: Any) -> int:
+    match value:
+        case str():
+            return len(value)
+        case dict():
+            return sum(len(key) + _size(each) for key, each in value.items())
+        case list():
+            return sum(_size(each) for each in value)
+    return _PLAIN_SIZE

@@ -8,6 +8,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
@@ -30,6 +31,7 @@ _TIMESTAMPS = {
     "created_at": "When the record was created.",
     "updated_at": "When the record was last changed.",
 }
+MAX_INDEXED_TEXT = 255
 _SUPPORTED = (
     "str, int, float, bool, datetime, date, Decimal, UUID, Enum, Literal, dict, list, bytes, "
     "and Optional or typed collections of them"
@@ -81,6 +83,8 @@ def describe_model(db: DataFlowLike, name: str) -> Model:
     soft_delete = bool(options.get("soft_delete"))
     fields = _fields(db, name, model_class, descriptions, soft_delete=soft_delete)
     unique_indexes = _unique_indexes(name, options, {each.name for each in fields})
+    indexed = {column for index in options.get("indexes") or () for column in _columns(index)}
+    fields = tuple(_bounded(each) if each.name in indexed else each for each in fields)
     return Model(
         name=name,
         table=table,
@@ -297,12 +301,23 @@ def _named_check(model: str, field: str, validator: Any) -> tuple[str, Callable[
     return validator, check
 
 
+def _columns(index: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(index.get("fields") or index.get("columns") or ())
+
+
+def _bounded(field: Field) -> Field:
+    """An indexed text with a bound: PostgreSQL refuses rows whose index entry exceeds 2.7 kB."""
+    if field.type.kind is not Kind.TEXT or field.constraints.max_length is not None:
+        return field
+    return replace(field, constraints=replace(field.constraints, max_length=MAX_INDEXED_TEXT))
+
+
 def _unique_indexes(
     model: str, options: Mapping[str, Any], known: set[str]
 ) -> dict[str, tuple[str, ...]]:
     indexes: dict[str, tuple[str, ...]] = {}
     for index in options.get("indexes") or ():
-        columns = tuple(index.get("fields") or index.get("columns") or ())
+        columns = _columns(index)
         unknown = [column for column in columns if column not in known]
         if unknown:
             raise ModelError(

@@ -7,7 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kailash_mcp_prod.errors import ConflictError, InternalError, ServerError, UnavailableError
+from kailash_mcp_prod.errors import (
+    ConflictError,
+    InternalError,
+    InvalidArgumentsError,
+    ServerError,
+    UnavailableError,
+)
 from kailash_mcp_prod.records.model import Model
 
 logger = logging.getLogger(__name__)
@@ -15,14 +21,24 @@ logger = logging.getLogger(__name__)
 _SQLITE_UNIQUE = re.compile(r"UNIQUE constraint failed: ([\w.]+(?:, [\w.]+)*)")
 _POSTGRESQL_UNIQUE = re.compile(r'unique constraint "?([\w]+)"?')
 _UNAVAILABLE = re.compile(
-    r"database is locked|database table is locked|connect call failed|connection refused"
+    r"connect call failed|connection refused"
     r"|connection (?:was |is |has been )?(?:closed|reset|lost|terminated)|cannot connect"
     r"|could not connect|connection failed|too many (?:clients|connections)"
-    r"|terminating connection|server closed|the database system is|deadlock detected"
-    r"|could not serialize|unable to open database|disk i/o error|disk is full"
+    r"|terminating connection|server closed|the database system is"
+    r"|unable to open database|disk i/o error|disk is full"
     r"|readonly database|pool (?:is )?(?:closing|closed|exhausted)|connection does not exist",
     re.IGNORECASE,
 )
+
+
+_CONTENTION = re.compile(
+    r"deadlock detected|could not serialize|database (?:table )?is locked", re.I
+)
+_TOO_LONG_FOR_INDEX = re.compile(r"index row (?:size|requires)|index row size \d+ exceeds", re.I)
+
+
+class ContentionError(UnavailableError):
+    """Another writer was in the way; the same work may succeed at once."""
 
 
 class DataFlowFailureError(Exception):
@@ -51,6 +67,15 @@ def _translation(model: Model, failure: BaseException) -> ServerError:
     taken = _taken_fields(model, text)
     if taken is not None:
         return _conflict(model, taken)
+    if _CONTENTION.search(text):
+        return ContentionError(
+            "Other calls are changing the same records. Nothing was changed. Try again.",
+            retry_after_seconds=1,
+        )
+    if _TOO_LONG_FOR_INDEX.search(text):
+        return InvalidArgumentsError(
+            "data: a text is too long for a field that is indexed. Use a shorter one.", field="data"
+        )
     connection_lost = any(isinstance(each, OSError) for each in _chain(failure))
     if connection_lost or _UNAVAILABLE.search(text):
         logger.warning("The database is not available", exc_info=failure)

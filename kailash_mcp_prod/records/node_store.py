@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from kailash_mcp_prod.errors import ConflictError, InvalidArgumentsError, NotFoundError
 from kailash_mcp_prod.records.arguments import MAX_BULK_ROWS
 from kailash_mcp_prod.records.dataflow_session import DataFlowSession, NodeTransaction
 from kailash_mcp_prod.records.model import Model, Row
+from kailash_mcp_prod.records.node_errors import ContentionError
 from kailash_mcp_prod.records.node_filters import native_order, split
 from kailash_mcp_prod.records.query import (
     All,
     Comparison,
     Condition,
+    PatternTooExpensiveError,
     Query,
     Sort,
     holds,
@@ -23,7 +27,11 @@ from kailash_mcp_prod.records.store import Upserted
 
 SCAN_LIMIT = 10_000
 _PAGE = 500
-_UPSERT_ATTEMPTS = 3
+_ROWS_AT_ONCE = 25
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.05
+
+Result = TypeVar("Result")
 
 
 class NodeStore:
@@ -52,9 +60,12 @@ class NodeStore:
 
     async def update(self, model: Model, key: Any, changes: Row, expected: Row) -> Row:
         """See `RecordStore.update`."""
-        async with self._session.transaction(model) as transaction:
+
+        async def work(transaction: NodeTransaction) -> Row:
             await _change(transaction, model, key, changes, expected)
             return await _existing(transaction, model, key)
+
+        return await self._write(model, work)
 
     async def delete(self, model: Model, key: Any) -> None:
         """See `RecordStore.delete`."""
@@ -80,58 +91,100 @@ class NodeStore:
 
     async def update_many(self, model: Model, changes: Sequence[tuple[Any, Row]]) -> list[Any]:
         """See `RecordStore.update_many`."""
-        async with self._session.transaction(model) as transaction:
+
+        async def work(transaction: NodeTransaction) -> list[Any]:
             # One order for all writers, so that they wait for each other and never in a circle.
             for key, change in sorted(changes, key=lambda each: str(each[0])):
                 await _change(transaction, model, key, change, {})
-        return [key for key, _ in changes]
+            return [key for key, _ in changes]
+
+        return await self._write(model, work)
 
     async def update_where(self, model: Model, condition: Condition, changes: Row) -> list[Any]:
         """See `RecordStore.update_where`."""
-        async with self._session.transaction(model) as transaction:
+
+        async def work(transaction: NodeTransaction) -> list[Any]:
             keys = await self._lock_matching(transaction, model, condition)
             for key in keys:
                 await transaction.change(model, key, changes)
-        return keys
+            return keys
+
+        return await self._write(model, work)
 
     async def delete_many(self, model: Model, keys: Sequence[Any]) -> list[Any]:
         """See `RecordStore.delete_many`."""
-        async with self._session.transaction(model) as transaction:
+
+        async def work(transaction: NodeTransaction) -> list[Any]:
             for key in sorted(keys, key=str):
                 await transaction.lock(model, key)
-                await _existing(transaction, model, key)
+                if not await transaction.exists(model, key):
+                    raise _missing(model, key)
                 await transaction.remove(model, key)
-        return list(keys)
+            return list(keys)
+
+        return await self._write(model, work)
 
     async def delete_where(self, model: Model, condition: Condition) -> list[Any]:
         """See `RecordStore.delete_where`."""
-        async with self._session.transaction(model) as transaction:
+
+        async def work(transaction: NodeTransaction) -> list[Any]:
             keys = await self._lock_matching(transaction, model, condition)
             for key in keys:
                 await transaction.remove(model, key)
-        return keys
+            return keys
+
+        return await self._write(model, work)
 
     async def upsert_many(
         self, model: Model, rows: Sequence[Row], conflict_on: tuple[str, ...]
     ) -> list[Upserted]:
         """See `RecordStore.upsert_many`."""
-        for attempt in range(1, _UPSERT_ATTEMPTS + 1):
+
+        async def work(transaction: NodeTransaction) -> list[Upserted]:
+            outcomes: dict[int, Upserted] = {}
+            # One order for all writers, as in `update_many`.
+            for position in sorted(range(len(rows)), key=lambda each: _key_text(rows[each])):
+                outcomes[position] = await self._upsert(
+                    transaction, model, rows[position], conflict_on
+                )
+            return [outcomes[position] for position in range(len(rows))]
+
+        def _key_text(row: Row) -> str:
+            return repr([row.get(name) for name in conflict_on])
+
+        return await self._write(model, work, made_meanwhile=conflict_on)
+
+    async def _write(
+        self,
+        model: Model,
+        work: Callable[[NodeTransaction], Awaitable[Result]],
+        made_meanwhile: tuple[str, ...] | None = None,
+    ) -> Result:
+        """Does work in a transaction, again when another writer was in its way.
+
+        Args:
+            model: The model.
+            work: What to do; it must not matter how often.
+            made_meanwhile: A unique key by which `work` looks for records: when it is taken,
+                another writer has made the record since, and now it can be found.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with self._session.transaction(model) as transaction:
-                    return [
-                        await self._upsert(transaction, model, row, conflict_on) for row in rows
-                    ]
-            except ConflictError as conflict:
-                # Another writer made the same record since we looked: now it can be found.
-                taken = (conflict.details or {}).get("unique_key")
-                if attempt == _UPSERT_ATTEMPTS or taken != list(conflict_on):
+                    return await work(transaction)
+            except ContentionError:
+                if attempt == _ATTEMPTS:
                     raise
+            except ConflictError as conflict:
+                taken = (conflict.details or {}).get("unique_key")
+                if attempt == _ATTEMPTS or made_meanwhile is None or taken != [*made_meanwhile]:
+                    raise
+            await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - no secret
         raise AssertionError("unreachable")
 
     async def ping(self) -> None:
         """See `RecordStore.ping`."""
-        async with self._session.transaction(_NO_MODEL) as transaction:
-            await transaction.ping()
+        await self._session.ping()
 
     async def close(self) -> None:
         """See `RecordStore.close`."""
@@ -166,6 +219,7 @@ class NodeStore:
             # Pages begin after a key, which is a comparison of the key itself.
             rest.extend(_comparisons_of_key(condition))
             del where["id"]
+        remainder = All(tuple(rest))
         after: dict[str, Any] = {}
         seen = 0
         while True:
@@ -173,8 +227,11 @@ class NodeStore:
             seen += len(page)
             if seen > SCAN_LIMIT:
                 break
-            for row in page:
-                if holds(All(tuple(rest)), row):
+            for position, row in enumerate(page):
+                if position % _ROWS_AT_ONCE == 0:
+                    # Others have their turn, and a time-out can end this.
+                    await asyncio.sleep(0)
+                if _selects(remainder, row):
                     yield row
             if len(page) < _PAGE:
                 return
@@ -201,7 +258,7 @@ class NodeStore:
             await transaction.lock(model, row["id"])
             # Another writer may have changed the row before we held it.
             locked = await transaction.fetch(model, row["id"])
-            if locked is not None and holds(condition, locked):
+            if locked is not None and _selects(condition, locked):
                 keys.append(row["id"])
         return keys
 
@@ -238,20 +295,32 @@ class NodeStore:
         return found[0]["id"] if found else None
 
 
-_NO_MODEL = Model("database", "", "", ())
+def _selects(condition: Condition, row: Row) -> bool:
+    try:
+        return holds(condition, row) is True
+    except PatternTooExpensiveError:
+        raise InvalidArgumentsError(
+            "filter: a pattern with _ takes too long on these texts. Use fewer _ or a longer "
+            "piece of text.",
+            field="filter",
+        ) from None
 
 
 async def _existing(transaction: NodeTransaction, model: Model, key: Any) -> Row:
     row = await transaction.fetch(model, key)
     if row is None:
-        shown = model.key.type.to_json(key)
-        raise NotFoundError(
-            f"There is no {model.name} with the id {shown!r}. Find ids with {model.name}_list. "
-            "Nothing was changed.",
-            field="id",
-            details={"id": shown},
-        )
+        raise _missing(model, key)
     return row
+
+
+def _missing(model: Model, key: Any) -> NotFoundError:
+    shown = model.key.type.to_json(key)
+    return NotFoundError(
+        f"There is no {model.name} with the id {shown!r}. Find ids with {model.name}_list. "
+        "Nothing was changed.",
+        field="id",
+        details={"id": shown},
+    )
 
 
 async def _change(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from kailash_mcp_prod.records.unique_indexes import ensure_unique_indexes
 logger = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 60
+_SQLITE = "sqlite:///"
+_UNUSABLE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
 _ADVISORY_LOCK = int.from_bytes(
     hashlib.sha256(b"kailash-mcp-prod migration").digest()[:8], signed=True
 )
@@ -50,6 +54,8 @@ async def prepare_database(db: Any) -> tuple[Model, ...]:
         )
     close_connection_test(db)
     async with _migration_lock(url):
+        if url.startswith(_SQLITE):
+            await asyncio.to_thread(_check_file, Path(url.removeprefix(_SQLITE).partition("?")[0]))
         try:
             ready = await db.initialize()
         except Exception as failure:
@@ -67,6 +73,20 @@ async def prepare_database(db: Any) -> tuple[Model, ...]:
     for model in models:
         adopt_column_types(db, model)
     return models
+
+
+def _check_file(path: Path) -> None:
+    # On a damaged file a thread of DataFlow's hangs, and the process never ends.
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as failure:
+        if failure.sqlite_errorcode in _UNUSABLE:
+            raise DatabaseStartupError(
+                f"The SQLite database can't be opened: {failure}. Check DATABASE_URL."
+            ) from None
 
 
 async def prepare_models(db: Any, models: Sequence[Model]) -> None:

@@ -88,9 +88,14 @@ def sort_rows(rows: Iterable[Row], order: tuple[Sort, ...]) -> list[Row]:
         name = sort.field.name
         present = [row for row in result if row[name] is not None]
         absent = [row for row in result if row[name] is None]
-        present.sort(key=operator.itemgetter(name), reverse=sort.descending)
+        present.sort(key=lambda row: _rank(row[name]), reverse=sort.descending)
         result = present + absent
     return result
+
+
+def _rank(value: Any) -> Any:
+    """What a value sorts by: of the numbers and texts that a choice may mix, numbers come first."""
+    return (isinstance(value, str), value)
 
 
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -132,45 +137,86 @@ def _conjunction(truths: Iterable[bool | None]) -> bool | None:
     return None if unknown else True
 
 
+MAX_PATTERN_WORK = 100_000
+
+
+class PatternTooExpensiveError(ValueError):
+    """A pattern would have to be tried at too many places of a text."""
+
+
 def like(text: str, pattern: str, *, ignore_case: bool = False) -> bool:
     """SQL's LIKE: `%` any text, `_` one character, a backslash takes the next one literally.
 
-    It is greedy with one point to return to, so that no pattern takes exponential time.
+    The pieces between two `%` are looked for from left to right, each as early as it fits, which
+    is enough to find a match if there is one.
+
+    Raises:
+        PatternTooExpensiveError: A piece with `_` would take more than 100,000 comparisons.
     """
     if ignore_case:
         text, pattern = text.lower(), pattern.lower()
-    tokens = _like_tokens(pattern)
-    position = token = 0
-    resume_token = resume_position = -1
-    while position < len(text):
-        if token < len(tokens) and tokens[token] == _ANY_TEXT:
-            resume_token, resume_position = token, position
-            token += 1
-        elif token < len(tokens) and tokens[token] in (_ANY_CHARACTER, text[position]):
-            position += 1
-            token += 1
-        elif resume_token >= 0:
-            resume_position += 1
-            position, token = resume_position, resume_token + 1
-        else:
+    first, *others = _pieces(pattern)
+    if not others:
+        return first.length == len(text) and first.fits(text, 0)
+    last = others.pop()
+    end = len(text) - last.length
+    if end < first.length or not first.fits(text, 0) or not last.fits(text, end):
+        return False
+    position = first.length
+    for piece in others:
+        found = piece.find(text, position, end)
+        if found is None:
             return False
-    return all(each == _ANY_TEXT for each in tokens[token:])
+        position = found + piece.length
+    return True
 
 
-_ANY_TEXT = "any text"
-_ANY_CHARACTER = "any character"
+class _Piece:
+    """Part of a pattern without `%`: literal runs at fixed offsets, `_` between them."""
+
+    def __init__(self, characters: list[str | None]) -> None:
+        self.length = len(characters)
+        self._runs: list[tuple[int, str]] = []
+        for offset, character in enumerate(characters):
+            if character is None:
+                continue
+            if offset and characters[offset - 1] is not None:
+                start, run = self._runs.pop()
+                self._runs.append((start, run + character))
+            else:
+                self._runs.append((offset, character))
+        self._anchor = max(self._runs, key=lambda run: len(run[1]), default=(0, ""))
+
+    def fits(self, text: str, position: int) -> bool:
+        """Whether it matches the text at a position, where it has room."""
+        return all(text.startswith(run, position + offset) for offset, run in self._runs)
+
+    def find(self, text: str, start: int, end: int) -> int | None:
+        """The first position from `start` at which it matches and ends before `end`."""
+        offset, run = self._anchor
+        position = start
+        for _ in range(MAX_PATTERN_WORK // max(len(self._runs), 1)):
+            if position + self.length > end:
+                return None
+            found = text.find(run, position + offset, end)
+            if found < 0 or found - offset + self.length > end:
+                return None
+            position = found - offset
+            if self.fits(text, position):
+                return position
+            position += 1
+        raise PatternTooExpensiveError
 
 
-def _like_tokens(pattern: str) -> list[str]:
-    tokens: list[str] = []
+def _pieces(pattern: str) -> list[_Piece]:
+    """The pieces between the `%` of a pattern; `None` stands for any one character."""
+    pieces: list[list[str | None]] = [[]]
     characters = iter(pattern)
     for character in characters:
-        if character == "\\":
-            tokens.append(next(characters, "\\"))
-        elif character == "%":
-            tokens.append(_ANY_TEXT)
+        if character == "%":
+            pieces.append([])
         elif character == "_":
-            tokens.append(_ANY_CHARACTER)
+            pieces[-1].append(None)
         else:
-            tokens.append(character)
-    return tokens
+            pieces[-1].append(next(characters, "\\") if character == "\\" else character)
+    return [_Piece(piece) for piece in pieces]

@@ -73,8 +73,14 @@ class FieldType:
             case _:
                 return value
 
-    def from_column(self, stored: Any) -> Any:
+    def from_column(self, stored: Any, *, narrow_floats: bool = False) -> Any:
         """The Python form of what the table holds; the inverse of `to_column`.
+
+        The limits of arguments don't apply: what is stored can be read.
+
+        Args:
+            stored: What the database returned.
+            narrow_floats: Whether the column of a float has 4 bytes, as on PostgreSQL.
 
         Raises:
             ValueError: The column holds something that this type can't mean.
@@ -85,7 +91,9 @@ class FieldType:
             case Kind.BOOLEAN:
                 return bool(stored)
             case Kind.FLOAT:
-                return shortest_float(float(stored))
+                return shortest_float(float(stored)) if narrow_floats else float(stored)
+            case Kind.DECIMAL:
+                return _stored_decimal(stored)
             case Kind.DATETIME:
                 return _instant(stored)
             case Kind.CHOICE:
@@ -240,12 +248,18 @@ def parse_decimal(value: Any) -> Decimal:
         raise ValueError("use a decimal number as text, such as '19.90'") from None
     if not number.is_finite():
         raise ValueError("the number must be finite")
-    digits = len(number.as_tuple().digits)
-    if isinstance(value, float) and digits > 15:
+    if isinstance(value, float) and len(number.as_tuple().digits) > 15:
         raise ValueError("send a decimal of more than 15 digits as text, so that it stays exact")
-    if digits > MAX_DECIMAL_DIGITS or abs(number.adjusted()) > MAX_DECIMAL_DIGITS:
-        raise ValueError(f"the number has more than {MAX_DECIMAL_DIGITS} digits")
-    return Decimal(format(number, "f"))
+    if abs(number.adjusted()) < MAX_DECIMAL_DIGITS:
+        # Written out, because that is what the column holds: 1e37 has 38 digits there.
+        plain = Decimal(format(number, "f"))
+        if len(plain.as_tuple().digits) <= MAX_DECIMAL_DIGITS:
+            return plain
+    raise ValueError(f"the number has more than {MAX_DECIMAL_DIGITS} digits")
+
+
+# Python's parser takes signs, spaces, underscores and hyphens anywhere.
+_UUID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}(?:\1[0-9a-f]{4}){2}\1[0-9a-f]{12}", re.I | re.A)
 
 
 def parse_uuid(value: Any) -> UUID:
@@ -254,11 +268,8 @@ def parse_uuid(value: Any) -> UUID:
     Raises:
         ValueError: It is not one.
     """
-    if isinstance(value, str):
-        try:
-            return UUID(value)
-        except ValueError:
-            pass
+    if isinstance(value, str) and _UUID.fullmatch(value):
+        return UUID(value)
     raise ValueError("use a UUID, such as 123e4567-e89b-12d3-a456-426614174000")
 
 
@@ -269,9 +280,12 @@ def parse_base64(value: Any) -> bytes:
         ValueError: It is not base64.
     """
     try:
-        return base64.b64decode(value, validate=True)
+        decoded = base64.b64decode(value, validate=True)
     except (binascii.Error, TypeError, ValueError):
         raise ValueError("use standard base64 text") from None
+    if base64.b64encode(decoded).decode() != value:
+        raise ValueError("use standard base64 text, with no bits left over")
+    return decoded
 
 
 def _with_large_floats(value: Any) -> Any:
@@ -287,6 +301,13 @@ def _with_large_floats(value: Any) -> Any:
         case int() if abs(value) > MAX_JSON_INTEGER:
             return float(value)
     return value
+
+
+def _stored_decimal(stored: Any) -> Decimal:
+    try:
+        return Decimal(stored)
+    except ArithmeticError:
+        raise ValueError("no decimal number") from None
 
 
 def _instant(stored: Any) -> datetime:

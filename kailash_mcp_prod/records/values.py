@@ -127,6 +127,7 @@ def _text(constraints: Constraints) -> Any:
     ]
 
 
+_FIRST_PRINTABLE = 32
 _JSON_SCHEMA_FORMATS = {"email": "email", "url": "uri", "uuid": "uuid"}
 
 
@@ -137,7 +138,9 @@ def _named_format(constraints: Constraints) -> str | None:
 
 def _checked(name: str, check: Callable[[Any], bool]) -> Callable[[Any], Any]:
     def run(value: Any) -> Any:
-        if not check(value):
+        # The checks are regular expressions, whose `$` lets a line break at the end pass.
+        broken = isinstance(value, str) and any(ord(each) < _FIRST_PRINTABLE for each in value)
+        if broken or not check(value):
             raise PydanticCustomError("check", "the value is no valid {name}", {"name": name})
         return value
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from typing import Any
-
-import structlog
 
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import (
@@ -15,6 +15,7 @@ from kailash_mcp_prod.errors import (
     StartupError,
 )
 from kailash_mcp_prod.models_loader import load_dataflow, load_sample_rows
+from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.dataflow_session import DataFlowSession
 from kailash_mcp_prod.records.executor import RecordOperation
 from kailash_mcp_prod.records.introspect import describe_model
@@ -26,10 +27,11 @@ from kailash_mcp_prod.records.query import EVERYTHING
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.registry import ToolRegistry
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _WATCH_SECONDS = 1.0
 _PING_SECONDS = 2.0
+_PING_CACHE_SECONDS = 1.0
 
 
 class DataFlowApplication:
@@ -61,6 +63,9 @@ class DataFlowApplication:
         self._refused: dict[str, str] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._asked_at = -math.inf
+        self._answered = False
 
     async def start(self) -> None:
         """Loads the models, prepares the database and makes the tools.
@@ -69,6 +74,8 @@ class DataFlowApplication:
             StartupError: Something of that can't be done.
         """
         self._changing = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._asked_at = -math.inf
         if self._db is None:
             # In a thread, because DataFlow takes seconds to import and a stdio client is waiting.
             self._db = await asyncio.to_thread(
@@ -96,6 +103,8 @@ class DataFlowApplication:
         if self._store is not None:
             await self._store.close()
             self._store = None
+        self._asked_at = -math.inf
+        self._asked_at = -math.inf
 
     async def register(self, model_class: type) -> None:
         """Registers a model class with DataFlow and serves it.
@@ -130,6 +139,15 @@ class DataFlowApplication:
         }
 
     async def _database_answers(self) -> bool:
+        """Whether the database answers, as seen within the last second."""
+        async with self._asking:
+            now = time.monotonic()
+            if now - self._asked_at >= _PING_CACHE_SECONDS:
+                self._answered = await self._ask_database()
+                self._asked_at = now
+            return self._answered
+
+    async def _ask_database(self) -> bool:
         if self._store is None:
             return False
         try:

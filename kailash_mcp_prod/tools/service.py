@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import structlog
+import structlog.contextvars
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
@@ -21,10 +21,11 @@ from kailash_mcp_prod.errors import (
 )
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
+from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 _MAX_ENCODED_LISTS = 256
 
@@ -94,16 +95,21 @@ class ToolService:
             ServerError: The call failed, for a reason that the caller may see. Nothing else but
                 `asyncio.CancelledError` is ever raised.
         """
+        # Bound for all that is logged below, so that a request id leads to every line of its call.
+        with structlog.contextvars.bound_contextvars(request_id=request_id, tool=name[:128]):
+            return await self._call(ToolCall(principal, arguments, request_id), name)
+
+    async def _call(self, call: ToolCall, name: str) -> dict[str, Any]:
         try:
-            tool = self._find(principal, name)
-            await self._rates.take(principal)
+            await self._rates.take(call.principal)
+            tool = self._find(call.principal, name)
             async with self._concurrency.slot():
-                return await self._run(tool, ToolCall(principal, arguments, request_id))
+                return await self._run(tool, call)
         except ServerError as error:
-            log.info("call_failed", tool=name[:128], code=error.code, request_id=request_id)
+            log.info("call_failed", code=error.code)
             raise
         except Exception as defect:
-            log.exception("call_broke", tool=name[:128], request_id=request_id)
+            log.exception("call_broke")
             raise InternalError(
                 "The server could not do this. Report the request id to its operator."
             ) from defect
@@ -134,8 +140,11 @@ class ToolService:
         )
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Calls the listener whenever the tools change; the returned function ends that."""
-        return self.registry.subscribe(listener)
+        """Calls the listener whenever the tools change; the returned function ends that.
+
+        Until the tools are ready nobody can have seen any, so there is no change to tell.
+        """
+        return self.registry.subscribe(lambda: listener() if self._ready.is_set() else None)
 
     def mark_ready(self) -> None:
         """Lets `ready` return: the tools are there."""

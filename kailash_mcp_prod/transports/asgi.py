@@ -14,6 +14,7 @@ Receive = Callable[[], Awaitable[ASGIMessage]]
 Send = Callable[[ASGIMessage], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
 
+_BODY_SECONDS: Final = 30
 JSON_TYPE: Final = (b"content-type", b"application/json")
 _EVENT_HEADERS: Final[RawHeaders] = [
     (b"content-type", b"text/event-stream"),
@@ -42,10 +43,18 @@ async def read_body(receive: Receive, limit: int, declared_length: str | None) -
 
     Raises:
         BodyTooLargeError: It has, or says it has, more than `limit` bytes.
-        ClientGoneError: The client disconnected.
+        ClientGoneError: The client disconnected, or took longer than half a minute.
     """
     if declared_length is not None and declared_length.isdecimal() and int(declared_length) > limit:
         raise BodyTooLargeError
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await _read_parts(receive, limit)
+    except TimeoutError:
+        raise ClientGoneError from None
+
+
+async def _read_parts(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     length = 0
     while True:

@@ -51,7 +51,7 @@ class HostGuard:
 
 def _without_port(address: str) -> str:
     name, colon, port = address.rpartition(":")
-    return name if colon and port.isdigit() else address
+    return name if colon and port.isascii() and port.isdecimal() else address
 
 
 def _normal_origin(origin: str) -> str:

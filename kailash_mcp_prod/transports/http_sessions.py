@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from kailash_mcp_prod.auth.principal import ANONYMOUS
 from kailash_mcp_prod.protocol import Connection
 
 _ID_BYTES: Final = 32
@@ -39,6 +40,7 @@ class SessionStore:
 
     def __init__(self, limit: int, idle_seconds: float, clock: Callable[[], float]) -> None:
         self._limit = limit
+        self._subject_limit = max(limit // 4, 1)
         self._idle_seconds = idle_seconds
         self._clock = clock
         self._sessions: dict[str, Session] = {}
@@ -47,8 +49,19 @@ class SessionStore:
         return len(self._sessions)
 
     def create(self, subject: str) -> Session | None:
-        """A new session for this principal; `None` when all places are taken by active ones."""
+        """A new session for this principal; `None` when all places are taken by active ones.
+
+        A principal with a credential may hold a quarter of all sessions: for one more, its longest
+        unused one ends. Anonymous clients can't be told apart and share all places.
+        """
         self._expire()
+        if subject != ANONYMOUS.subject:
+            own = [each for each in self._sessions.values() if each.subject == subject]
+            if len(own) >= self._subject_limit:
+                unused = [each for each in own if not each.users]
+                if not unused:
+                    return None
+                self.end(min(unused, key=lambda each: each.last_used))
         if len(self._sessions) >= self._limit:
             return None
         session = Session(secrets.token_urlsafe(_ID_BYTES), subject, last_used=self._clock())

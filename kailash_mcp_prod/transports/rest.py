@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -22,8 +21,10 @@ from kailash_mcp_prod.errors import (
     NotFoundError,
     ServerError,
     UnauthenticatedError,
+    UnavailableError,
     UnknownToolError,
 )
+from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Authenticator, ToolHost
 from kailash_mcp_prod.protocol.nesting import nests_deeper_than
 from kailash_mcp_prod.transports.asgi import (
@@ -35,15 +36,18 @@ from kailash_mcp_prod.transports.asgi import (
     Send,
     read_body,
 )
+from kailash_mcp_prod.transports.http_capacity import Capacity
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers, is_json
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 HealthCheck = Callable[[], Awaitable[dict[str, Any]]]
 
 _REQUEST_ID = "kailash.request_id"
 _MAX_DEPTH = 64
+_STOP_SECONDS = 1.0
+_SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type")
 _ARGUMENTS_BODY = {
     "requestBody": {
         "description": "The tool's arguments, as its `inputSchema` says.",
@@ -144,6 +148,16 @@ class GuardedApp:
     def __init__(self, app: FastAPI, guard: HostGuard) -> None:
         self.app = app
         self._guard = guard
+        # How many calls run is limited where all transports meet; here they are only reached.
+        self._requests = Capacity(0, 0)
+        self._stopping = False
+
+    async def stop(self) -> None:
+        """Refuses new requests, waits a second for running ones, and ends the rest with 503."""
+        self._stopping = True
+        if not await self._requests.idle_within(_STOP_SECONDS):
+            self._requests.cancel_all()
+            await self._requests.idle_within(_STOP_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one ASGI connection."""
@@ -151,9 +165,12 @@ class GuardedApp:
             await self.app(scope, receive, send)
             return
         request_id = scope[_REQUEST_ID] = uuid4().hex
+        answered = False
 
         async def send_with_id(message: ASGIMessage) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
+                answered = True
                 identity = (b"x-request-id", request_id.encode())
                 message["headers"] = [*message.get("headers", []), identity]
             await send(message)
@@ -165,16 +182,24 @@ class GuardedApp:
         if scope["method"] == "HEAD":
             # The server in front leaves the body out; FastAPI has no routes for HEAD.
             scope = {**scope, "method": "GET"}
-        try:
-            await self.app(scope, receive, send_with_id)
-        except ClientGoneError:
-            # It left while it was sending, and gets no answer.
-            return
-        except Exception:
-            # FastAPI has answered by `_answer_defect`, and passes the exception on.
-            log.exception("request_broke", path=scope["path"][:256], request_id=request_id)
+        with self._requests.running() as running:
+            try:
+                await self.app(scope, receive, send_with_id)
+            except ClientGoneError:
+                # It left while it was sending, and gets no answer.
+                return
+            except Exception:
+                # FastAPI has answered by `_answer_defect`, and passes the exception on.
+                log.exception("request_broke", path=scope["path"][:256], request_id=request_id)
+        if running.cancelled and not answered:
+            ended = UnavailableError("The server shut down during the request.")
+            await _error_response(ended, request_id)(scope, receive, send_with_id)
 
-    def _refusal(self, headers: Headers) -> ForbiddenError | None:
+    def _refusal(self, headers: Headers) -> ServerError | None:
+        if self._stopping:
+            return UnavailableError("The server is shutting down.")
+        if (repeated := headers.repeats(*_SINGLE)) is not None:
+            return InvalidArgumentsError(f"The header {repeated} is repeated. Send it once.")
         host, origin = headers.get("host"), headers.get("origin")
         if not self._guard.allows_host(host):
             return ForbiddenError(

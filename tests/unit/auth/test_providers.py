@@ -158,6 +158,8 @@ async def test_an_expired_token_says_so() -> None:
         '{"sub":"a","exp":null}',
         '{"sub":"a","exp":"x"}',
         '{"sub":"a","exp":""}',
+        f'{{"sub":"a","exp":"{FAR}"}}',
+        f'{{"sub":" ","exp":{FAR}}}',
         '{"sub":"a","exp":[9999999999]}',
         '{"sub":"a","exp":{}}',
         '{"sub":"a","exp":NaN}',

@@ -6,10 +6,9 @@ import textwrap
 
 PREAMBLE = """
 import logging
-import structlog
-from kailash_mcp_prod.observe.logs import configure_logging
+from kailash_mcp_prod.observe.logs import configure_logging, get_logger
 configure_logging({level!r})
-ours = structlog.get_logger("kailash_mcp_prod.some.module")
+ours = get_logger("kailash_mcp_prod.some.module")
 """
 
 

@@ -43,7 +43,7 @@ class Basket:
 """
 
 
-def model_class(name: str, **fields: Any) -> type:
+def model_class(name: str, /, **fields: Any) -> type:
     return type(name, (), {"__annotations__": {"id": str, **fields}, "__doc__": f"A {name}."})
 
 
@@ -135,12 +135,16 @@ async def test_no_task_is_left_after_stopping(db: Any) -> None:
     assert not {task.get_name() for task in asyncio.all_tasks() - before} & {"model-watcher"}
 
 
-async def test_a_database_that_can_not_be_opened_stops_the_start(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/no/such/directory/a.db"
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_text("no database" * 99)])
+async def test_what_is_no_database_stops_the_start(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    make(tmp_path / "app.db")
+    url = f"sqlite:///{tmp_path / 'app.db'}"
     db = DataFlow(url, enable_caching=False, enable_model_persistence=False)
     db.model(model_class("Item", label=str))
 
-    with pytest.raises(DatabaseStartupError):
+    with pytest.raises(DatabaseStartupError, match="SQLite database can't be opened"):
         async with running(db):
             pass
 

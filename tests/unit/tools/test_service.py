@@ -176,12 +176,12 @@ async def test_a_principal_over_its_rate_is_refused_and_others_are_not() -> None
     assert await call(service, "a", other) == {}
 
 
-async def test_unknown_names_use_up_no_rate() -> None:
-    service = service_of(tool("a"), per_minute=1)
-    for _ in range(3):
-        await error_of(service, "b")
+async def test_guessing_names_uses_up_the_rate_too() -> None:
+    service = service_of(tool("a"), per_minute=2)
+    await error_of(service, "b")
+    await error_of(service, "c")
 
-    assert await call(service, "a") == {}
+    assert isinstance(await error_of(service, "a"), RateLimitedError)
 
 
 def test_tools_are_listed_in_the_order_of_the_registry() -> None:
@@ -214,6 +214,7 @@ def test_a_change_of_the_tools_shows_in_the_next_list() -> None:
 
 def test_who_is_told_of_a_change_sees_the_new_list() -> None:
     service = service_of()
+    service.mark_ready()
     seen: list[list[str]] = []
     service.tool_list(ANONYMOUS)
     unsubscribe = service.on_tools_changed(
@@ -224,6 +225,19 @@ def test_who_is_told_of_a_change_sees_the_new_list() -> None:
     service.registry.add([tool("b")])
 
     assert seen == [["a"]]
+
+
+def test_tools_that_come_before_the_start_is_done_are_no_change() -> None:
+    service = service_of()
+    told: list[str] = []
+    service.on_tools_changed(lambda: told.append("changed"))
+
+    service.registry.add([tool("a")])
+    assert told == []
+
+    service.mark_ready()
+    service.registry.add([tool("b")])
+    assert told == ["changed"]
 
 
 def test_lists_are_kept_for_a_bounded_number_of_permission_sets() -> None:
