@@ -19,7 +19,7 @@ import typer
 
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
-from kailash_mcp_prod.errors import ServerError, StartupError
+from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.observe.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _run(command: Coroutine[Any, Any, None]) -> None:
         leaf: BaseException = group
         while isinstance(leaf, BaseExceptionGroup):
             leaf = leaf.exceptions[0]
-        if isinstance(leaf, typer.Exit | StartupError | ServerError | KeyboardInterrupt):
+        if isinstance(leaf, typer.Exit | StartupError | KeyboardInterrupt):
             raise leaf from None
         _fail(leaf)
     except KeyboardInterrupt:

@@ -75,7 +75,10 @@ def _split(value: Any) -> Any:
 
 def _read_keys(value: Any) -> dict[str, ApiKeyEntry]:
     """The keys, from JSON or a mapping; errors count them, because the keys are secrets."""
-    entries = json.loads(value) if isinstance(value, str) else value
+    try:
+        entries = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        entries = None
     if not isinstance(entries, Mapping) or not all(isinstance(key, str) for key in entries):
         raise ValueError('must be an object such as {"<key>": {"permissions": ["*"]}}')
     keys = {}
@@ -161,8 +164,11 @@ class ServerConfig(BaseSettings):
 
     enable_auth: bool = Field(True, description="Ask every client for a credential.")
     auth_type: Annotated[
-        tuple[Literal["jwt", "api_key"], ...], NoDecode, BeforeValidator(_split)
-    ] = Field((), description="Accepted credentials; by default those that are configured.")
+        tuple[Literal["jwt", "api_key", "custom"], ...], NoDecode, BeforeValidator(_split)
+    ] = Field(
+        (),
+        description="jwt, api_key, or custom for providers of your own; by default what is set.",
+    )
     jwt_secret: SecretStr | None = Field(
         None,
         validation_alias="jwt_secret",

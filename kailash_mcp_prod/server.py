@@ -20,7 +20,7 @@ from kailash_mcp_prod.auth.providers import (
 )
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
-from kailash_mcp_prod.errors import ServerError, StartupError
+from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
@@ -53,7 +53,8 @@ class ProductionMCPServer:
     Args:
         config: The settings; by default from the environment.
         dataflow: The DataFlow instance; by default the one that `config.models` names.
-        auth_providers: Asked before the configured ones for who a client is.
+        auth_providers: Asked before the configured ones for who a client is, whatever
+            `enable_auth` says. With `auth_type="custom"` no others are needed.
         discovery: Makes the tools of a model.
 
     Example:
@@ -85,7 +86,10 @@ class ProductionMCPServer:
             self.config, self.registry, dataflow=dataflow, discovery=discovery
         )
         self.mcp_server = ToolCaller(self.service)
-        self._authenticator = CredentialChain([*auth_providers, *_providers(self.config)])
+        providers = [*auth_providers, *_providers(self.config)]
+        if self.config.enable_auth and not providers:
+            raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
+        self._authenticator = CredentialChain(providers)
         self._dispatcher = Dispatcher(self.service, instructions=INSTRUCTIONS)
         self._running: AsyncExitStack | None = None
         self._stdio: StdioTransport | None = None

@@ -56,20 +56,22 @@ def configure_logging(level: str) -> None:
             ],
         )
     )
+    handler.addFilter(_wanted)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(OWN).setLevel(level)
-    tame_libraries()
 
 
-def tame_libraries() -> None:
-    """Silences what DataFlow says about failures that we answer, and about its own pools."""
-    for name in ("dataflow", "kailash"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("asyncio").addFilter(_not_of_dataflow)
+def _wanted(record: logging.LogRecord) -> bool:
+    """Leaves out what DataFlow says about failures that we answer, and about its own pools.
 
-
-def _not_of_dataflow(record: logging.LogRecord) -> bool:
+    At the handler, because DataFlow sets the levels of its loggers anew when it is imported.
+    """
+    source = record.name.partition(".")[0]
+    if source == OWN:
+        return True
+    if record.levelno < logging.WARNING or source in {"dataflow", "kailash"}:
+        return record.levelno >= logging.CRITICAL
     # DataFlow makes its tables on an event loop of its own and drops the pool's tasks with it.
     return "EnterpriseConnectionPool" not in record.getMessage()

@@ -98,7 +98,9 @@ def _forms(model: Model, operation: Operation) -> dict[str, Any]:
         case Operation.UPDATE:
             only = {
                 "id": record_id,
-                "data": _described(_changes(model), "The fields to change and their new values."),
+                "data": _described(
+                    _changes(model), "The fields to change and their new values.", minProperties=1
+                ),
                 "expected": NotRequired[
                     _described(
                         _expected(model),

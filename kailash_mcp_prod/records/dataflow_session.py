@@ -186,8 +186,11 @@ class NodeTransaction:
         statement = f'CREATE UNIQUE INDEX "{index}" ON "{model.table}" ({listed})'
         await self._connection.execute(statement)
 
-    async def run(self, model: Model, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Runs the generated node of an operation, such as `Create`, on this connection."""
+    async def run(self, model: Model, operation: str, /, **parameters: Any) -> dict[str, Any]:
+        """Runs the generated node of an operation, such as `Create`, on this connection.
+
+        The parameters of `Create` are the fields of the model, whatever their names.
+        """
         node = self._db._nodes[f"{model.name}{operation}Node"]()  # noqa: SLF001
         node._workflow_context = self._context  # noqa: SLF001
         result: dict[str, Any] = await node.async_run(**parameters)

@@ -153,7 +153,7 @@ class RecordOperation:
             for key in self._model.unique_keys
             if key != ("id",) or not self._model.generates_key
         ]
-        chosen = tuple(arguments.get("conflict_on") or keys[0])
+        chosen = tuple(arguments.get("conflict_on", keys[0]))
         if chosen not in keys:
             known = [list(key) for key in keys]
             raise InvalidArgumentsError(

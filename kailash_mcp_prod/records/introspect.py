@@ -82,7 +82,7 @@ def describe_model(db: DataFlowLike, name: str) -> Model:
     summary, descriptions = parse_docstring(inspect.getdoc(model_class) or "")
     soft_delete = bool(options.get("soft_delete"))
     fields = _fields(db, name, model_class, descriptions, soft_delete=soft_delete)
-    unique_indexes = _unique_indexes(name, options, {each.name for each in fields})
+    unique_indexes = _unique_indexes(name, table, options, {each.name for each in fields})
     indexed = {column for index in options.get("indexes") or () for column in _columns(index)}
     fields = tuple(_bounded(each) if each.name in indexed else each for each in fields)
     return Model(
@@ -167,6 +167,9 @@ def _field(
         )
     field_type = _field_type(model, name, spec["type"])
     required = bool(spec.get("required", True))
+    if required:
+        # DataFlow's column is NOT NULL when there is no default, Optional or not.
+        field_type = replace(field_type, nullable=False)
     default = spec.get("default")
     if not required and default is None and not field_type.nullable:
         raise ModelError(
@@ -259,7 +262,8 @@ def _choice(annotation: Any, values: tuple[Any, ...]) -> FieldType:
 
 def _constraints(model: str, field: str, rules: Mapping[str, Any]) -> Constraints:
     span = rules.get("range") or {}
-    checks = [_named_check(model, field, each) for each in rules.get("validators", ())]
+    custom = [rules["custom"]] if rules.get("custom") else []
+    checks = [_named_check(model, field, each) for each in (*rules.get("validators", ()), *custom)]
     return Constraints(
         min_length=rules.get("min_length"),
         max_length=rules.get("max_length"),
@@ -313,7 +317,7 @@ def _bounded(field: Field) -> Field:
 
 
 def _unique_indexes(
-    model: str, options: Mapping[str, Any], known: set[str]
+    model: str, table: str, options: Mapping[str, Any], known: set[str]
 ) -> dict[str, tuple[str, ...]]:
     indexes: dict[str, tuple[str, ...]] = {}
     for index in options.get("indexes") or ():
@@ -324,8 +328,10 @@ def _unique_indexes(
                 f"Model {model}: the index '{index.get('name')}' names unknown fields: "
                 f"{', '.join(unknown)}."
             )
-        if index.get("unique"):
-            indexes[str(index.get("name") or "_".join(columns))] = columns
+        if index.get("unique") and columns:
+            # DataFlow names an index by its first column, and PostgreSQL folds what isn't quoted.
+            name = str(index.get("name") or f"idx_{table}_{columns[0]}").lower()
+            indexes["_".join((name, *columns)) if name in indexes else name] = columns
     return indexes
 
 

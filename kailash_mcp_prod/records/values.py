@@ -41,6 +41,9 @@ _TEXT_FORMATS: dict[Kind, dict[str, Any]] = {
 def annotation_for(field_type: FieldType, constraints: Constraints = NO_CONSTRAINTS) -> Any:
     """The annotation with which pydantic validates a JSON value and makes its Python form."""
     annotation = _annotation(field_type, constraints)
+    if field_type.kind is not Kind.TEXT and constraints.checks:
+        checks = [AfterValidator(_checked(name, check)) for name, check in constraints.checks]
+        annotation = Annotated[annotation, *checks]
     return annotation | None if field_type.nullable else annotation
 
 
@@ -128,6 +131,7 @@ def _text(constraints: Constraints) -> Any:
 
 
 _FIRST_PRINTABLE = 32
+_ONE_LINE_CHECKS = frozenset({"email", "url", "uuid", "phone"})
 _JSON_SCHEMA_FORMATS = {"email": "email", "url": "uri", "uuid": "uuid"}
 
 
@@ -138,8 +142,8 @@ def _named_format(constraints: Constraints) -> str | None:
 
 def _checked(name: str, check: Callable[[Any], bool]) -> Callable[[Any], Any]:
     def run(value: Any) -> Any:
-        # The checks are regular expressions, whose `$` lets a line break at the end pass.
-        broken = isinstance(value, str) and any(ord(each) < _FIRST_PRINTABLE for each in value)
+        # DataFlow's are regular expressions, whose `$` lets a line break at the end pass.
+        broken = name in _ONE_LINE_CHECKS and any(ord(each) < _FIRST_PRINTABLE for each in value)
         if broken or not check(value):
             raise PydanticCustomError("check", "the value is no valid {name}", {"name": name})
         return value

@@ -21,6 +21,7 @@ from kailash_mcp_prod import ProductionMCPServer, ServerConfig
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.background import BackgroundLoop
 from kailash_mcp_prod.errors import (
+    ConfigError,
     InvalidArgumentsError,
     ModelError,
     NotFoundError,
@@ -279,13 +280,14 @@ async def test_a_key_sees_and_calls_what_it_is_granted_and_nothing_else(db: Any)
                     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-async def test_an_own_provider_is_asked_before_the_configured_ones(sqlite_url: str) -> None:
-    class Badges:
-        async def authenticate(self, credentials: Credentials) -> Principal | None:
-            if credentials.bearer_token != "badge-7":
-                return None
-            return Principal("badge:7", frozenset({"Company:list"}), method="badge")
+class Badges:
+    async def authenticate(self, credentials: Credentials) -> Principal | None:
+        if credentials.bearer_token != "badge-7":
+            return None
+        return Principal("badge:7", frozenset({"Company:list"}), method="badge")
 
+
+async def test_an_own_provider_is_asked_before_the_configured_ones(sqlite_url: str) -> None:
     server = ProductionMCPServer(
         ServerConfig(port=0, api_keys=KEYS),
         dataflow=dataflow(sqlite_url, model_class("Company", name=str)),
@@ -432,3 +434,11 @@ async def test_a_server_stops_using_a_postgresql_database_it_has_left(
             assert left == 0
     finally:
         await watcher.close()
+
+
+async def test_a_server_of_custom_providers_needs_no_other_credentials() -> None:
+    config = ServerConfig(auth_type=("custom",), port=0)
+
+    assert ProductionMCPServer(config, auth_providers=[Badges()]).config.enable_auth
+    with pytest.raises(ConfigError, match="auth_providers"):
+        ProductionMCPServer(config)

@@ -11,7 +11,9 @@ from tests.integration.records.trap_app import TrapApp, running_trap_app
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def trap_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def trap_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path_factory.mktemp('traps') / 'trap.db'}"
         return

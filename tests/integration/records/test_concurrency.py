@@ -35,7 +35,9 @@ async def test_60_mixed_calls_at_once_all_succeed(app: TrapApp) -> None:
                 return app.call("TrapSeat", "bulk_create", data=rows)
             case 5:
                 changes = [{"id": key, "price": "1.00"} for key in (ids[3], ids[n % 20], ids[4])]
-                return app.call("TrapSeat", "bulk_update", data=changes[: 2 + (n % 20 not in (3, 4))])
+                return app.call(
+                    "TrapSeat", "bulk_update", data=changes[: 2 + (n % 20 not in (3, 4))]
+                )
             case 6:
                 return app.call("TrapSeat", "upsert", data={"id": ids[0], "row": "a", "number": 0})
             case 7:

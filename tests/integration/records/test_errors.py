@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
@@ -156,12 +156,9 @@ async def test_a_member_that_an_enumeration_has_lost_is_still_read(app: TrapApp)
 async def test_a_value_that_an_outsider_stored_with_an_offset_is_the_same_instant(
     app: TrapApp,
 ) -> None:
-    if app.dialect != "sqlite":
-        moment = "2026-03-01 09:30:00"
-    else:
-        moment = "2026-03-01 11:30:00+02:00"
+    moments = {"sqlite": "2026-03-01 11:30:00+02:00", "postgresql": "2026-03-01 09:30:00"}
     await app.call("TrapOption", "create", data={"id": "x"})
-    app.tables.execute(f"UPDATE trap_options SET moment = '{moment}'")
+    app.tables.execute(f"UPDATE trap_options SET moment = '{moments[app.dialect]}'")
 
     assert (await app.call("TrapOption", "read", id="x"))["moment"] == "2026-03-01T09:30:00+00:00"
 
@@ -169,6 +166,7 @@ async def test_a_value_that_an_outsider_stored_with_an_offset_is_the_same_instan
 async def test_a_locked_sqlite_file_is_unavailable_and_worth_a_retry(sqlite_url: str) -> None:
     async with running_trap_app(sqlite_url) as app:
         await app.call("TrapPlain", "create", data={"label": "x"})
+        threads = set(threading.enumerate())
         app.tables.execute("BEGIN IMMEDIATE")
         error = await failure(app, "TrapPlain", "create", {"data": {"label": "y"}})
         app.tables.execute("ROLLBACK")
@@ -178,6 +176,10 @@ async def test_a_locked_sqlite_file_is_unavailable_and_worth_a_retry(sqlite_url:
         assert_nothing_leaks(error)
         assert (await app.call("TrapPlain", "create", data={"label": "y"}))["label"] == "y"
         assert await app.call("TrapPlain", "count") == {"count": 2}
+        for thread in set(threading.enumerate()) - threads:
+            # A connection that nobody closed would keep the process from ending.
+            thread.join(5)
+            assert not thread.is_alive()
 
 
 async def test_a_sqlite_file_that_is_gone_is_unavailable_until_it_is_back(tmp_path: Path) -> None:
@@ -231,14 +233,19 @@ async def test_the_store_recovers_when_postgresql_ends_its_connections(postgres_
             assert (await app.call("TrapPlain", "list"))["count"] == 20
 
 
-async def waiting_writers(connection: Any) -> int:
+def terminate_waiting_writer(url: str) -> None:
+    """Wait until a connection waits for a lock, and end it."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        [count] = cursor.fetchone()
-        return int(count)
+        ended = 0
+        while not ended:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            [ended] = cursor.fetchone()
+    connection.close()
 
 
 async def test_a_write_whose_connection_is_ended_is_unavailable_and_changes_nothing(
@@ -247,23 +254,14 @@ async def test_a_write_whose_connection_is_ended_is_unavailable_and_changes_noth
     async with running_trap_app(postgres_url) as app:
         made = await app.call("TrapCounter", "create", data={"label": "x"})
         holder = psycopg2.connect(postgres_url)
-        watcher = psycopg2.connect(postgres_url)
-        watcher.autocommit = True
         with holder.cursor() as cursor:
             cursor.execute("SELECT 1 FROM trap_counters FOR UPDATE")
             change = {"id": made["id"], "data": {"value": 5}}
             writer = asyncio.create_task(failure(app, "TrapCounter", "update", change))
-            async with asyncio.timeout(10):
-                while not await waiting_writers(watcher):
-                    await asyncio.sleep(0)
-            with watcher.cursor() as killer:
-                killer.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                )
+            async with asyncio.timeout(20):
+                await asyncio.to_thread(terminate_waiting_writer, postgres_url)
             error = await asyncio.wait_for(writer, 10)
         holder.close()
-        watcher.close()
 
         assert isinstance(error, UnavailableError)
         assert_nothing_leaks(error)

@@ -102,8 +102,8 @@ def operands(field: str) -> list[Any]:
 async def test_equality_and_lists_select_what_they_say(app: TrapApp, field: str) -> None:
     await fill(app)
     values = operands(field)
-    conditions: list[Json] = [{field: value} for value in values]
-    conditions += [{field: {"$eq": value}} for value in values[:2]]
+    conditions: list[Json] = [{field: value} for value in values[::2]]
+    conditions += [{field: {"$eq": value}} for value in values[1::4]]
     conditions += [{field: {"$ne": value}} for value in values[::3]]
     conditions += [
         {field: {operator: values[start:stop]}}
@@ -119,10 +119,12 @@ async def test_bounds_select_what_they_say(app: TrapApp, field: str) -> None:
     await fill(app)
     values = operands(field)
     conditions: list[Json] = [
-        {field: {operator: value}} for operator in ("$gt", "$gte", "$lt", "$lte") for value in values
+        {field: {operator: value}}
+        for operator in ("$gt", "$gte", "$lt", "$lte")
+        for value in values
     ]
     conditions += [
-        {field: {"$gte": low, "$lt": high}} for low in values[:6] for high in values[3:9]
+        {field: {"$gte": low, "$lt": high}} for low in values[:4] for high in values[3:7]
     ]
     for condition in conditions:
         assert await selected_ids(app, condition) == expected_ids(condition), condition
@@ -135,7 +137,7 @@ async def test_nulls_are_selected_by_asking_for_them_and_not_otherwise(
     await fill(app)
     nulls = [record["id"] for record in RECORDS if record[field] is None]
     others = [record["id"] for record in RECORDS if record[field] is not None]
-    for condition, ids in [
+    cases: list[tuple[Json, list[str]]] = [
         ({field: None}, nulls),
         ({field: {"$null": True}}, nulls),
         ({field: {"$null": False}}, others),
@@ -144,7 +146,8 @@ async def test_nulls_are_selected_by_asking_for_them_and_not_otherwise(
         ({"$not": {field: {"$null": True}}}, others),
         ({"$not": {field: {"$null": False}}}, nulls),
         ({field: {"$null": True, "$ne": None}}, []),
-    ]:
+    ]
+    for condition, ids in cases:
         assert await selected_ids(app, condition) == ids, condition
 
 
@@ -177,9 +180,7 @@ async def test_a_count_counts_what_a_list_would_return(app: TrapApp) -> None:
     await fill(app)
     for condition in ({}, {"flag": True}, {"amount": {"$gte": "1"}}, {"$not": {"text": "a"}}):
         counted = await app.call("TrapOption", "count", filter=condition)
-        listed = await app.call(
-            "TrapOption", "list", filter=condition, include_total=True, limit=1
-        )
+        listed = await app.call("TrapOption", "list", filter=condition, include_total=True, limit=1)
         assert counted["count"] == listed["total"] == len(expected_ids(condition))
 
 
@@ -212,9 +213,7 @@ LOGIC: list[Json] = [
 
 
 @pytest.mark.parametrize("condition", LOGIC)
-async def test_conditions_are_combined_in_three_valued_logic(
-    app: TrapApp, condition: Json
-) -> None:
+async def test_conditions_are_combined_in_three_valued_logic(app: TrapApp, condition: Json) -> None:
     await fill(app)
 
     assert await selected_ids(app, condition) == expected_ids(condition)
@@ -256,7 +255,7 @@ def random_operators(source: random.Random, field: str) -> Any:
 async def test_random_filters_and_orders_select_what_they_say(app: TrapApp, seed: int) -> None:
     await fill(app)
     source = random.Random(seed)
-    for _ in range(40):
+    for _ in range(30):
         condition = random_condition(source, depth=4)
         names = source.sample(COMPARABLE, source.randint(0, 3))
         sort = [source.choice(("", "-")) + name for name in names]
@@ -295,7 +294,7 @@ async def test_required_fields_and_the_key_sort_in_either_direction(app: TrapApp
 
 INJECTIONS = [
     'id" IS NULL OR "id',
-    "id\" IS NULL OR \"id",
+    'id" IS NULL OR "id',
     "id = id OR id",
     "id; DROP TABLE trap_options; --",
     "id' OR '1'='1",

@@ -123,9 +123,7 @@ MISSING: list[tuple[str, Json]] = [
 
 
 @pytest.mark.parametrize(("operation", "arguments"), MISSING)
-async def test_a_missing_record_is_not_found(
-    app: TrapApp, operation: str, arguments: Json
-) -> None:
+async def test_a_missing_record_is_not_found(app: TrapApp, operation: str, arguments: Json) -> None:
     await seats(app, 2)
 
     error = await app.refusal("TrapSeat", operation, **arguments)
@@ -138,10 +136,11 @@ async def test_one_missing_id_stops_a_whole_bulk_call(app: TrapApp) -> None:
     ids = await seats(app, 20)
     with_missing = [*ids[:10], "nope", *ids[10:]]
     changes = [{"id": key, "guest": "x"} for key in with_missing]
-    for operation, arguments in [
+    calls: list[tuple[str, Json]] = [
         ("bulk_update", {"data": changes}),
         ("bulk_delete", {"ids": with_missing}),
-    ]:
+    ]
+    for operation, arguments in calls:
         error = await app.refusal("TrapSeat", operation, **arguments)
 
         assert isinstance(error, NotFoundError)
@@ -327,7 +326,11 @@ EVERYTHING: list[Json] = [
 @pytest.mark.parametrize("empty", EVERYTHING)
 async def test_a_bulk_write_needs_a_filter_with_conditions(app: TrapApp, empty: Json) -> None:
     await seats(app, 3)
-    for operation, more in [("bulk_delete", {}), ("bulk_update", {"data": {"guest": "x"}})]:
+    writes: list[tuple[str, Json]] = [
+        ("bulk_delete", {}),
+        ("bulk_update", {"data": {"guest": "x"}}),
+    ]
+    for operation, more in writes:
         error = await app.refusal("TrapSeat", operation, filter=empty, **more)
 
         assert isinstance(error, InvalidArgumentsError)
@@ -440,9 +443,7 @@ async def test_expected_values_are_compared_by_meaning(app: TrapApp) -> None:
 async def test_an_unknown_expected_field_is_refused(app: TrapApp, name: str) -> None:
     [key] = await seats(app, 1)
 
-    error = await app.refusal(
-        "TrapSeat", "update", id=key, data={"guest": "x"}, expected={name: 1}
-    )
+    error = await app.refusal("TrapSeat", "update", id=key, data={"guest": "x"}, expected={name: 1})
 
     assert isinstance(error, InvalidArgumentsError)
     assert error.field == f"expected.{name}"
@@ -477,12 +478,8 @@ async def test_an_upsert_recognises_records_by_a_chosen_unique_key(
         return {"data": row if operation == "upsert" else [row], "conflict_on": key}
 
     place = ["row", "number"]
-    by_place = await app.call(
-        "TrapSeat", operation, **arguments(seat("a", 1, price="1.00"), place)
-    )
-    by_code = await app.call(
-        "TrapSeat", operation, **arguments(seat("b", 9, code="C"), ["code"])
-    )
+    by_place = await app.call("TrapSeat", operation, **arguments(seat("a", 1, price="1.00"), place))
+    by_code = await app.call("TrapSeat", operation, **arguments(seat("b", 9, code="C"), ["code"]))
     elsewhere = await app.call("TrapSeat", operation, **arguments(seat("c", 1), place))
     stored = await app.call("TrapSeat", "read", id=old["id"])
 
@@ -507,6 +504,7 @@ async def test_an_upsert_recognises_records_by_a_chosen_unique_key(
 @pytest.mark.parametrize(
     "key",
     [
+        [],
         ["guest"],
         ["row"],
         ["number", "row"],
@@ -593,6 +591,7 @@ async def test_a_model_offers_only_the_operations_that_it_allows(app: TrapApp) -
     assert set(ledger) == {"create", "read", "list", "bulk_create", "count"}
     assert set(ALL) - set(plain) == {"upsert", "bulk_upsert"}
     assert operations_for(app.models["TrapCounter"], ALL) == ALL
+    assert set(ALL) - set(operations_for(app.models["TrapUpserted"], ALL)) == {"upsert"}
     assert operations_for(app.models["TrapSeat"], ALL[:2]) == ALL[:2]
 
 

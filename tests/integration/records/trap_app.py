@@ -64,8 +64,11 @@ class Tables:
 class TrapApp:
     """The trap models on one database, called as a tool would call them."""
 
-    def __init__(self, url: str, store: RecordStore, models: Mapping[str, Model]) -> None:
+    def __init__(
+        self, url: str, session: DataFlowSession, store: RecordStore, models: Mapping[str, Model]
+    ) -> None:
         self.url = url
+        self.session = session
         self.store = store
         self.models = models
         self.tables = Tables(url, models)
@@ -105,8 +108,9 @@ async def running_trap_app(url: str) -> AsyncIterator[TrapApp]:
     for model in APPEND_ONLY_MODELS:
         db.model(append_only=True)(model)
     models = await prepare_database(db)
-    store = NodeStore(DataFlowSession(db))
-    app = TrapApp(url, store, {model.name: model for model in models})
+    session = DataFlowSession(db)
+    store = NodeStore(session)
+    app = TrapApp(url, session, store, {model.name: model for model in models})
     try:
         yield app
     finally:

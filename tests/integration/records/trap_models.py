@@ -41,8 +41,8 @@ class TrapSample:
     colour: Colour
     rank: Rank
     mode: Literal["on", "off"]
-    free: dict
-    things: list
+    free: dict  # type: ignore[type-arg]
+    things: list  # type: ignore[type-arg]
     words: list[str]
     amounts: list[Decimal]
     anything: dict[str, Any]
@@ -65,8 +65,8 @@ class TrapOption:
     colour: Colour | None = None
     rank: Rank | None = None
     mode: Literal["on", "off"] | None = None
-    free: dict | None = None
-    things: list | None = None
+    free: dict | None = None  # type: ignore[type-arg]
+    things: list | None = None  # type: ignore[type-arg]
     words: list[str] | None = None
     amounts: list[Decimal] | None = None
     anything: dict[str, Any] | None = None
@@ -148,6 +148,24 @@ class TrapWords:
     deleted: bool | None = None
     count: int | None = None
     records: str | None = None
+    model: str | None = None
+    operation: str | None = None
+    parameters: str | None = None
+    node_id: str | None = None
+    tenant_id: str | None = None
+    metadata: str | None = None
+    config: str | None = None
+    where: str | None = None
+    create: str | None = None
+    update: str | None = None
+
+
+class TrapUpserted:
+    """A field with the name by which an upsert reports, and one that must not be null."""
+
+    id: str
+    created: str
+    never_null: str | None
 
 
 class TrapVerdict:
@@ -210,6 +228,8 @@ class TrapRuled:
     stock: int | None = None
     price: Decimal | None = None
     tags: list[str] | None = None
+    even: int | None = None
+    shout: str | None = None
 
     __validation__: ClassVar[dict[str, Any]] = {
         "name": {"min_length": 2, "max_length": 10},
@@ -222,10 +242,12 @@ class TrapRuled:
         "stock": {"range": {"min": 0}},
         "price": {"range": {"min": 0, "max": 1000}},
         "tags": {"max_length": 3},
+        "even": {"custom": lambda value: value % 2 == 0},
+        "shout": {"custom": str.isupper},
     }
 
 
-PLAIN_MODELS = (
+PLAIN_MODELS: tuple[type, ...] = (
     TrapSample,
     TrapOption,
     TrapDefault,
@@ -233,9 +255,10 @@ PLAIN_MODELS = (
     TrapPlain,
     TrapReserved,
     TrapWords,
+    TrapUpserted,
     TrapVerdict,
     TrapArchive,
     TrapSeat,
     TrapRuled,
 )
-APPEND_ONLY_MODELS = (TrapLedger,)
+APPEND_ONLY_MODELS: tuple[type, ...] = (TrapLedger,)

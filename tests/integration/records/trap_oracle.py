@@ -78,7 +78,7 @@ def _term(name: str, value: Any, record: Json) -> Truth:
 def _compare(field: str, operator: str, operand: Any, record: Json) -> Truth:
     actual = record[field]
     if operator == "$null":
-        return (actual is None) == operand
+        return (actual is None) is operand
     if operand is None:
         return (actual is None) == (operator == "$eq")
     if operand == []:
@@ -105,6 +105,6 @@ def ordered(records: list[Json], sort: list[str]) -> list[str]:
         field = item.removeprefix("-")
         present = [record for record in result if record[field] is not None]
         absent = [record for record in result if record[field] is None]
-        present.sort(key=lambda record: comparable(field, record[field]), reverse=item[0] == "-")  # noqa: B023 - called at once
+        present.sort(key=lambda record: comparable(field, record[field]), reverse=item[0] == "-")
         result = present + absent
     return [record["id"] for record in result]

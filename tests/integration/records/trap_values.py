@@ -111,111 +111,93 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
+def at_the_field(*values: Any) -> list[tuple[Any, str]]:
+    """Values whose fault is named by the field itself."""
+    return [(value, "") for value in values]
+
+
 # Each value to refuse, and where below the field the fault is.
 BAD: dict[str, list[tuple[Any, str]]] = {
-    "text": [
-        (value, "")
-        for value in (5, 1.5, True, [], {}, "a\x00b", LONE_SURROGATE, "x" * (2**20 + 1))
-    ],
-    "whole": [
-        (value, "")
-        for value in ("5", 1.5, 5.0, True, 2**31, -(2**31) - 1, 10**30, NAN, INFINITY, [], {}, "")
-    ],
-    "real": [
-        (value, "")
-        for value in ("1.5", True, NAN, INFINITY, -INFINITY, 1e39, -1e39, 10**400, [], {})
-    ],
-    "flag": [(value, "") for value in ("true", "false", 1, 0, 2, 1.0, [], "")],
-    "moment": [
-        (value, "")
-        for value in (
-            "2026-03-01",
-            "2026-03-01T09:30:00",
-            "2026-13-01T00:00:00Z",
-            "2026-02-30T00:00:00Z",
-            "2026-03-01T25:00:00Z",
-            "2026-03-01T09:30:60Z",
-            "2026-03-01T09:30:00+25:00",
-            "2026-03-01X09:30:00Z",
-            " 2026-03-01T09:30:00Z",
-            "0001-01-01T00:00:00+14:00",
-            "9999-12-31T23:59:59-14:00",
-            "yesterday",
-            "",
-            1_700_000_000,
-            True,
-            [],
-        )
-    ],
-    "day": [
-        (value, "")
-        for value in (
-            "2026-13-01",
-            "2026-02-30",
-            "2025-02-29",
-            "20260301",
-            "2026-W09-1",
-            "2026-3-1",
-            "2026-03-01T00:00:00Z",
-            "0000-01-01",
-            "",
-            20260301,
-            True,
-        )
-    ],
-    "amount": [
-        (value, "")
-        for value in (
-            "abc",
-            "",
-            "NaN",
-            "sNaN",
-            "Infinity",
-            "-inf",
-            NAN,
-            INFINITY,
-            True,
-            "1e400",
-            "1e-400",
-            "1" * 39,
-            10**39,
-            0.12345678901234567,
-            "1_000",
-            " 1",
-            "\uff11",
-            "1,5",
-            "1; drop table x",
-            [],
-            {},
-        )
-    ],
-    "token": [
-        (value, "") for value in ("abc", "", "g" * 32, 5, int("1" * 32), True, [], {}, "a" * 31)
-    ],
-    "colour": [(value, "") for value in ("purple", "RED", "Colour.RED", "", " red", 5, True, [])],
-    "rank": [(value, "") for value in (2, "10", 10.0, True, "HIGH", [], {})],
-    "mode": [(value, "") for value in ("ON", "", True, 1, ["on"])],
-    "free": [
-        (value, "")
-        for value in (
-            [],
-            "x",
-            "{}",
-            5,
-            True,
-            {"a": NAN},
-            {"a": {"b": [INFINITY]}},
-            {"a": "\x00"},
-            {"\x00": 1},
-            {"a": 2**63},
-            {"a": LONE_SURROGATE},
-            {LONE_SURROGATE: 1},
-            {"a": nested(33)},
-        )
-    ],
-    "things": [
-        (value, "") for value in ({}, "x", "[]", 5, [NAN], ["\x00"], [10**30], nested(33))
-    ],
+    "text": at_the_field(5, 1.5, True, [], {}, "a\x00b", LONE_SURROGATE, "x" * (2**20 + 1)),
+    "whole": at_the_field(
+        "5", 1.5, 5.0, True, 2**31, -(2**31) - 1, 10**30, NAN, INFINITY, [], {}, ""
+    ),
+    "real": at_the_field("1.5", True, NAN, INFINITY, -INFINITY, 1e39, -1e39, 10**400, [], {}),
+    "flag": at_the_field("true", "false", 1, 0, 2, 1.0, [], ""),
+    "moment": at_the_field(
+        "2026-03-01",
+        "2026-03-01T09:30:00",
+        "2026-13-01T00:00:00Z",
+        "2026-02-30T00:00:00Z",
+        "2026-03-01T25:00:00Z",
+        "2026-03-01T09:30:60Z",
+        "2026-03-01T09:30:00+25:00",
+        "2026-03-01X09:30:00Z",
+        " 2026-03-01T09:30:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "yesterday",
+        "",
+        1_700_000_000,
+        True,
+        [],
+    ),
+    "day": at_the_field(
+        "2026-13-01",
+        "2026-02-30",
+        "2025-02-29",
+        "20260301",
+        "2026-W09-1",
+        "2026-3-1",
+        "2026-03-01T00:00:00Z",
+        "0000-01-01",
+        "",
+        20260301,
+        True,
+    ),
+    "amount": at_the_field(
+        "abc",
+        "",
+        "NaN",
+        "sNaN",
+        "Infinity",
+        "-inf",
+        NAN,
+        INFINITY,
+        True,
+        "1e400",
+        "1e-400",
+        "1" * 39,
+        10**39,
+        0.12345678901234567,
+        "1_000",
+        " 1",
+        "\uff11",
+        "1,5",
+        "1; drop table x",
+        [],
+        {},
+    ),
+    "token": at_the_field("abc", "", "g" * 32, 5, int("1" * 32), True, [], {}, "a" * 31),
+    "colour": at_the_field("purple", "RED", "Colour.RED", "", " red", 5, True, []),
+    "rank": at_the_field(2, "10", 10.0, True, "HIGH", [], {}),
+    "mode": at_the_field("ON", "", True, 1, ["on"]),
+    "free": at_the_field(
+        [],
+        "x",
+        "{}",
+        5,
+        True,
+        {"a": NAN},
+        {"a": {"b": [INFINITY]}},
+        {"a": "\x00"},
+        {"\x00": 1},
+        {"a": 2**63},
+        {"a": LONE_SURROGATE},
+        {LONE_SURROGATE: 1},
+        {"a": nested(33)},
+    ),
+    "things": at_the_field({}, "x", "[]", 5, [NAN], ["\x00"], [10**30], nested(33)),
     "words": [
         ({}, ""),
         ("abc", ""),
@@ -243,7 +225,7 @@ BAD: dict[str, list[tuple[Any, str]]] = {
         ({"a": 1, "b": 2**31}, ".b"),
         ({"\x00": 1}, ""),
     ],
-    "blob": [(value, "") for value in ("not base64!", "YQ", "YQ==\n", "ä", 5, True, [], {})],
+    "blob": at_the_field("not base64!", "YQ", "YQ==\n", "ä", 5, True, [], {}),
 }
 
 BASE: dict[str, Any] = {name: values[0][0] for name, values in GOOD.items()}

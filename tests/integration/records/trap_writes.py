@@ -25,14 +25,10 @@ class Write:
 
 
 WRITES: dict[str, Write] = {
-    "create": Write(
-        "create", "data", True, lambda whole, change, ids: {"data": {**whole, **change}}
-    ),
-    "update": Write(
-        "update", "data", False, lambda whole, change, ids: {"id": ids[1], "data": change}
-    ),
+    "create": Write("create", "data", True, lambda whole, change, _: {"data": {**whole, **change}}),
+    "update": Write("update", "data", False, lambda _, change, ids: {"id": ids[1], "data": change}),
     "upsert, new": Write(
-        "upsert", "data", True, lambda whole, change, ids: {"data": {**whole, **change}}
+        "upsert", "data", True, lambda whole, change, _: {"data": {**whole, **change}}
     ),
     "upsert, existing": Write(
         "upsert",
@@ -44,7 +40,7 @@ WRITES: dict[str, Write] = {
         "bulk_create",
         "data[1]",
         True,
-        lambda whole, change, ids: {"data": [whole, {**whole, **change}]},
+        lambda whole, change, _: {"data": [whole, {**whole, **change}]},
     ),
     "bulk_update": Write(
         "bulk_update",
@@ -58,13 +54,13 @@ WRITES: dict[str, Write] = {
         "bulk_update",
         "data",
         False,
-        lambda whole, change, ids: {"filter": {"id": ids[1]}, "data": change},
+        lambda _, change, ids: {"filter": {"id": ids[1]}, "data": change},
     ),
     "bulk_upsert, new": Write(
         "bulk_upsert",
         "data[1]",
         True,
-        lambda whole, change, ids: {"data": [whole, {**whole, **change}]},
+        lambda whole, change, _: {"data": [whole, {**whole, **change}]},
     ),
     "bulk_upsert, existing": Write(
         "bulk_upsert",

@@ -180,7 +180,14 @@ def test_a_choice_of_numbers_and_texts_sorts() -> None:
     mixed = field("mixed", Kind.CHOICE, choices=(10, "b", 9, "a", True))
     rows = [{"mixed": value} for value in ("b", 10, None, True, "a", 9)]
 
-    assert [row["mixed"] for row in sort_rows(rows, (Sort(mixed),))] == [True, 9, 10, "a", "b", None]
+    assert [row["mixed"] for row in sort_rows(rows, (Sort(mixed),))] == [
+        True,
+        9,
+        10,
+        "a",
+        "b",
+        None,
+    ]
     assert [row["mixed"] for row in sort_rows(rows, (Sort(mixed, descending=True),))] == [
         *("b", "a", 10, 9, True, None),
     ]

@@ -49,9 +49,7 @@ def test_null_is_taken_where_the_type_allows_it(kind: Kind) -> None:
         (FieldType(Kind.OBJECT), [{"a": [None]}], [{1: "x"}, {"a": {2: 1}}]),
     ],
 )
-def test_bounds_and_items_are_kept(
-    field_type: FieldType, good: list[Any], bad: list[Any]
-) -> None:
+def test_bounds_and_items_are_kept(field_type: FieldType, good: list[Any], bad: list[Any]) -> None:
     assert [value for value in good if not accepts(field_type, value)] == []
     assert [value for value in bad if accepts(field_type, value)] == []
 
@@ -62,7 +60,9 @@ def test_bounds_and_items_are_kept(
         (Kind.TEXT, Constraints(min_length=2, max_length=3), ["ab", "äöü"], ["a", "abcd", ""]),
         (Kind.TEXT, Constraints(pattern="^[A-Z]{2}$"), ["DE"], ["de", "DE\n", "DEX"]),
         (Kind.TEXT, Constraints(one_of=("a", "b")), ["a"], ["c", "A"]),
-        (Kind.TEXT, Constraints(checks=(("lower", str.islower),)), ["a"], ["A", "a\n"]),
+        (Kind.TEXT, Constraints(checks=(("lower", str.islower),)), ["a", "a\nb\n"], ["A"]),
+        (Kind.TEXT, Constraints(checks=(("phone", str.isprintable),)), ["1"], ["1\n", "\t1"]),
+        (Kind.INTEGER, Constraints(checks=(("odd", lambda n: n % 2),)), [1], [2, True]),
         (Kind.INTEGER, Constraints(minimum=0, maximum=5), [0, 5], [-1, 6]),
         (Kind.INTEGER, Constraints(one_of=(1, 2)), [1], [3, True]),
         (Kind.FLOAT, Constraints(minimum=0, maximum=1), [0, 1, 0.5], [-0.1, 1.1]),
