@@ -98,6 +98,7 @@ def _annotation(field_type: FieldType, constraints: Constraints) -> Any:
                 Any,
                 BeforeValidator(_parser(field_type)),
                 *_bounds(constraints, None, None),
+                *_one_of(constraints),
                 WithJsonSchema({**_TEXT_FORMATS[kind], **_bound_keywords(constraints)}),
             ]
 

@@ -31,7 +31,7 @@ LEAKS = re.compile(
     r"sqlite|postgres|asyncpg|psycopg|dataflow|kailash|sqlalchemy|traceback|pydantic|\bnode"
     r"|\bsql\b|\bselect\b.*\bfrom\b|\binsert\b|\bwhere\b|\bconstraint\b|\btable\b|\bcolumn"
     r"|\brelation\b|uq_trap|trap_[a-z]+|_pkey|detail:|hint:|failing row|DF-\d|127\.0\.0\.1"
-    r"|/tmp/|\x1b|[\U0001f300-\U0001faff❌✅]",
+    r"|(?<!\w)/\w+/|\x1b|[\U0001f300-\U0001faff❌✅]",
     re.IGNORECASE,
 )
 

@@ -35,8 +35,14 @@ async def two_records(app: TrapApp, model: str) -> list[str]:
     return ids
 
 
-@writes
-@pytest.mark.parametrize("model", ["TrapSample", "TrapOption"])
+@pytest.mark.parametrize(
+    ("model", "write"),
+    [
+        *(("TrapSample", write) for write in WRITES),
+        ("TrapOption", "create"),
+        ("TrapOption", "update"),
+    ],
+)
 async def test_every_good_value_comes_back_as_it_was_given(
     app: TrapApp, model: str, write: str
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -67,6 +68,7 @@ def test_bounds_and_items_are_kept(field_type: FieldType, good: list[Any], bad: 
         (Kind.INTEGER, Constraints(one_of=(1, 2)), [1], [3, True]),
         (Kind.FLOAT, Constraints(minimum=0, maximum=1), [0, 1, 0.5], [-0.1, 1.1]),
         (Kind.DECIMAL, Constraints(minimum=0, maximum=1), ["0", "1.00", 1], ["-0.01", "1.01", 2]),
+        (Kind.DECIMAL, Constraints(one_of=(Decimal("0.07"),)), ["0.07", 0.07], ["0.19"]),
         (Kind.ARRAY, Constraints(min_length=1, max_length=2), [[1]], [[], [1, 2, 3]]),
         (Kind.OBJECT, Constraints(max_length=1), [{}, {"a": 1}], [{"a": 1, "b": 2}]),
     ],
