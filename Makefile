@@ -3,6 +3,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# The benchmark of `make bench`.
+NAME := records
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
 # What building the project takes is locked too, so that nothing unlocked is ever fetched.
@@ -10,7 +12,7 @@ BUILD := 'hatchling>=1.27' 'editables>=0.5'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install setup serve test lint lock clean
+.PHONY: help install setup serve test lint bench lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,12 +25,15 @@ serve: $(VENV)/.installed ## Run the server in development mode (ARGS="--port 40
 	$(BIN)/kailash-mcp-prod serve --mode development $(ARGS)
 
 test: lint ## Lint, then run every test (ARGS="tests/unit -x" chooses)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.developing ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.developing ## Measure NAME=records against its bars (ARGS=--strict fails on an unmet one)
+	$(BIN)/python -m tests.benchmarks.$(NAME) $(ARGS)
 
 lock: $(VENV)/.developing ## Resolve the lock files anew (ARGS=--upgrade takes newer releases)
 	printf '%s\n' $(BUILD) | $(LOCK) pyproject.toml - --extra postgres -o requirements.lock

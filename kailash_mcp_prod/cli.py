@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 import logging
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 
 # On the command line a secret is there for every user of the machine to see.
-_ONLY_FROM_ENVIRONMENT = frozenset({"jwt_secret", "api_keys", "api_key", "token"})
+_ONLY_FROM_ENVIRONMENT = frozenset({"jwt_secret", "api_keys", "api_key", "token", "cursor_secret"})
 _TOOL_ERROR = 5
 _INTERRUPTED = 130
 _LEAVE_SECONDS = 1.5
@@ -109,7 +110,8 @@ def _with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
 def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     """Serve MCP and REST over HTTP, or MCP over stdio.
 
-    Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_API_KEY, MCP_TOKEN.
+    Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_API_KEY, MCP_TOKEN,
+    MCP_CURSOR_SECRET.
     """
     flags = {name: value for name, value in settings.items() if value is not None}
     if no_auth:
@@ -139,6 +141,8 @@ async def _serve(config: ServerConfig) -> None:
         return
     try:
         await starting
+        # What the start has made stays. Looking through it again would hold every call up to 0.1 s.
+        gc.freeze()
         if config.transport == "http":
             typer.echo(f"MCP   {server.mcp_url}\nREST  {server.rest_url}/docs", err=True)
         closing = asyncio.create_task(server.wait_closed())

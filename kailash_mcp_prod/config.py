@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -32,6 +30,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from kailash_mcp_prod.config_values import ApiKeyEntry, Words, read_keys, split_words
 from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.records.operations import DEFAULT_OPERATIONS, Operation
 
@@ -45,9 +44,6 @@ NOT_YET_EFFECTIVE = frozenset(
         "cache_max_size_mb",
         "cache_ttl_seconds",
         "circuit_breaker_failure_threshold",
-        "connection_pool_max_overflow",
-        "connection_pool_size",
-        "connection_recycle_seconds",
         "agent_session_timeout_minutes",
         "enable_agent_analytics",
         "enable_agent_collaboration",
@@ -61,50 +57,6 @@ NOT_YET_EFFECTIVE = frozenset(
     }
 )
 """Keys of the contract whose feature this version does not have; setting one logs a warning."""
-
-
-def _split(value: Any) -> Any:
-    """A list as JSON or as text with commas."""
-    if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("["):
-            return json.loads(text)
-        return [part.strip() for part in text.split(",") if part.strip()]
-    return value
-
-
-def _read_keys(value: Any) -> dict[str, ApiKeyEntry]:
-    """The keys, from JSON or a mapping; errors count them, because the keys are secrets."""
-    try:
-        entries = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        entries = None
-    if not isinstance(entries, Mapping) or not all(isinstance(key, str) for key in entries):
-        raise ValueError('must be an object such as {"<key>": {"permissions": ["*"]}}')
-    keys = {}
-    for position, (key, entry) in enumerate(entries.items(), start=1):
-        if not key.strip():
-            raise ValueError(f"key number {position} is empty")
-        try:
-            keys[key] = ApiKeyEntry.model_validate(entry)
-        except ValidationError as error:
-            problem = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(step) for step in ("", *problem["loc"]))
-            raise ValueError(f"key number {position}{where}: {problem['msg']}") from None
-    return keys
-
-
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-
-
-class ApiKeyEntry(BaseModel):
-    """What one API key stands for. `rate_limit` is in calls a minute."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    agent_id: str | None = None
-    permissions: tuple[str, ...] = ()
-    rate_limit: int | None = Field(default=None, ge=1)
 
 
 class ServerConfig(BaseSettings):
@@ -150,10 +102,37 @@ class ServerConfig(BaseSettings):
     redis_url: str | None = Field(
         None, validation_alias="redis_url", repr=False, description="Redis for several replicas."
     )
-    operations: Annotated[tuple[Operation, ...], NoDecode, BeforeValidator(_split)] = Field(
+    operations: Annotated[tuple[Operation, ...], NoDecode, BeforeValidator(split_words)] = Field(
         DEFAULT_OPERATIONS,
         min_length=1,
         description="The operations each model gets; upsert and count are off by default.",
+    )
+    execution: Literal["auto", "sql", "nodes"] = Field(
+        "auto",
+        description=(
+            "How records are read and written: sql is fast, nodes runs DataFlow's generated nodes, "
+            "auto takes nodes only for models with options that sql lacks."
+        ),
+    )
+    auto_migrate: bool = Field(
+        True,
+        description=(
+            "Make missing tables, columns and indexes at the start. Off: check, and say what is "
+            "missing."
+        ),
+    )
+    wait_for_db: float = Field(
+        0,
+        ge=0,
+        le=3600,
+        description="Seconds to wait at the start for a database that does not answer yet.",
+    )
+    cursor_secret: SecretStr | None = Field(
+        None,
+        description=(
+            "Signs page cursors, at least 32 bytes; by default jwt_secret does, else a secret that "
+            "is new at each start. Several replicas without jwt_secret need it."
+        ),
     )
     list_output_schemas: bool = Field(
         False, description="Send result schemas in tool lists; they make lists half as long again."
@@ -164,7 +143,7 @@ class ServerConfig(BaseSettings):
 
     enable_auth: bool = Field(True, description="Ask every client for a credential.")
     auth_type: Annotated[
-        tuple[Literal["jwt", "api_key", "custom"], ...], NoDecode, BeforeValidator(_split)
+        tuple[Literal["jwt", "api_key", "custom"], ...], NoDecode, BeforeValidator(split_words)
     ] = Field(
         (),
         description="jwt, api_key, or custom for providers of your own; by default what is set.",
@@ -175,11 +154,19 @@ class ServerConfig(BaseSettings):
         description="Secret that signs JSON Web Tokens (HS256), at least 32 bytes.",
     )
     jwt_expiration_hours: float = Field(24, gt=0, description="Life of the tokens we mint.")
-    api_keys: Annotated[dict[str, ApiKeyEntry], NoDecode, BeforeValidator(_read_keys)] = Field(
+    tenant_claim: str = Field(
+        "tenant_id",
+        min_length=1,
+        description="The claim of a token that names the caller's tenant.",
+    )
+    api_keys: Annotated[dict[str, ApiKeyEntry], NoDecode, BeforeValidator(read_keys)] = Field(
         default_factory=dict,
         validation_alias="api_keys",
         repr=False,
-        description='Keys as JSON: {"<key>": {"agent_id", "permissions": ["*"], "rate_limit"}}.',
+        description=(
+            'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], '
+            '"rate_limit"}}.'
+        ),
     )
     api_key: SecretStr | None = Field(
         None, description="The key with which this process itself calls (stdio, tools, call)."
@@ -273,6 +260,8 @@ class ServerConfig(BaseSettings):
     def _refuse_unsafe(self) -> Self:
         if not self.enable_http_transport and self.transport == "http":
             raise ValueError("enable_http_transport is off, so use --transport stdio")
+        if self.cursor_secret is not None and _is_short(self.cursor_secret):
+            raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
         if self.enable_auth:
             self._check_credentials()
         elif self.transport == "http" and not is_loopback(self.host) and not self.insecure:
@@ -290,13 +279,11 @@ class ServerConfig(BaseSettings):
                 "authentication is on, but no credential is configured. Set JWT_SECRET or "
                 "API_KEYS, or say --no-auth for a server that only this machine reaches"
             )
-        if "jwt" in kinds:
-            secret = self.jwt_secret.get_secret_value() if self.jwt_secret else ""
-            if len(secret.encode()) < MIN_SECRET_BYTES:
-                raise ValueError(
-                    f"jwt_secret needs at least {MIN_SECRET_BYTES} bytes. Make one with: "
-                    "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-                )
+        if "jwt" in kinds and (self.jwt_secret is None or _is_short(self.jwt_secret)):
+            raise ValueError(
+                f"jwt_secret needs at least {MIN_SECRET_BYTES} bytes. Make one with: "
+                "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
         if "api_key" in kinds and not self.api_keys:
             raise ValueError("auth_type api_key needs keys. Set API_KEYS")
 
@@ -308,9 +295,22 @@ class ServerConfig(BaseSettings):
         return (*(("jwt",) if self.jwt_secret else ()), *(("api_key",) if self.api_keys else ()))
 
     @property
+    def cursor_key(self) -> bytes | None:
+        """What signs page cursors, the same in all replicas; `None` when there is no secret.
+
+        API keys are no such secret: clients hold cursors, and could try out short keys on them.
+        """
+        secret = self.cursor_secret or self.jwt_secret
+        return None if secret is None else secret.get_secret_value().encode()
+
+    @property
     def without_effect(self) -> list[str]:
         """Keys that were set although this version does not have their feature."""
         return sorted(self.model_fields_set & NOT_YET_EFFECTIVE)
+
+
+def _is_short(secret: SecretStr) -> bool:
+    return len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES
 
 
 def is_loopback(host: str) -> bool:

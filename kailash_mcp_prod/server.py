@@ -74,16 +74,17 @@ class ProductionMCPServer:
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
+        policy = Policy()
         self.service = ToolService(
             self.registry,
-            Policy(),
+            policy,
             RateLimit(self.config.rate_limit_per_minute),
             ConcurrencyLimit(self.config.max_concurrent_requests),
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
         )
         self.application = DataFlowApplication(
-            self.config, self.registry, dataflow=dataflow, discovery=discovery
+            self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
         )
         self.mcp_server = ToolCaller(self.service)
         providers = [*auth_providers, *_providers(self.config)]
@@ -295,10 +296,12 @@ def _providers(config: ServerConfig) -> list[AuthProvider]:
                 subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
                 permissions=frozenset(entry.permissions),
                 rate_limit=entry.rate_limit,
+                tenant=entry.tenant_id,
             )
             for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
         }
         providers.append(ApiKeyProvider(keys))
     if "jwt" in kinds and config.jwt_secret is not None:
-        providers.append(JwtProvider(config.jwt_secret.get_secret_value()))
+        secret = config.jwt_secret.get_secret_value()
+        providers.append(JwtProvider(secret, tenant_claim=config.tenant_claim))
     return providers

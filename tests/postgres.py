@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,7 +24,7 @@ import psycopg2
 
 SUPERUSER = "postgres"
 
-# Nothing here outlives the session, so nothing has to survive a crash.
+# Nothing here outlives the session, so nothing has to survive a crash; see DURABLE.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -35,6 +35,8 @@ SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
 }
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+"""Settings of a server that loses nothing it has acknowledged."""
 
 # The shell outlives pytest: its standard input ends when pytest does, however pytest ended, so no
 # server and no data is left behind. $1 is the bin directory; $2 the one that holds data and log.
@@ -53,9 +55,15 @@ class PostgresServer:
 
     Attributes:
         port: Its TCP port on 127.0.0.1.
+        programs: Where `pg_ctl` is.
+        work: The directory that holds its data and its log.
+        account: Whom it runs under, as arguments of subprocess.
     """
 
     port: int
+    programs: Path
+    work: Path
+    account: dict[str, Any]
 
     def url(self, database: str) -> str:
         """The address of a database, as DataFlow, asyncpg and psycopg2 take it."""
@@ -71,6 +79,24 @@ class PostgresServer:
         finally:
             self._administer(f"DROP DATABASE {name} WITH (FORCE)")
 
+    def crash(self) -> None:
+        """Stop it at once: what is only in its memory is lost, and its clients hear nothing."""
+        self._control("stop", "--mode=immediate")
+
+    def start_again(self) -> None:
+        """Start it after a crash, on the same port; it first repeats what its log holds."""
+        self._control("start", f"--log={self.work / 'log'}")
+
+    def _control(self, *arguments: str) -> None:
+        subprocess.run(
+            [self.programs / "pg_ctl", *arguments, f"--pgdata={self.work / 'data'}", "--wait"],
+            check=True,
+            cwd=self.work,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            **self.account,
+        )
+
     def _administer(self, statement: str) -> None:
         with closing(psycopg2.connect(self.url("postgres"))) as connection:
             connection.autocommit = True
@@ -82,8 +108,11 @@ _numbers = count(1)
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
+def running_postgres(settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
     """Start a server with an empty cluster, and stop and remove it in the end.
+
+    Args:
+        settings: Those that differ from `SETTINGS`.
 
     Raises:
         RuntimeError: The server does not start; the message holds its log.
@@ -99,9 +128,9 @@ def running_postgres() -> Iterator[PostgresServer]:
         work.mkdir()
         if account:
             shutil.chown(work, account["user"], account["group"])
-        server = PostgresServer(_free_port())
-        _initialise(binaries / "bin", work, server.port, account)
-        with _supervised(binaries / "bin", work, account):
+        server = PostgresServer(_free_port(), binaries / "bin", work, account)
+        _initialise(server, {**SETTINGS, **(settings or {}), "port": str(server.port)})
+        with _supervised(server.programs, work, account):
             yield server
     finally:
         shutil.rmtree(home)
@@ -148,12 +177,11 @@ def _free_port() -> int:
         return port
 
 
-def _initialise(programs: Path, work: Path, port: int, account: dict[str, Any]) -> None:
-    settings = SETTINGS | {"port": str(port)}
+def _initialise(server: PostgresServer, settings: Mapping[str, str]) -> None:
     subprocess.run(
         [
-            programs / "initdb",
-            f"--pgdata={work / 'data'}",
+            server.programs / "initdb",
+            f"--pgdata={server.work / 'data'}",
             f"--username={SUPERUSER}",
             "--auth=trust",
             "--encoding=UTF8",
@@ -165,9 +193,9 @@ def _initialise(programs: Path, work: Path, port: int, account: dict[str, Any]) 
             *(f"--set={name}={value}" for name, value in settings.items()),
         ],
         check=True,
-        cwd=work,
+        cwd=server.work,
         stdout=subprocess.DEVNULL,
-        **account,
+        **server.account,
     )
 
 

@@ -13,7 +13,7 @@ class Principal:
 
     `subject` is unique among all credentials. `permissions` are grants such as `*`,
     `Company:read` or `tool:Company_create`. `rate_limit` is in calls a minute; `None` stands
-    for the server's own limit.
+    for the server's own limit. `tenant` names whose records of multi-tenant models are its own.
     """
 
     subject: str
@@ -21,6 +21,7 @@ class Principal:
     method: str = "anonymous"
     rate_limit: int | None = None
     expires_at: float | None = None
+    tenant: str | None = None
     claims: MappingProxyType[str, Any] = field(
         default_factory=lambda: MappingProxyType({}), compare=False
     )

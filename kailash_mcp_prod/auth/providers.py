@@ -15,6 +15,7 @@ from kailash_mcp_prod.auth.principal import ANONYMOUS, Credentials, Principal
 from kailash_mcp_prod.errors import UnauthenticatedError
 
 _JWT_ALGORITHM = "HS256"
+_MAX_TENANT_LENGTH = 255
 _NOT_VALID = "The token is not valid here. Get one from this server's operator."
 
 
@@ -39,11 +40,12 @@ class AuthProvider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What a key stands for. `rate_limit` is in calls a minute."""
+    """What a key stands for. `rate_limit` is in calls a minute; `tenant` as in `Principal`."""
 
     subject: str
     permissions: frozenset[str]
     rate_limit: int | None = None
+    tenant: str | None = None
 
 
 class ApiKeyProvider:
@@ -64,7 +66,13 @@ class ApiKeyProvider:
         key = credentials.api_key or credentials.bearer_token
         entry = self._keys.get(_digest(key)) if key else None
         if entry is not None:
-            return Principal(entry.subject, entry.permissions, "api_key", entry.rate_limit)
+            return Principal(
+                subject=entry.subject,
+                permissions=entry.permissions,
+                method="api_key",
+                rate_limit=entry.rate_limit,
+                tenant=entry.tenant,
+            )
         if credentials.api_key:
             raise UnauthenticatedError("The API key is not known. Ask the operator for a key.")
         return None
@@ -78,10 +86,13 @@ class JwtProvider:
 
     Args:
         secret: The secret, at least 32 bytes.
+        tenant_claim: The claim that names the tenant, a text of 1 to 255 characters; anything
+            else in it counts as no tenant.
     """
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, *, tenant_claim: str = "tenant_id") -> None:
         self._secret = secret
+        self._tenant_claim = tenant_claim
 
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """See `AuthProvider.authenticate`."""
@@ -108,6 +119,7 @@ class JwtProvider:
             permissions=_permissions(claims),
             method="jwt",
             expires_at=expires_at,
+            tenant=_tenant(claims.get(self._tenant_claim)),
             claims=MappingProxyType(claims),
         )
 
@@ -143,6 +155,10 @@ class CredentialChain:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _tenant(claim: Any) -> str | None:
+    return claim if isinstance(claim, str) and 0 < len(claim) <= _MAX_TENANT_LENGTH else None
 
 
 def _permissions(claims: Mapping[str, Any]) -> frozenset[str]:

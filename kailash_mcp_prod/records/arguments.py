@@ -7,16 +7,19 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, NotRequired
 
 from annotated_types import Ge, Le, MaxLen, MinLen
-from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import ConfigDict, Field, Strict, WithJsonSchema
+from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records import model as records
+from kailash_mcp_prod.records.cursors import MAX_CURSOR_LENGTH
 from kailash_mcp_prod.records.filters import COMBINATORS, MAX_SORT_FIELDS, OPERATORS
-from kailash_mcp_prod.records.json_schema import compact
+from kailash_mcp_prod.records.forms import Form, FormError
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import Operation
-from kailash_mcp_prod.records.problems import describe_problems
+from kailash_mcp_prod.records.pacing import Steps, paced, straight
+from kailash_mcp_prod.records.problems import UNKNOWN_NAME, describe_findings
 from kailash_mcp_prod.records.types import COMPARABLE_KINDS, FieldType
 from kailash_mcp_prod.records.values import annotation_for
 
@@ -39,16 +42,17 @@ class ArgumentsModel:
 
     def __init__(self, model: Model, operation: Operation) -> None:
         self._model = model
+        self._pages = operation is Operation.LIST
         self._forms = _forms(model, operation)
+        self._only_form = next(iter(self._forms.values())) if len(self._forms) == 1 else None
 
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of the arguments: one flat object."""
-        return _merge([compact(form.json_schema()) for form in self._adapters.values()])
-
-    @cached_property
-    def _adapters(self) -> dict[str, TypeAdapter[dict[str, Any]]]:
-        return {choice: TypeAdapter(form) for choice, form in self._forms.items()}
+        schema = _merge([form.schema() for form in self._forms.values()])
+        if self._pages:
+            schema["dependentSchemas"] = {"cursor": {"properties": {"offset": False}}}
+        return schema
 
     def validate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments with their values in Python form; only those that were given.
@@ -56,15 +60,37 @@ class ArgumentsModel:
         Raises:
             InvalidArgumentsError: They break the schema; the error names the field and the fix.
         """
-        adapter = self._adapters[self._chosen_form(raw)]
+        form = self._only_form or self._chosen_form(raw)
+        if form.has_rows:
+            return straight(self._validate_rows(form, raw))
+        if self._pages and "cursor" in raw and "offset" in raw:
+            raise InvalidArgumentsError(
+                "cursor: give either cursor or offset, not both.", field="cursor"
+            )
         try:
-            return adapter.validate_python(raw)
-        except ValidationError as error:
-            raise describe_problems(error, known=self._known_names(error)) from None
+            return form.check(raw)
+        except FormError as error:
+            raise self._described(error) from None
 
-    def _chosen_form(self, raw: Mapping[str, Any]) -> str:
-        if len(self._forms) == 1:
-            return next(iter(self._forms))
+    async def validate_paced(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The same for bulk writes: many rows are validated in short stretches.
+
+        Raises:
+            InvalidArgumentsError: As above.
+        """
+        form = self._only_form or self._chosen_form(raw)
+        return await paced(self._validate_rows(form, raw))
+
+    def _validate_rows(self, form: Form, raw: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+        try:
+            return (yield from form.check_in_steps(raw))
+        except FormError as error:
+            raise self._described(error) from None
+
+    def _described(self, error: FormError) -> InvalidArgumentsError:
+        return describe_findings(error.found, known=self._known_names(error.found))
+
+    def _chosen_form(self, raw: Mapping[str, Any]) -> Form:
         by_filter = "filter" in raw
         if by_filter and "ids" in raw:
             raise InvalidArgumentsError("ids: give either ids or filter, not both.", field="ids")
@@ -74,10 +100,10 @@ class ArgumentsModel:
                 "condition or by their ids.",
                 field="filter",
             )
-        return "filter" if by_filter else "ids"
+        return self._forms["filter" if by_filter else "ids"]
 
-    def _known_names(self, error: ValidationError) -> list[str]:
-        unknown = [each["loc"] for each in error.errors() if each["type"] == "extra_forbidden"]
+    def _known_names(self, found: list[ErrorDetails]) -> list[str]:
+        unknown = [each["loc"] for each in found if each["type"] == UNKNOWN_NAME]
         if not unknown:
             return []
         if len(unknown[0]) == 1:
@@ -87,9 +113,10 @@ class ArgumentsModel:
         return [each.name for each in (self._model.key, *self._model.writable)]
 
 
-def _forms(model: Model, operation: Operation) -> dict[str, Any]:
+def _forms(model: Model, operation: Operation) -> dict[str, Form]:
     key = annotation_for(model.key.type, model.key.constraints)
     record_id = _described(key, f"Key of the {model.name} record.")
+    row: Any = None
     match operation:
         case Operation.CREATE:
             only = {"data": _described(_new_record(model), "The record to create.")}
@@ -115,32 +142,40 @@ def _forms(model: Model, operation: Operation) -> dict[str, Any]:
         case Operation.COUNT:
             only = {"filter": NotRequired[_filter(model)]}
         case Operation.BULK_CREATE:
-            only = {"data": _rows(_new_record(model), "The records to create, all or none.")}
+            row = _new_record(model)
+            only = {"data": _rows("The records to create, all or none.")}
         case Operation.UPSERT:
             only = {
                 "data": _described(_new_record(model), "The record to create or change."),
                 "conflict_on": NotRequired[_conflict_on(model)],
             }
         case Operation.BULK_UPSERT:
+            row = _new_record(model)
             only = {
-                "data": _rows(_new_record(model), "The records to create or change, all or none."),
+                "data": _rows("The records to create or change, all or none."),
                 "conflict_on": NotRequired[_conflict_on(model)],
             }
         case Operation.BULK_UPDATE:
             return _bulk_update_forms(model, record_id)
         case Operation.BULK_DELETE:
             return _bulk_delete_forms(model, key)
-    return {"": _object(f"{model.name}_{operation}", only)}
+    return {"": Form(_object(f"{model.name}_{operation}", only), row)}
 
 
 def _list_arguments(model: Model) -> dict[str, Any]:
     limit = Annotated[int, Strict(), Ge(1), Le(MAX_LIMIT)]
     offset = Annotated[int, Strict(), Ge(0), Le(MAX_OFFSET)]
+    cursor = Annotated[str, Strict(), MaxLen(MAX_CURSOR_LENGTH)]
     return {
         "filter": NotRequired[_filter(model)],
         "sort": NotRequired[_sort(model)],
         "limit": NotRequired[
             _described(limit, "How many records to return at most.", default=DEFAULT_LIMIT)
+        ],
+        "cursor": NotRequired[
+            _described(
+                cursor, "next_cursor of the page before, with the same filter and sort. No offset."
+            )
         ],
         "offset": NotRequired[_described(offset, "How many records to skip.", default=0)],
         "fields": NotRequired[_fields(model)],
@@ -154,27 +189,25 @@ def _list_arguments(model: Model) -> dict[str, Any]:
     }
 
 
-def _bulk_update_forms(model: Model, record_id: Any) -> dict[str, Any]:
+def _bulk_update_forms(model: Model, record_id: Any) -> dict[str, Form]:
     row = _object(f"{model.name}_row", {"id": record_id, **_optional_fields(model)})
-    rows = _rows(row, "The changed fields of each record with its id, all or none.")
+    rows = _rows("The changed fields of each record with its id, all or none.")
     changes = _described(_changes(model), "With filter: the fields to change in each record.")
     return {
-        "ids": _object(f"{model.name}_bulk_update", {"data": rows}),
-        "filter": _object(
-            f"{model.name}_bulk_update_where", {"filter": _filter(model), "data": changes}
+        "ids": Form(_object(f"{model.name}_bulk_update", {"data": rows}), row),
+        "filter": Form(
+            _object(f"{model.name}_bulk_update_where", {"filter": _filter(model), "data": changes})
         ),
     }
 
 
-def _bulk_delete_forms(model: Model, key: Any) -> dict[str, Any]:
+def _bulk_delete_forms(model: Model, key: Any) -> dict[str, Form]:
     keys: Any = list.__class_getitem__(key)
     ids = Annotated[keys, Strict(), MinLen(1), MaxLen(MAX_BULK_ROWS)]
+    described = _described(ids, "The keys of the records to delete, all or none.")
     return {
-        "ids": _object(
-            f"{model.name}_bulk_delete",
-            {"ids": _described(ids, "The keys of the records to delete, all or none.")},
-        ),
-        "filter": _object(f"{model.name}_bulk_delete_where", {"filter": _filter(model)}),
+        "ids": Form(_object(f"{model.name}_bulk_delete", {"ids": described})),
+        "filter": Form(_object(f"{model.name}_bulk_delete_where", {"filter": _filter(model)})),
     }
 
 
@@ -231,9 +264,9 @@ def _value(field: records.Field, *, with_default: bool = True) -> Any:
     return _described(annotation, field.description, default=field.type.to_json(field.default))
 
 
-def _rows(row: Any, description: str) -> Any:
-    rows: Any = list.__class_getitem__(row)
-    return _described(Annotated[rows, Strict(), MinLen(1), MaxLen(MAX_BULK_ROWS)], description)
+def _rows(description: str) -> Any:
+    """A list whose elements are validated apart."""
+    return _described(Annotated[list[Any], Strict(), MinLen(1), MaxLen(MAX_BULK_ROWS)], description)
 
 
 def _fields(model: Model) -> Any:
@@ -306,5 +339,6 @@ def _merge(schemas: list[dict[str, Any]]) -> dict[str, Any]:
             "else": {"properties": {"data": {"type": "array"}}},
         }
     else:
-        choice = {"oneOf": [{"required": by_id["required"]}, {"required": by_filter["required"]}]}
+        # Exactly one of the two: some clients refuse a oneOf at the top.
+        choice = {"minProperties": 1, "maxProperties": 1}
     return {"type": "object", "properties": properties, "additionalProperties": False, **choice}

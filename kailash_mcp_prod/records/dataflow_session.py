@@ -1,15 +1,14 @@
-"""Runs DataFlow's generated nodes inside one database transaction.
+"""Opens database transactions on a DataFlow instance, and readies the instance for them.
 
-The nodes join a transaction through their workflow context; DataFlow's own transaction API
-does not (its documented form commits each statement). The private names used here are the only
-way to that context in kailash-dataflow 2.20, and they stand in this module alone.
+DataFlow has no public way to do either; its private names, as they are in kailash-dataflow 2.20,
+stand in this module and in `node_transaction` alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Coroutine, Mapping
+import logging
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import UnionType
 from typing import Any, Optional
@@ -17,34 +16,21 @@ from urllib.parse import quote
 
 import aiosqlite
 
-from kailash_mcp_prod.records.model import Model, Row
-from kailash_mcp_prod.records.node_errors import DataFlowFailureError, translate_failures
+from kailash_mcp_prod.records.completion import CLOSING_SECONDS, to_the_end
+from kailash_mcp_prod.records.model import Field, Model
+from kailash_mcp_prod.records.node_errors import translate_failures
+from kailash_mcp_prod.records.node_transaction import NodeTransaction
 from kailash_mcp_prod.records.types import FieldType, Kind
 
+logger = logging.getLogger(__name__)
+
 _POSTGRESQL_CONNECTIONS = 16
-_CLOSING_SECONDS = 5.0
 _NATIVE_KINDS = frozenset(
     {Kind.TEXT, Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN, Kind.DATETIME, Kind.BYTES}
 )
 
-
-# Indexes with a condition or on expressions are no keys of the whole table.
-_POSTGRESQL_UNIQUE_KEYS = """
-    SELECT json_agg(attname)::text
-    FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
-    WHERE indrelid = to_regclass(quote_ident($1))
-        AND indisunique AND indpred IS NULL AND indexprs IS NULL
-    GROUP BY indexrelid
-"""
-_SQLITE_UNIQUE_KEYS = """
-    SELECT json_group_array(columns.name)
-    FROM pragma_index_list(?) AS indexes, pragma_index_info(indexes.name) AS columns
-    WHERE indexes."unique" AND NOT indexes.partial
-    GROUP BY indexes.name
-"""
-
-
-_ANY_MODEL = Model("database", "", "", ())
+_ANY_KEY = Field("id", FieldType(Kind.TEXT), "", required=False)
+_ANY_MODEL = Model("record", "", "", (_ANY_KEY,))
 
 
 class DataFlowSession:
@@ -64,28 +50,44 @@ class DataFlowSession:
         self.dialect: str = db._detect_database_type()  # noqa: SLF001
         connections = 1 if self.dialect == "sqlite" else _POSTGRESQL_CONNECTIONS
         self._free = asyncio.Semaphore(connections)
+        self._orders_texts: bool | None = None
 
     @asynccontextmanager
-    async def transaction(self, model: Model) -> AsyncIterator[NodeTransaction]:
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[NodeTransaction]:
         """A transaction: committed when the block ends, rolled back when it raises.
 
+        It is rolled back too when a part of it failed and the block went on regardless; then the
+        end of the block raises that failure.
+
+        Args:
+            snapshot: Whether all reads are to see the same state; for reads alone.
+
         Raises:
-            ConflictError: A unique key of `model` is taken.
-            UnavailableError: The database doesn't answer.
+            UnavailableError: The database doesn't answer; when it is not known whether a change
+                was stored, the details say `{"outcome": "unknown"}`.
             InternalError: Anything else that went wrong below; the log has it.
         """
         async with self._free:
-            with translate_failures(model):
+            with translate_failures(_ANY_MODEL):
                 adapter = await self._adapter()
-                scope = await adapter.transaction().__aenter__()
-                try:
-                    transaction = NodeTransaction(self._db, self.dialect, scope)
-                    await transaction.begin()
-                    yield transaction
-                except BaseException:
-                    await _to_the_end(scope.rollback())
-                    raise
-                await _to_the_end(scope.commit())
+                scope = await _begun(adapter)
+            transaction = NodeTransaction(self._db, self.dialect, scope)
+            try:
+                with translate_failures(_ANY_MODEL):
+                    await transaction.begin(snapshot=snapshot)
+                    if self._orders_texts is None:
+                        self._orders_texts = await transaction.ask_text_order()
+                transaction.orders_texts = self._orders_texts
+                yield transaction
+                if transaction.failure is not None:
+                    raise transaction.failure
+                with translate_failures(_ANY_MODEL):
+                    storing = transaction.may_be_stored
+            except BaseException:
+                await _roll_back(scope)
+                raise
+            with translate_failures(_ANY_MODEL, storing=storing):
+                await to_the_end(scope.commit())
 
     async def ping(self) -> None:
         """Asks the database for an answer, beside the transactions and not behind them.
@@ -138,159 +140,28 @@ def _close_what_can_not_begin(adapter: Any) -> None:
     adapter._abort_begin = abort_and_close  # noqa: SLF001
 
 
-async def _to_the_end(closing: Coroutine[Any, Any, None]) -> None:
-    """Ends a transaction and knows how it ended, although the call may be cancelled meanwhile.
-
-    A cancelled wait doesn't stop a commit that is on its way. So it is waited for, and when it is
-    done the call goes on to report what it did: a time-out would be told to try again.
-
-    Raises:
-        asyncio.CancelledError: The database did not answer in time; the end is not known.
-    """
-    task = asyncio.ensure_future(closing)
+async def _begun(adapter: Any) -> Any:
+    """A transaction that has begun; a call that is cancelled meanwhile leaves none half begun."""
+    beginning = asyncio.ensure_future(adapter.transaction().__aenter__())
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(beginning)
     except asyncio.CancelledError:
-        await asyncio.wait({task}, timeout=_CLOSING_SECONDS)
-        if not task.done():
-            task.cancel()
-            raise
-        task.result()
-
-
-class NodeTransaction:
-    """One open transaction; rows go in and come out in Python form."""
-
-    def __init__(self, db: Any, dialect: str, scope: Any) -> None:
-        self._db = db
-        self._dialect = dialect
-        self._connection = scope.connection
-        self._context = {"active_transaction": scope}
-
-    async def begin(self) -> None:
-        """Makes the timestamps that the database writes UTC, as all others are."""
-        if self._dialect == "postgresql":
-            await self._connection.execute("SET LOCAL TIME ZONE 'UTC'")
-
-    async def unique_keys(self, model: Model) -> set[frozenset[str]]:
-        """The columns of each unique index that the model's table really has."""
-        if self._dialect == "postgresql":
-            rows = await self._connection.fetch(_POSTGRESQL_UNIQUE_KEYS, model.table)
-        else:
-            rows = await self._connection.execute_fetchall(_SQLITE_UNIQUE_KEYS, (model.table,))
-        return {frozenset(json.loads(columns)) for (columns,) in rows}
-
-    async def make_unique(self, model: Model, index: str, columns: tuple[str, ...]) -> None:
-        """Makes a unique index."""
-        listed = ", ".join(f'"{column}"' for column in columns)
-        statement = f'CREATE UNIQUE INDEX "{index}" ON "{model.table}" ({listed})'
-        await self._connection.execute(statement)
-
-    async def run(self, model: Model, operation: str, /, **parameters: Any) -> dict[str, Any]:
-        """Runs the generated node of an operation, such as `Create`, on this connection.
-
-        The parameters of `Create` are the fields of the model, whatever their names.
-        """
-        node = self._db._nodes[f"{model.name}{operation}Node"]()  # noqa: SLF001
-        node._workflow_context = self._context  # noqa: SLF001
-        result: dict[str, Any] = await node.async_run(**parameters)
-        # A report of success may repeat the row, whose fields may have these names.
-        if result.get("success") is False and result.keys() == {"success", "error"}:
-            raise DataFlowFailureError(str(result["error"]))
-        return result
-
-    async def insert(self, model: Model, row: Row) -> Any:
-        """Inserts a row and returns its key."""
-        created = await self.run(model, "Create", **_to_columns(model, row))
-        if not model.generates_key:
-            return row["id"]
-        if self._dialect == "postgresql":
-            return created["id"]
-        cursor = await self._connection.execute("SELECT last_insert_rowid()")
-        [key] = await cursor.fetchone()
-        await cursor.close()
-        return key
-
-    async def lock(self, model: Model, key: Any) -> None:
-        """Keeps other writers from the row until the end; on SQLite the file is locked already."""
-        if self._dialect == "postgresql":
-            statement = f'SELECT 1 FROM "{model.table}" WHERE "id" = $1 FOR UPDATE'  # noqa: S608 - the identifier is checked at introspection
-            await self._connection.execute(statement, model.key.type.to_column(key))
-
-    async def fetch(self, model: Model, key: Any) -> Row | None:
-        """The row with that key, if there is one."""
-        found = await self.run(
-            model, "Read", id=model.key.type.to_column(key), raise_on_not_found=False
-        )
-        return self._read(model, found) if found.get("found") else None
-
-    async def exists(self, model: Model, key: Any) -> bool:
-        """Whether there is a row with that key, readable or not."""
-        where = {"id": model.key.type.to_column(key)}
-        return bool((await self.run(model, "Count", filter=where))["count"])
-
-    def _read(self, model: Model, stored: Mapping[str, Any]) -> Row:
-        return read_row(model, stored, narrow_floats=self._dialect == "postgresql")
-
-    async def change(self, model: Model, key: Any, changes: Row) -> None:
-        """Changes the row with that key, which is known to exist."""
-        await self.run(
-            model,
-            "Update",
-            filter={"id": model.key.type.to_column(key)},
-            fields=_to_columns(model, changes),
-        )
-
-    async def remove(self, model: Model, key: Any) -> None:
-        """Deletes the row with that key, which is known to exist."""
-        await self.run(model, "Delete", id=model.key.type.to_column(key))
-
-    async def select(
-        self,
-        model: Model,
-        where: Mapping[str, Any],
-        order: list[str],
-        limit: int,
-        offset: int = 0,
-    ) -> list[Row]:
-        """The rows that match a filter in DataFlow's form."""
-        page = await self.run(
-            model,
-            "List",
-            filter=dict(where),
-            order_by=order,
-            limit=limit,
-            offset=offset,
-            enable_cache=False,
-        )
-        return [self._read(model, each) for each in page["records"]]
-
-    async def count(self, model: Model, where: Mapping[str, Any]) -> int:
-        """How many rows match a filter in DataFlow's form."""
-        counted = await self.run(model, "Count", filter=dict(where))
-        return int(counted["count"])
-
-
-def read_row(model: Model, stored: Mapping[str, Any], *, narrow_floats: bool) -> Row:
-    """A row of DataFlow's in Python form; columns that the model does not declare are dropped.
-
-    Raises:
-        DataFlowFailureError: A column holds what its type can't mean.
-    """
-    row: Row = {}
-    for name, field_type in model.types.items():
         try:
-            row[name] = field_type.from_column(stored.get(name), narrow_floats=narrow_floats)
-        except (ValueError, TypeError) as problem:
-            raise DataFlowFailureError(
-                f"{model.name}.{name} of a stored row is no {field_type.kind}"
-            ) from problem
-    return row
+            await asyncio.wait({beginning}, timeout=CLOSING_SECONDS)
+        finally:
+            if not beginning.done():
+                beginning.cancel()
+            elif not beginning.cancelled() and beginning.exception() is None:
+                await _roll_back(beginning.result())
+        raise
 
 
-def _to_columns(model: Model, row: Row) -> dict[str, Any]:
-    types = model.types
-    return {name: types[name].to_column(value) for name, value in row.items()}
+async def _roll_back(scope: Any) -> None:
+    # What ended the transaction is the failure to report.
+    try:
+        await to_the_end(scope.rollback())
+    except Exception:
+        logger.warning("A transaction could not be rolled back", exc_info=True)
 
 
 def adopt_column_types(db: Any, model: Model) -> None:

@@ -8,17 +8,27 @@ from typing import Any
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records.arguments import DEFAULT_LIMIT, ArgumentsModel
+from kailash_mcp_prod.records.cursors import CursorSigner, identity_of
 from kailash_mcp_prod.records.filters import parse_filter, parse_sort
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.operations import Operation
-from kailash_mcp_prod.records.query import Query
-from kailash_mcp_prod.records.store import RecordStore
-from kailash_mcp_prod.records.types import record_to_json
+from kailash_mcp_prod.records.pacing import STEP_ROWS, mapped, paced, straight
+from kailash_mcp_prod.records.paging import following
+from kailash_mcp_prod.records.query import All, Query, Sort
+from kailash_mcp_prod.records.scope import OPEN, Scope
+from kailash_mcp_prod.records.shapes import RecordShape, shape_of
+from kailash_mcp_prod.records.store import Found, RecordStore
+from kailash_mcp_prod.records.types import json_encoder
 
 Arguments = Mapping[str, Any]
 
-MAX_RESULT_CHARACTERS = 8 * 1024 * 1024
-_PLAIN_SIZE = 8
+NO_CURSOR = (
+    "The last record's value of a sort field is too long for a cursor. Go on with offset, or sort "
+    "by a shorter field."
+)
+
+_ROWS_IN_ONE_GO = 4 * STEP_ROWS
+_BULK_ROWS = frozenset({Operation.BULK_CREATE, Operation.BULK_UPDATE, Operation.BULK_UPSERT})
 
 
 class RecordOperation:
@@ -28,13 +38,26 @@ class RecordOperation:
         store: Where the records are.
         model: The model.
         operation: The operation.
+        cursors: Signs the cursors of a list; by default with a key that nobody else has.
+
+    Example:
+        `await RecordOperation(store, company, Operation.READ)({"id": "c1"})`
     """
 
-    def __init__(self, store: RecordStore, model: Model, operation: Operation) -> None:
+    def __init__(
+        self,
+        store: RecordStore,
+        model: Model,
+        operation: Operation,
+        cursors: CursorSigner | None = None,
+    ) -> None:
         self._store = store
         self._model = model
-        self._types = model.types
+        self._shape = shape_of(model)
+        self._encode_key = json_encoder(model.key.type)
+        self._cursors = cursors or CursorSigner()
         self._arguments = ArgumentsModel(model, operation)
+        self._many_rows = operation in _BULK_ROWS
         self._run = getattr(self, f"_{operation}")
 
     @property
@@ -42,73 +65,85 @@ class RecordOperation:
         """The JSON Schema of the arguments."""
         return self._arguments.schema
 
-    async def __call__(self, raw: Arguments) -> dict[str, Any]:
+    async def __call__(self, raw: Arguments, scope: Scope = OPEN) -> dict[str, Any]:
         """Validates the arguments, runs the operation and shapes the result.
+
+        Args:
+            raw: The arguments as JSON values.
+            scope: The caller's part of the records.
 
         Raises:
             ServerError: The call is wrong or can't be done; nothing has changed.
         """
-        result: dict[str, Any] = await self._run(self._arguments.validate(raw))
+        if self._many_rows:
+            arguments = await self._arguments.validate_paced(raw)
+        else:
+            arguments = self._arguments.validate(raw)
+        result: dict[str, Any] = await self._run(arguments, scope)
         return result
 
-    async def _create(self, arguments: Arguments) -> dict[str, Any]:
-        row = await self._store.create(self._model, self._model.complete(arguments["data"]))
-        return record_to_json(self._types, row)
+    async def _create(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
+        row = await self._store.create(self._model, self._model.complete(arguments["data"]), scope)
+        return self._shape.record(row)
 
-    async def _read(self, arguments: Arguments) -> dict[str, Any]:
-        row = await self._store.read(self._model, arguments["id"])
-        return self._project(row, arguments.get("fields"))
+    async def _read(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
+        shape, fields = self._projection(arguments)
+        return shape.record(await self._store.read(self._model, arguments["id"], scope, fields))
 
-    async def _update(self, arguments: Arguments) -> dict[str, Any]:
+    async def _update(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         row = await self._store.update(
-            self._model, arguments["id"], arguments["data"], arguments.get("expected", {})
+            self._model, arguments["id"], arguments["data"], arguments.get("expected", {}), scope
         )
-        return record_to_json(self._types, row)
+        return self._shape.record(row)
 
-    async def _delete(self, arguments: Arguments) -> dict[str, Any]:
-        await self._store.delete(self._model, arguments["id"])
+    async def _delete(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
+        await self._store.delete(self._model, arguments["id"], scope)
         return {"id": self._key_to_json(arguments["id"]), "deleted": True}
 
-    async def _list(self, arguments: Arguments) -> dict[str, Any]:
+    async def _list(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         condition = parse_filter(self._model, arguments.get("filter"))
+        sort = self._sort(arguments)
         limit = arguments.get("limit", DEFAULT_LIMIT)
-        query = Query(
-            condition,
-            parse_sort(self._model, arguments.get("sort")),
-            limit,
-            arguments.get("offset", 0),
-        )
-        rows = await self._store.find(self._model, query)
-        records = [self._project(row, arguments.get("fields")) for row in rows]
-        _refuse_excess(records)
+        shape, fields = self._projection(arguments)
+        listing = None
+        selection = condition
+        if "cursor" in arguments:
+            listing = identity_of(self._model, condition, sort, scope)
+            last = self._cursors.accept(listing, sort, arguments["cursor"])
+            after = following(sort, last)
+            selection = All((condition, after)) if arguments.get("filter") else after
+        query = Query(selection, sort, limit, arguments.get("offset", 0), fields)
+        page = await self._store.find(self._model, query, scope)
         result: dict[str, Any] = {
-            "records": records,
-            "count": len(rows),
+            "records": await _in_steps(page, shape),
+            "count": len(page),
             "limit": limit,
         }
+        if page.more:
+            listing = listing or identity_of(self._model, condition, sort, scope)
+            last_row = page.last()
+            cursor = self._cursors.issue(listing, [last_row[each.field.name] for each in sort])
+            result |= {"no_next_cursor": NO_CURSOR} if cursor is None else {"next_cursor": cursor}
         if arguments.get("include_total"):
-            result["total"] = await self._store.count(self._model, condition)
+            result["total"] = await self._store.count(self._model, condition, scope)
         return result
 
-    async def _count(self, arguments: Arguments) -> dict[str, Any]:
+    async def _count(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         condition = parse_filter(self._model, arguments.get("filter"))
-        return {"count": await self._store.count(self._model, condition)}
+        return {"count": await self._store.count(self._model, condition, scope)}
 
-    async def _bulk_create(self, arguments: Arguments) -> dict[str, Any]:
-        rows = [self._model.complete(each) for each in arguments["data"]]
+    async def _bulk_create(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
+        rows = await paced(mapped(self._model.complete, arguments["data"]))
         if not self._model.generates_key:
             self._refuse_repeats([row["id"] for row in rows], "data[{}].id")
-        return self._bulk_result("created", await self._store.create_many(self._model, rows))
+        return self._bulk_result("created", await self._store.create_many(self._model, rows, scope))
 
-    async def _bulk_update(self, arguments: Arguments) -> dict[str, Any]:
+    async def _bulk_update(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         if "filter" in arguments:
             condition = parse_filter(self._model, arguments["filter"])
-            ids = await self._store.update_where(self._model, condition, arguments["data"])
+            ids = await self._store.update_where(self._model, condition, arguments["data"], scope)
             return self._bulk_result("updated", ids)
-        changes = [
-            (each["id"], {name: value for name, value in each.items() if name != "id"})
-            for each in arguments["data"]
-        ]
+        changes = [(row.pop("id"), row) for row in arguments["data"]]
         for position, (_, change) in enumerate(changes):
             if not change:
                 raise InvalidArgumentsError(
@@ -116,35 +151,36 @@ class RecordOperation:
                     field=f"data[{position}]",
                 )
         self._refuse_repeats([key for key, _ in changes], "data[{}].id")
-        return self._bulk_result("updated", await self._store.update_many(self._model, changes))
+        ids = await self._store.update_many(self._model, changes, scope)
+        return self._bulk_result("updated", ids)
 
-    async def _bulk_delete(self, arguments: Arguments) -> dict[str, Any]:
+    async def _bulk_delete(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         if "filter" in arguments:
             condition = parse_filter(self._model, arguments["filter"])
-            ids = await self._store.delete_where(self._model, condition)
+            ids = await self._store.delete_where(self._model, condition, scope)
         else:
             self._refuse_repeats(arguments["ids"], "ids[{}]")
-            ids = await self._store.delete_many(self._model, arguments["ids"])
+            ids = await self._store.delete_many(self._model, arguments["ids"], scope)
         return self._bulk_result("deleted", ids)
 
-    async def _upsert(self, arguments: Arguments) -> dict[str, Any]:
+    async def _upsert(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         unique = self._unique_key(arguments)
         self._check_unique_values([arguments["data"]], unique, "data")
-        [outcome] = await self._store.upsert_many(self._model, [arguments["data"]], unique)
-        row = await self._store.read(self._model, outcome.id)
-        return {**record_to_json(self._types, row), "created": outcome.created}
+        row, created = await self._store.upsert(self._model, arguments["data"], unique, scope)
+        return {**self._shape.record(row), "created": created}
 
-    async def _bulk_upsert(self, arguments: Arguments) -> dict[str, Any]:
+    async def _bulk_upsert(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         rows: list[Row] = arguments["data"]
         unique = self._unique_key(arguments)
         self._check_unique_values(rows, unique, "data[{}]")
-        outcomes = await self._store.upsert_many(self._model, rows, unique)
+        outcomes = await self._store.upsert_many(self._model, rows, unique, scope)
         made = Counter(outcome.created for outcome in outcomes)
         return {
             "processed": len(outcomes),
             "created": made[True],
             "updated": made[False],
             "ids": [self._key_to_json(outcome.id) for outcome in outcomes],
+            "outcomes": ["created" if outcome.created else "updated" for outcome in outcomes],
         }
 
     def _unique_key(self, arguments: Arguments) -> tuple[str, ...]:
@@ -206,31 +242,19 @@ class RecordOperation:
         }
 
     def _key_to_json(self, key: Any) -> Any:
-        return self._model.key.type.to_json(key)
+        return key if self._encode_key is None else self._encode_key(key)
 
-    def _project(self, row: Row, fields: Sequence[str] | None) -> dict[str, Any]:
-        record = record_to_json(self._types, row)
-        return record if fields is None else {name: record[name] for name in fields}
+    def _projection(self, arguments: Arguments) -> tuple[RecordShape, tuple[str, ...] | None]:
+        fields = arguments.get("fields")
+        return (self._shape, None) if fields is None else (self._shape.only(fields), tuple(fields))
 
-
-def _refuse_excess(records: Sequence[dict[str, Any]]) -> None:
-    size = 0
-    for record in records:
-        size += sum(_size(value) for value in record.values())
-        if size > MAX_RESULT_CHARACTERS:
-            raise InvalidArgumentsError(
-                f"The page has more than {MAX_RESULT_CHARACTERS} characters. Ask for fewer records "
-                "with limit, or for less of each with fields.",
-                field="limit",
-            )
+    def _sort(self, arguments: Arguments) -> tuple[Sort, ...]:
+        """The order as far as it decides: no two records have the same key."""
+        sort = parse_sort(self._model, arguments.get("sort"))
+        last = next(at for at, each in enumerate(sort) if each.field is self._model.key)
+        return sort[: last + 1]
 
 
-def _size(value: Any) -> int:
-    match value:
-        case str():
-            return len(value)
-        case dict():
-            return sum(len(key) + _size(each) for key, each in value.items())
-        case list():
-            return sum(_size(each) for each in value)
-    return _PLAIN_SIZE
+async def _in_steps(page: Found, shape: RecordShape) -> list[dict[str, Any]]:
+    steps = page.records(shape)
+    return straight(steps) if len(page) <= _ROWS_IN_ONE_GO else await paced(steps)

@@ -27,6 +27,8 @@ MAX_LIST_VALUES = 500
 MAX_LISTED_VALUES = 1_000
 MAX_SORT_FIELDS = 5
 MAX_PATTERN_LENGTH = 1_000
+# Databases compare each place of a text with all of a pattern, and can't be stopped meanwhile.
+MAX_WILDCARD_PATTERNS_LENGTH = 250
 
 # An odd number of backslashes: the last one has nothing to escape, which PostgreSQL refuses.
 _ESCAPE_AT_END = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
@@ -115,6 +117,7 @@ class _Parser:
         self._model = model
         self._comparisons = 0
         self._listed_values = 0
+        self._pattern_length = 0
 
     def parse(self, raw: Any, path: str, *, depth: int) -> Condition:
         if not isinstance(raw, dict):
@@ -222,9 +225,20 @@ class _Parser:
             raise InvalidArgumentsError(
                 f"{operator} takes at most {MAX_PATTERN_LENGTH} characters.", field=path
             )
-        if operator in {"$like", "$ilike"} and _ESCAPE_AT_END.search(parsed):
+        if operator in {"$like", "$ilike"}:
+            self._count_pattern(parsed, path)
+        return parsed
+
+    def _count_pattern(self, pattern: str, path: str) -> None:
+        self._pattern_length += len(pattern)
+        if self._pattern_length > MAX_WILDCARD_PATTERNS_LENGTH:
+            raise InvalidArgumentsError(
+                f"The patterns of $like and $ilike have more than {MAX_WILDCARD_PATTERNS_LENGTH} "
+                "characters together. Use $contains for a longer text.",
+                field=path,
+            )
+        if _ESCAPE_AT_END.search(pattern):
             raise InvalidArgumentsError(
                 "The pattern ends with a single backslash. Write two for a backslash itself.",
                 field=path,
             )
-        return parsed

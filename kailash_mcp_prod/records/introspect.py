@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import inspect
 import re
-import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
-from uuid import UUID
+from typing import Annotated, Any, Protocol
 
 from pydantic import StringConstraints, TypeAdapter
 from pydantic_core import SchemaError
 
 from kailash_mcp_prod.errors import ModelError
+from kailash_mcp_prod.records.annotations import field_type_of
 from kailash_mcp_prod.records.model import NO_CONSTRAINTS, Constraints, Field, Model
+from kailash_mcp_prod.records.options import other_options
 from kailash_mcp_prod.records.types import FieldType, Kind
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -32,6 +30,11 @@ _TIMESTAMPS = {
     "updated_at": "When the record was last changed.",
 }
 MAX_INDEXED_TEXT = 255
+_MAX_NAME = 63
+DECLARED_TYPE = "declared_type"
+"""Where a field that DataFlow was told another type for keeps the one that the model declares."""
+_TENANT = "tenant_id"
+_TOMBSTONE = "deleted_at"
 _SUPPORTED = (
     "str, int, float, bool, datetime, date, Decimal, UUID, Enum, Literal, dict, list, bytes, "
     "and Optional or typed collections of them"
@@ -71,29 +74,34 @@ def describe_model(db: DataFlowLike, name: str) -> Model:
     info = db.get_model_info(name)
     options: Mapping[str, Any] = info.get("config") or {}
     model_class: type = info["class"]
-    if options.get("multi_tenant") or _is_multi_tenant(db):
-        raise ModelError(
-            f"Model {name}: multi_tenant models can't be served yet, because the tenant must come "
-            "from the caller's credential. Leave the model out of the served DataFlow instance."
-        )
     table = str(info["table_name"])
     for what, identifier in (("name", name), ("table", table)):
         _check_identifier(name, what, identifier)
     summary, descriptions = parse_docstring(inspect.getdoc(model_class) or "")
     soft_delete = bool(options.get("soft_delete"))
-    fields = _fields(db, name, model_class, descriptions, soft_delete=soft_delete)
-    unique_indexes = _unique_indexes(name, table, options, {each.name for each in fields})
-    indexed = {column for index in options.get("indexes") or () for column in _columns(index)}
+    declared = _declared_fields(db, name)
+    tenant = None
+    if options.get("multi_tenant") or _is_multi_tenant(db):
+        tenant = _tenant(name, declared.pop(_TENANT, None))
+    if soft_delete:
+        declared.pop(_TOMBSTONE, None)
+    hidden = ({_TENANT} if tenant else set()) | ({_TOMBSTONE} if soft_delete else set())
+    fields = _fields(name, model_class, declared, descriptions)
+    indexes, unique = _indexes(name, table, options, {each.name for each in fields} | hidden)
+    indexed = {column for columns in indexes.values() for column in columns}
     fields = tuple(_bounded(each) if each.name in indexed else each for each in fields)
     return Model(
         name=name,
         table=table,
         description=summary or f"{_spaced(name)} records.",
         fields=fields,
-        unique_keys=(("id",), *unique_indexes.values()),
-        unique_indexes=unique_indexes,
+        unique_keys=_unique_keys(unique.values(), hidden),
+        unique_indexes=unique,
         append_only=bool(info.get("append_only")),
         soft_delete=soft_delete,
+        indexes=indexes,
+        tenant=tenant,
+        other_options=other_options(db, name, options),
     )
 
 
@@ -110,23 +118,35 @@ def _check_identifier(model: str, what: str, identifier: str) -> None:
         )
 
 
-def _fields(
-    db: DataFlowLike,
-    model: str,
-    model_class: type,
-    descriptions: Mapping[str, str],
-    *,
-    soft_delete: bool,
-) -> tuple[Field, ...]:
+def _declared_fields(db: DataFlowLike, model: str) -> dict[str, dict[str, Any]]:
     declared = dict(db.get_model_fields(model))
     declared.setdefault("id", {"type": int, "required": False})
+    return declared
+
+
+def _tenant(model: str, spec: Mapping[str, Any] | None) -> Field:
+    if spec is not None and _field_type(model, _TENANT, spec).kind is not Kind.TEXT:
+        raise ModelError(f"Model {model}, field {_TENANT}: the tenant must be a str.")
+    return Field(
+        _TENANT,
+        FieldType(Kind.TEXT),
+        f"Tenant to whom the {_spaced(model)} belongs.",
+        required=True,
+        read_only=True,
+    )
+
+
+def _fields(
+    model: str,
+    model_class: type,
+    declared: Mapping[str, dict[str, Any]],
+    descriptions: Mapping[str, str],
+) -> tuple[Field, ...]:
     rules: Mapping[str, Mapping[str, Any]] = getattr(model_class, "__validation__", None) or {}
-    key = _key(model, declared.pop("id"), descriptions)
-    fields = [key]
+    fields = [_key(model, declared["id"], descriptions)]
     for name, spec in declared.items():
-        if name in _TIMESTAMPS or (name == "deleted_at" and soft_delete):
-            continue
-        fields.append(_field(model, name, spec, descriptions, rules.get(name, {})))
+        if name != "id" and name not in _TIMESTAMPS:
+            fields.append(_field(model, name, spec, descriptions, rules.get(name, {})))
     fields.extend(
         Field(
             name,
@@ -141,7 +161,7 @@ def _fields(
 
 
 def _key(model: str, spec: Mapping[str, Any], descriptions: Mapping[str, str]) -> Field:
-    field_type = _field_type(model, "id", spec["type"])
+    field_type = _field_type(model, "id", spec)
     if field_type.kind not in _KEY_KINDS or field_type.nullable:
         raise ModelError(f"Model {model}, field id: the key must be a str or an int.")
     constraints = (
@@ -165,7 +185,7 @@ def _field(
         raise ModelError(
             f"Model {model}, field {name}: DataFlow uses this name itself. Rename the field."
         )
-    field_type = _field_type(model, name, spec["type"])
+    field_type = _field_type(model, name, spec)
     required = bool(spec.get("required", True))
     if required:
         # DataFlow's column is NOT NULL when there is no default, Optional or not.
@@ -193,71 +213,13 @@ def _default(default: Any) -> Any:
     return default
 
 
-def _field_type(model: str, name: str, annotation: Any) -> FieldType:
+def _field_type(model: str, name: str, spec: Mapping[str, Any]) -> FieldType:
     try:
-        return field_type_of(annotation)
+        return field_type_of(spec.get(DECLARED_TYPE, spec["type"]))
     except TypeError as problem:
         raise ModelError(
             f"Model {model}, field {name}: {problem} can't be served. Supported: {_SUPPORTED}."
         ) from None
-
-
-_PLAIN_KINDS: dict[type, Kind] = {
-    str: Kind.TEXT,
-    int: Kind.INTEGER,
-    float: Kind.FLOAT,
-    bool: Kind.BOOLEAN,
-    datetime: Kind.DATETIME,
-    date: Kind.DATE,
-    Decimal: Kind.DECIMAL,
-    UUID: Kind.UUID,
-    dict: Kind.OBJECT,
-    list: Kind.ARRAY,
-    bytes: Kind.BYTES,
-}
-
-
-def field_type_of(annotation: Any) -> FieldType:
-    """The field type of an annotation.
-
-    Raises:
-        TypeError: The annotation is not supported; the message shows it.
-
-    Example:
-        >>> field_type_of(list[Decimal] | None).item
-        FieldType(kind=<Kind.DECIMAL: 'decimal'>, nullable=False, choices=(), item=None)
-    """
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in {typing.Union, types.UnionType}:
-        others = [each for each in arguments if each is not type(None)]
-        if len(others) == 1 and len(arguments) == 2:
-            inner = field_type_of(others[0])
-            return FieldType(inner.kind, nullable=True, choices=inner.choices, item=inner.item)
-    elif origin is Literal:
-        return _choice(annotation, arguments)
-    elif origin is list and len(arguments) == 1:
-        return FieldType(Kind.ARRAY, item=_item_type(arguments[0]))
-    elif origin is dict and len(arguments) == 2 and arguments[0] is str:
-        return FieldType(Kind.OBJECT, item=_item_type(arguments[1]))
-    elif isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _choice(annotation, tuple(member.value for member in annotation))
-    elif isinstance(annotation, type) and annotation in _PLAIN_KINDS:
-        return FieldType(_PLAIN_KINDS[annotation])
-    raise TypeError(f"the type {inspect.formatannotation(annotation)}")
-
-
-def _item_type(annotation: Any) -> FieldType | None:
-    return None if annotation is Any else field_type_of(annotation)
-
-
-def _choice(annotation: Any, values: tuple[Any, ...]) -> FieldType:
-    plain = all(isinstance(value, str | int) for value in values)
-    if not plain or len({str(value) for value in values}) != len(values):
-        raise TypeError(
-            f"the type {inspect.formatannotation(annotation)} with members other than distinct "
-            "texts and whole numbers"
-        )
-    return FieldType(Kind.CHOICE, choices=values)
 
 
 def _constraints(model: str, field: str, rules: Mapping[str, Any]) -> Constraints:
@@ -316,10 +278,12 @@ def _bounded(field: Field) -> Field:
     return replace(field, constraints=replace(field.constraints, max_length=MAX_INDEXED_TEXT))
 
 
-def _unique_indexes(
+def _indexes(
     model: str, table: str, options: Mapping[str, Any], known: set[str]
-) -> dict[str, tuple[str, ...]]:
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    """The columns of the declared indexes by name: of all, and of the unique ones."""
     indexes: dict[str, tuple[str, ...]] = {}
+    unique: dict[str, tuple[str, ...]] = {}
     for index in options.get("indexes") or ():
         columns = _columns(index)
         unknown = [column for column in columns if column not in known]
@@ -328,11 +292,37 @@ def _unique_indexes(
                 f"Model {model}: the index '{index.get('name')}' names unknown fields: "
                 f"{', '.join(unknown)}."
             )
-        if index.get("unique") and columns:
-            # DataFlow names an index by its first column, and PostgreSQL folds what isn't quoted.
-            name = str(index.get("name") or f"idx_{table}_{columns[0]}").lower()
-            indexes["_".join((name, *columns)) if name in indexes else name] = columns
-    return indexes
+        if not columns:
+            continue
+        # DataFlow names an index by its first column, and PostgreSQL folds what isn't quoted.
+        name = _fitting(str(index.get("name") or f"idx_{table}_{columns[0]}").lower())
+        if name in indexes:
+            name = _fitting("_".join((name, *columns)))
+        _check_identifier(model, "index", name)
+        indexes[name] = columns
+        if index.get("unique"):
+            unique[name] = columns
+    return indexes, unique
+
+
+def _fitting(name: str) -> str:
+    """A name that PostgreSQL takes whole; it would cut a longer one off."""
+    if len(name) <= _MAX_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _MAX_NAME - 9]}_{digest}"
+
+
+def _unique_keys(
+    indexes: Iterable[tuple[str, ...]], hidden: set[str]
+) -> tuple[tuple[str, ...], ...]:
+    """The sets of visible fields that tell the records of one caller from each other."""
+    keys: dict[tuple[str, ...], None] = {("id",): None}
+    for columns in indexes:
+        key = tuple(column for column in columns if column != _TENANT or _TENANT not in hidden)
+        if key and hidden.isdisjoint(key):
+            keys[key] = None
+    return tuple(keys)
 
 
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 from kailash_mcp_prod.records.types import FieldType, Kind
 
@@ -28,6 +31,8 @@ class Constraints:
 
 NO_CONSTRAINTS = Constraints()
 
+_IMMUTABLE = (type(None), str, int, float, bytes, Decimal, date, UUID)
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -45,6 +50,11 @@ class Field:
     read_only: bool = False
     constraints: Constraints = NO_CONSTRAINTS
 
+    @property
+    def may_be_null(self) -> bool:
+        """Whether rows may hold a null; DataFlow's column is only NOT NULL without a default."""
+        return not self.required and self.name != "id"
+
     def default_value(self) -> Any:
         """A fresh default: functions are called and collections copied."""
         if callable(self.default):
@@ -52,9 +62,28 @@ class Field:
         return copy.deepcopy(self.default)
 
 
+_VARIANTS = "89ab"
+
+
+def new_key() -> str:
+    """A random UUID (RFC 9562, version 4) as 32 hexadecimal digits.
+
+    Put together by hand, because `uuid4` takes longer than to check the rest of a row.
+    """
+    digits = os.urandom(16).hex()
+    variant = _VARIANTS[int(digits[16], 16) & 3]
+    return f"{digits[:12]}4{digits[13:16]}{variant}{digits[17:]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model: its table, its fields in order (the key first) and its unique keys."""
+    """A model: its table, its fields in order (the key first) and its unique keys.
+
+    `unique_keys` are sets of fields by which a caller may recognise a record; `unique_indexes`
+    are the columns of the declared unique indexes by name, and `indexes` those of all declared
+    ones. `tenant` is the hidden field that says whose a record is. `other_options` are the names
+    of DataFlow's options that the model uses besides those below.
+    """
 
     name: str
     table: str
@@ -64,6 +93,30 @@ class Model:
     unique_indexes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     append_only: bool = False
     soft_delete: bool = False
+    indexes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    tenant: Field | None = None
+    other_options: tuple[str, ...] = ()
+    _by_name: dict[str, Field] = field(init=False, repr=False, compare=False)
+    _types: dict[str, FieldType] = field(init=False, repr=False, compare=False)
+    _blank: Row = field(init=False, repr=False, compare=False)
+    _with_fresh_default: tuple[Field, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepares what every call asks for."""
+        written = [each for each in self.fields[1:] if not each.read_only]
+        key = [] if self.generates_key else [self.fields[0]]
+        derived = {
+            "_by_name": {each.name: each for each in self.fields},
+            "_types": {each.name: each.type for each in self.fields},
+            "_blank": {each.name: each.default for each in (*key, *written)},
+            "_with_fresh_default": tuple(
+                each
+                for each in written
+                if callable(each.default) or not isinstance(each.default, _IMMUTABLE)
+            ),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     @property
     def key(self) -> Field:
@@ -81,19 +134,21 @@ class Model:
         return tuple(each for each in self.fields[1:] if not each.read_only)
 
     @property
-    def types(self) -> dict[str, FieldType]:
+    def types(self) -> Mapping[str, FieldType]:
         """The type of each field, in order."""
-        return {each.name: each.type for each in self.fields}
+        return self._types
 
     def field(self, name: str) -> Field | None:
         """The field of that name, if there is one."""
-        return next((each for each in self.fields if each.name == name), None)
+        return self._by_name.get(name)
 
     def complete(self, given: Row) -> Row:
         """A row to insert: what was given, else the defaults, and a new key where we make it."""
-        row: Row = {}
-        if not self.generates_key:
-            row["id"] = given.get("id") or uuid4().hex
-        for each in self.writable:
-            row[each.name] = given[each.name] if each.name in given else each.default_value()
+        row = dict(self._blank)
+        if not self.generates_key and "id" not in given:
+            row["id"] = new_key()
+        row.update(given)
+        for each in self._with_fresh_default:
+            if each.name not in given:
+                row[each.name] = each.default_value()
         return row

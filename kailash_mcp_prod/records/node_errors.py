@@ -7,14 +7,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kailash_mcp_prod.errors import (
-    ConflictError,
-    InternalError,
-    InvalidArgumentsError,
-    ServerError,
-    UnavailableError,
-)
+from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.records.model import Model
+from kailash_mcp_prod.records.refusals import (
+    contention,
+    defect,
+    outcome_unknown,
+    referred_to,
+    taken,
+    too_long_for_index,
+    unavailable,
+    value_refused,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,23 +26,25 @@ _SQLITE_UNIQUE = re.compile(r"UNIQUE constraint failed: ([\w.]+(?:, [\w.]+)*)")
 _POSTGRESQL_UNIQUE = re.compile(r'unique constraint "?([\w]+)"?')
 _UNAVAILABLE = re.compile(
     r"connect call failed|connection refused"
-    r"|connection (?:was |is |has been )?(?:closed|reset|lost|terminated)|cannot connect"
+    r"|connection (?:was |is |has been )?(?:closed|reset|lost|terminated|released)|cannot connect"
     r"|could not connect|connection failed|too many (?:clients|connections)"
     r"|terminating connection|server closed|the database system is"
     r"|unable to open database|disk i/o error|disk is full"
     r"|readonly database|pool (?:is )?(?:closing|closed|exhausted)|connection does not exist",
     re.IGNORECASE,
 )
-
-
 _CONTENTION = re.compile(
-    r"deadlock detected|could not serialize|database (?:table )?is locked", re.I
+    r"deadlock detected|could not serialize|database (?:table )?is locked", re.IGNORECASE
 )
-_TOO_LONG_FOR_INDEX = re.compile(r"index row (?:size|requires)|index row size \d+ exceeds", re.I)
-
-
-class ContentionError(UnavailableError):
-    """Another writer was in the way; the same work may succeed at once."""
+_TOO_LONG_FOR_INDEX = re.compile(
+    r"index row (?:size|requires)|index row size \d+ exceeds", re.IGNORECASE
+)
+_REFERENCE = re.compile(r"foreign key constraint", re.IGNORECASE)
+_RULE = re.compile(
+    r"(?:check|not[- ]null) constraint|(?:value|integer) out of range|out of range for type"
+    r"|numeric field overflow",
+    re.IGNORECASE,
+)
 
 
 class DataFlowFailureError(Exception):
@@ -46,11 +52,17 @@ class DataFlowFailureError(Exception):
 
 
 @contextmanager
-def translate_failures(model: Model) -> Iterator[None]:
+def translate_failures(model: Model, *, storing: bool = False) -> Iterator[None]:
     """Turns whatever DataFlow and the drivers raise into the server's own errors.
 
+    Args:
+        model: Whose records are read or written.
+        storing: Whether a write's commit is on its way: when the connection is lost meanwhile,
+            nobody knows whether it was stored.
+
     Raises:
-        ConflictError: A unique key is taken.
+        ConflictError: A unique key is taken, or a reference would be broken.
+        InvalidArgumentsError: A value breaks a rule of the database.
         UnavailableError: The database doesn't answer or is busy; worth a retry.
         InternalError: Anything else; the log has the cause.
     """
@@ -59,32 +71,28 @@ def translate_failures(model: Model) -> Iterator[None]:
     except ServerError:
         raise
     except Exception as failure:
-        raise _translation(model, failure) from failure
+        raise _translation(model, failure, storing=storing) from failure
 
 
-def _translation(model: Model, failure: BaseException) -> ServerError:
+def _translation(model: Model, failure: BaseException, *, storing: bool) -> ServerError:
     text = " | ".join(str(each) for each in _chain(failure))
-    taken = _taken_fields(model, text)
-    if taken is not None:
-        return _conflict(model, taken)
+    unique_key = _taken_fields(model, text)
+    if unique_key is not None:
+        return taken(model, unique_key)
     if _CONTENTION.search(text):
-        return ContentionError(
-            "Other calls are changing the same records. Nothing was changed. Try again.",
-            retry_after_seconds=1,
-        )
+        return contention()
     if _TOO_LONG_FOR_INDEX.search(text):
-        return InvalidArgumentsError(
-            "data: a text is too long for a field that is indexed. Use a shorter one.", field="data"
-        )
+        return too_long_for_index()
+    if _REFERENCE.search(text):
+        return referred_to(model)
+    if _RULE.search(text):
+        return value_refused()
     connection_lost = any(isinstance(each, OSError) for each in _chain(failure))
     if connection_lost or _UNAVAILABLE.search(text):
         logger.warning("The database is not available", exc_info=failure)
-        return UnavailableError(
-            "The database does not answer at present. Nothing was changed. Try again.",
-            retry_after_seconds=1,
-        )
+        return outcome_unknown() if storing else unavailable()
     logger.error("A record operation of %s failed", model.name, exc_info=failure)
-    return InternalError("The server could not do this. Report the request id to its operator.")
+    return defect()
 
 
 def _chain(failure: BaseException) -> Iterator[BaseException]:
@@ -108,13 +116,3 @@ def _taken_fields(model: Model, text: str) -> tuple[str, ...] | None:
             return ("id",)
         return model.unique_indexes.get(constraint, ())
     return None
-
-
-def _conflict(model: Model, fields: tuple[str, ...]) -> ConflictError:
-    named = " and ".join(fields) or "a unique field"
-    return ConflictError(
-        f"Another {model.name} has the same {named}. Change that record instead, or use another "
-        "value. Nothing was changed.",
-        field=f"data.{fields[0]}" if fields else None,
-        details={"unique_key": list(fields)} if fields else None,
-    )

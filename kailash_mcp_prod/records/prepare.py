@@ -1,49 +1,61 @@
-"""Brings the tables of a DataFlow instance up to its models, one process at a time."""
+"""Brings the tables of a DataFlow instance up to its models, or checks that they are."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import logging
-import sqlite3
-import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from filelock import AsyncFileLock, Timeout
-
 from kailash_mcp_prod.errors import DatabaseStartupError
+from kailash_mcp_prod.records.columns import Table, reflect_tables
+from kailash_mcp_prod.records.connecting import wait_for_database
 from kailash_mcp_prod.records.dataflow_session import (
     DataFlowSession,
     adopt_column_types,
     close_connection_test,
     stop_logging_of_values,
 )
-from kailash_mcp_prod.records.introspect import describe_models
-from kailash_mcp_prod.records.model import Model
-from kailash_mcp_prod.records.unique_indexes import ensure_unique_indexes
-
-logger = logging.getLogger(__name__)
-
-_LOCK_SECONDS = 60
-_SQLITE = "sqlite:///"
-_UNUSABLE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
-_ADVISORY_LOCK = int.from_bytes(
-    hashlib.sha256(b"kailash-mcp-prod migration").digest()[:8], signed=True
+from kailash_mcp_prod.records.dataflow_setup import (
+    add_tenant_column,
+    keep_declared_types,
+    leave_schema_alone,
+    make_tables,
+    migrates,
+    remember_columns,
+    without_audit_store,
 )
+from kailash_mcp_prod.records.indexes import ensure_indexes, missing_indexes
+from kailash_mcp_prod.records.introspect import describe_models
+from kailash_mcp_prod.records.migration_lock import migration_lock
+from kailash_mcp_prod.records.model import Model
+
+_NAMED_GAPS = 20
 
 
-async def prepare_database(db: Any) -> tuple[Model, ...]:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The models of a DataFlow instance, and their tables by the models' names."""
+
+    models: tuple[Model, ...]
+    tables: Mapping[str, Table]
+
+
+async def prepare_database(
+    db: Any, *, auto_migrate: bool = True, wait_seconds: float = 0
+) -> Prepared:
     """Describes the models, makes their tables, and readies the nodes for the record store.
 
     Args:
-        db: The DataFlow instance.
+        db: The DataFlow instance. One that was made with `auto_migrate=False` or
+            `existing_schema_mode=True` is never migrated.
+        auto_migrate: Make the tables, columns and indexes that are missing; otherwise nothing in
+            the database is made or changed, and what is missing is an error.
+        wait_seconds: How long to wait for a database that doesn't take connections yet.
 
     Raises:
         ModelError: A model can't be served.
-        DatabaseStartupError: The database doesn't answer, or its tables can't be made.
+        DatabaseStartupError: The database doesn't answer, or its tables can't be made; or
+            something is missing that may not be made. What DataFlow had opened is closed then.
     """
     models = describe_models(db)
     url = str(db.config.database.url)
@@ -52,100 +64,132 @@ async def prepare_database(db: Any) -> tuple[Model, ...]:
             "An SQLite database in memory is lost between connections. Use a file: "
             "sqlite:////absolute/path.db"
         )
+    await wait_for_database(url, wait_seconds)
     close_connection_test(db)
-    async with _migration_lock(url):
-        if url.startswith(_SQLITE):
-            await asyncio.to_thread(_check_file, Path(url.removeprefix(_SQLITE).partition("?")[0]))
-        try:
-            ready = await db.initialize()
-        except Exception as failure:
-            # DataFlow raises whatever its drivers do; the cause is for the log, not for a caller.
-            raise DatabaseStartupError(
-                f"The database can't be opened ({type(failure).__name__}). Check DATABASE_URL and "
-                "that the database is up."
-            ) from failure
-        if not ready:
-            raise DatabaseStartupError(
-                "DataFlow could not prepare its tables. Its log lines above say why."
-            )
-        await ensure_unique_indexes(DataFlowSession(db), models)
-    stop_logging_of_values()
     for model in models:
-        adopt_column_types(db, model)
-    return models
-
-
-def _check_file(path: Path) -> None:
-    # On a damaged file a thread of DataFlow's hangs, and the process never ends.
-    if not path.exists():
-        return
+        add_tenant_column(db, model)
     try:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA schema_version").fetchone()
-    except sqlite3.Error as failure:
-        if failure.sqlite_errorcode in _UNUSABLE:
-            raise DatabaseStartupError(
-                f"The SQLite database can't be opened: {failure}. Check DATABASE_URL."
-            ) from None
+        if auto_migrate and migrates(db):
+            async with migration_lock(url):
+                await _initialize(db)
+                tables = await _migrate(db, models)
+        else:
+            tables = await _checked(url, models)
+            leave_schema_alone(db)
+            async with without_audit_store(db):
+                await _initialize(db)
+    except BaseException:
+        await DataFlowSession(db).close()
+        raise
+    _ready_nodes(db, models, tables)
+    stop_logging_of_values()
+    return Prepared(models, tables)
 
 
-async def prepare_models(db: Any, models: Sequence[Model]) -> None:
-    """Makes the tables of models that were registered while the server runs.
+async def prepare_models(
+    db: Any, models: Sequence[Model], *, auto_migrate: bool = True
+) -> Mapping[str, Table]:
+    """Makes or checks the tables of models that were registered while the server runs.
+
+    Returns:
+        The tables by the models' names.
 
     Raises:
-        DatabaseStartupError: A table can't be made.
+        DatabaseStartupError: A table can't be made; or something is missing that may not be made.
     """
-    async with _migration_lock(str(db.config.database.url)):
-        for model in models:
-            if not await db.ensure_table_exists(model.name):
-                raise DatabaseStartupError(f"The table of {model.name} can't be made.")
-            adopt_column_types(db, model)
-        await ensure_unique_indexes(DataFlowSession(db), models)
+    url = str(db.config.database.url)
+    for model in models:
+        add_tenant_column(db, model)
+    if auto_migrate and migrates(db):
+        async with migration_lock(url):
+            tables = await _migrate(db, models)
+    else:
+        tables = await _checked(url, models)
+    _ready_nodes(db, models, tables)
+    return tables
 
 
-@asynccontextmanager
-async def _migration_lock(url: str) -> AsyncIterator[None]:
-    lock = _postgresql_lock(url) if url.startswith("postgres") else _file_lock(url)
-    async with lock:
-        yield
-
-
-@asynccontextmanager
-async def _file_lock(url: str) -> AsyncIterator[None]:
-    name = hashlib.sha256(url.encode()).hexdigest()[:32]
-    path = Path(tempfile.gettempdir()) / f"kailash-mcp-prod-{name}.lock"
+async def _initialize(db: Any) -> None:
     try:
-        async with AsyncFileLock(path, timeout=_LOCK_SECONDS):
-            yield
-    except Timeout:
+        ready = await db.initialize()
+    except Exception as failure:
+        # DataFlow raises whatever its drivers do; the cause is for the log, not for a caller.
         raise DatabaseStartupError(
-            f"Another process has held the migration lock for {_LOCK_SECONDS} s."
-        ) from None
-
-
-@asynccontextmanager
-async def _postgresql_lock(url: str) -> AsyncIterator[None]:
-    try:
-        import asyncpg
-    except ModuleNotFoundError:
-        raise DatabaseStartupError(
-            "PostgreSQL needs the extra 'postgres': pip install 'kailash-mcp-prod[postgres]'"
-        ) from None
-    try:
-        connection = await asyncpg.connect(url, timeout=_LOCK_SECONDS)
-    except (TimeoutError, OSError, asyncpg.PostgresError, ValueError) as failure:
-        raise DatabaseStartupError(
-            f"PostgreSQL can't be reached ({type(failure).__name__}). Check DATABASE_URL and that "
-            "the database is up."
+            f"The database can't be opened ({type(failure).__name__}). Check DATABASE_URL and "
+            "that the database is up."
         ) from failure
-    try:
-        await connection.execute(
-            "SELECT pg_advisory_lock($1)", _ADVISORY_LOCK, timeout=_LOCK_SECONDS
-        )
-        yield
-    except TimeoutError:
+    if not ready:
         raise DatabaseStartupError(
-            f"Another process has held the migration lock for {_LOCK_SECONDS} s."
-        ) from None
-    finally:
-        await connection.close()
+            "DataFlow could not prepare its tables. Its log lines above say why."
+        )
+
+
+async def _migrate(db: Any, models: Sequence[Model]) -> dict[str, Table]:
+    """Makes what `initialize()` left out: it comes too late for models it has already seen."""
+    url = str(db.config.database.url)
+    tables = await _tables_of(url, models)
+    incomplete = [model.name for model in models if any(_table_gaps(model, tables.get(model.name)))]
+    if incomplete:
+        await make_tables(db, incomplete)
+        tables = await _tables_of(url, models)
+    gaps = [gap for model in models for gap in _table_gaps(model, tables.get(model.name))]
+    if gaps:
+        raise DatabaseStartupError(
+            f"The database lacks what DataFlow could not make: {_listed(gaps)}. Its log lines "
+            "above say why."
+        )
+    if await ensure_indexes(url, models, tables):
+        tables = await _tables_of(url, models)
+    return tables
+
+
+async def _checked(url: str, models: Sequence[Model]) -> dict[str, Table]:
+    tables = await _tables_of(url, models)
+    gaps = [gap for model in models for gap in _gaps(model, tables.get(model.name))]
+    if gaps:
+        raise DatabaseStartupError(
+            f"The database lacks: {_listed(gaps)}. Run once with auto_migrate, or create them."
+        )
+    return tables
+
+
+async def _tables_of(url: str, models: Sequence[Model]) -> dict[str, Table]:
+    found = await reflect_tables(url, [model.table for model in models])
+    return {model.name: found[model.table] for model in models if model.table in found}
+
+
+def _table_gaps(model: Model, table: Table | None) -> Iterator[str]:
+    if table is None:
+        yield f"table {model.table} ({model.name})"
+        return
+    names = [field.name for field in model.fields]
+    if model.tenant is not None:
+        names.append(model.tenant.name)
+    if model.soft_delete:
+        names.append("deleted_at")
+    for name in names:
+        if name not in table.columns:
+            yield f"column {model.name}.{name}"
+
+
+def _gaps(model: Model, table: Table | None) -> Iterator[str]:
+    """What the model needs and the database lacks; plain indexes only make it slower."""
+    yield from _table_gaps(model, table)
+    if table is not None:
+        for index in missing_indexes(model, table):
+            if index.unique:
+                listed = ", ".join(f"{model.name}.{column}" for column in index.columns)
+                yield f"unique index {index.name} ({listed})"
+
+
+def _listed(gaps: Sequence[str]) -> str:
+    further = len(gaps) - _NAMED_GAPS
+    more = f" and {further} more" if further > 0 else ""
+    return ", ".join(gaps[:_NAMED_GAPS]) + more
+
+
+def _ready_nodes(db: Any, models: Sequence[Model], tables: Mapping[str, Table]) -> None:
+    for model in models:
+        keep_declared_types(db, model)
+        adopt_column_types(db, model)
+        remember_columns(db, tables[model.name])

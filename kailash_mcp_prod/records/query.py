@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kailash_mcp_prod.records.model import Field, Row
+from kailash_mcp_prod.records.pacing import Steps, mapped
+from kailash_mcp_prod.records.shapes import RecordShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,40 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a list asks for. `limit` and `offset` are in rows."""
+    """What a list asks for.
+
+    `limit` and `offset` are in rows. `fields` are the names that the rows need to have, besides
+    those of the sort order; `None` stands for all.
+    """
 
     condition: Condition = EVERYTHING
     sort: tuple[Sort, ...] = ()
     limit: int = 20
     offset: int = 0
+    fields: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows in order, and whether more follow.
+
+    A page ends before its limit when the rows are large.
+    """
+
+    rows: list[Row]
+    more: bool
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def last(self) -> Row:
+        """The last row."""
+        return self.rows[-1]
+
+    def records(self, shape: RecordShape) -> Steps[list[dict[str, Any]]]:
+        """The rows as JSON objects of results."""
+        return mapped(shape.record, self.rows)
 
 
 def holds(condition: Condition, row: Row) -> bool | None:
@@ -98,9 +128,8 @@ def _rank(value: Any) -> Any:
     return (isinstance(value, str), value)
 
 
+_EQUALITY: Mapping[str, Callable[[Any, Any], bool]] = {"$eq": operator.eq, "$ne": operator.ne}
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
-    "$eq": operator.eq,
-    "$ne": operator.ne,
     "$gt": operator.gt,
     "$gte": operator.ge,
     "$lt": operator.lt,
@@ -121,7 +150,9 @@ def _compare(name: str, actual: Any, value: Any) -> bool | None:
         return value in actual
     if name in {"$like", "$ilike"}:
         return like(actual, value, ignore_case=name == "$ilike")
-    return _ORDER[name](actual, value)
+    if name in _EQUALITY:
+        return _EQUALITY[name](actual, value)
+    return _ORDER[name](_rank(actual), _rank(value))
 
 
 def _negate(truth: bool | None) -> bool | None:

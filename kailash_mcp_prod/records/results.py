@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from kailash_mcp_prod.records.arguments import MAX_LIMIT
+from kailash_mcp_prod.records.cursors import MAX_CURSOR_LENGTH
 from kailash_mcp_prod.records.json_schema import compact
 from kailash_mcp_prod.records.model import Field, Model
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.types import FieldType, Kind
 
 _COUNT = {"type": "integer", "minimum": 0}
+_OUTCOMES = {
+    "type": "array",
+    "items": {"enum": ["created", "updated"]},
+    "description": "What happened to each row, in the order of ids.",
+}
 
 
 def result_schema(model: Model, operation: Operation) -> dict[str, Any]:
@@ -34,20 +40,33 @@ def result_schema(model: Model, operation: Operation) -> dict[str, Any]:
                     "records": {"type": "array", "items": _record(model, partial=True)},
                     "count": {**_COUNT, "maximum": MAX_LIMIT},
                     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+                    "next_cursor": {
+                        "type": "string",
+                        "maxLength": MAX_CURSOR_LENGTH,
+                        "description": "More records follow: give it as cursor.",
+                    },
+                    "no_next_cursor": {
+                        "type": "string",
+                        "description": "More records follow, and why there is no cursor.",
+                    },
                     "total": _COUNT,
                 },
-                optional={"total"},
+                optional={"next_cursor", "no_next_cursor", "total"},
             )
         case Operation.BULK_UPSERT:
-            done: tuple[str, ...] = ("created", "updated")
+            counts = dict.fromkeys(("processed", "created", "updated"), _COUNT)
+            return _object({**counts, "ids": _ids(key), "outcomes": _OUTCOMES})
         case Operation.BULK_CREATE:
-            done = ("created",)
+            done = "created"
         case Operation.BULK_UPDATE:
-            done = ("updated",)
+            done = "updated"
         case Operation.BULK_DELETE:
-            done = ("deleted",)
-    counts = dict.fromkeys(("processed", *done), _COUNT)
-    return _object({**counts, "ids": {"type": "array", "items": key}})
+            done = "deleted"
+    return _object({"processed": _COUNT, done: _COUNT, "ids": _ids(key)})
+
+
+def _ids(key: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": key}
 
 
 def _record(model: Model, *, partial: bool = False) -> dict[str, Any]:

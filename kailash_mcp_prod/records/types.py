@@ -12,13 +12,24 @@ import binascii
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
+
+import msgspec
+
+from kailash_mcp_prod.records.instants import (
+    instant_to_json,
+    parse_date,
+    parse_instant,
+    stored_instant,
+    without_zone,
+)
 
 
 class Kind(StrEnum):
@@ -63,7 +74,7 @@ class FieldType:
             return None
         match self.kind:
             case Kind.DATETIME:
-                return value.astimezone(UTC).replace(tzinfo=None)
+                return without_zone(value)
             case Kind.DECIMAL | Kind.UUID | Kind.DATE:
                 return self.to_json(value)
             case Kind.CHOICE:
@@ -93,16 +104,15 @@ class FieldType:
             case Kind.FLOAT:
                 return shortest_float(float(stored)) if narrow_floats else float(stored)
             case Kind.DECIMAL:
-                return _stored_decimal(stored)
+                return stored_decimal(stored)
             case Kind.DATETIME:
-                return _instant(stored)
+                return stored_instant(stored)
             case Kind.CHOICE:
                 return self._choice(stored)
             case Kind.BYTES:
                 return stored if isinstance(stored, bytes) else base64.b64decode(stored)
             case Kind.OBJECT | Kind.ARRAY:
-                decoded = json.loads(stored) if isinstance(stored, str) else stored
-                return self.from_json(_with_large_floats(decoded))
+                return self.from_json(stored_json(stored))
             case Kind.TEXT | Kind.INTEGER:
                 return stored
             case _:
@@ -110,23 +120,8 @@ class FieldType:
 
     def to_json(self, value: Any) -> Any:
         """The value as it stands in a result: instants with an offset, decimals as text."""
-        if value is None:
-            return None
-        match self.kind:
-            case Kind.DATETIME | Kind.DATE:
-                return value.isoformat()
-            case Kind.DECIMAL:
-                return format(value, "f")
-            case Kind.UUID:
-                return str(value)
-            case Kind.BYTES:
-                return base64.b64encode(value).decode("ascii")
-            case Kind.ARRAY if self.item is not None:
-                return [self.item.to_json(each) for each in value]
-            case Kind.OBJECT if self.item is not None:
-                return {key: self.item.to_json(each) for key, each in value.items()}
-            case _:
-                return value
+        encode = json_encoder(self)
+        return value if value is None or encode is None else encode(value)
 
     def from_json(self, value: Any) -> Any:
         """The Python form of a JSON value that is known to be valid.
@@ -136,25 +131,14 @@ class FieldType:
         """
         if value is None:
             return None
-        match self.kind:
-            case Kind.DATETIME:
-                return parse_instant(value)
-            case Kind.DATE:
-                return parse_date(value)
-            case Kind.DECIMAL:
-                return parse_decimal(value)
-            case Kind.FLOAT:
-                return float(value)
-            case Kind.UUID:
-                return parse_uuid(value)
-            case Kind.BYTES:
-                return parse_base64(value)
-            case Kind.ARRAY if self.item is not None:
-                return [self.item.from_json(each) for each in value]
-            case Kind.OBJECT if self.item is not None:
-                return {key: self.item.from_json(each) for key, each in value.items()}
-            case _:
-                return value
+        parse = _PARSERS.get(self.kind)
+        if parse is not None:
+            return parse(value)
+        if self.item is None:
+            return value
+        if self.kind is Kind.ARRAY:
+            return [self.item.from_json(each) for each in value]
+        return {key: self.item.from_json(each) for key, each in value.items()}
 
     def _choice(self, stored: Any) -> str | int | bool:
         for choice in self.choices:
@@ -164,70 +148,79 @@ class FieldType:
         return str(stored)
 
 
+Encoder = Callable[[Any], Any]
+
+
+@lru_cache(maxsize=1024)
+def json_encoder(field_type: FieldType) -> Encoder | None:
+    """What makes the JSON form of a value that is not null; `None` where it is the value itself."""
+    inner = None if field_type.item is None else json_encoder(field_type.item)
+    match field_type.kind:
+        case Kind.DATETIME:
+            return instant_to_json
+        case Kind.DATE:
+            return date.isoformat
+        case Kind.DECIMAL:
+            return plain_decimal
+        case Kind.UUID:
+            return str
+        case Kind.BYTES:
+            return _base64_text
+        case Kind.ARRAY if inner is not None:
+            return lambda values: [None if each is None else inner(each) for each in values]
+        case Kind.OBJECT if inner is not None:
+            return lambda members: {
+                key: None if each is None else inner(each) for key, each in members.items()
+            }
+        case _:
+            return None
+
+
+def plain_decimal(value: Decimal) -> str:
+    """A decimal as text without an exponent."""
+    text = str(value)
+    return format(value, "f") if "E" in text else text
+
+
+def _base64_text(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+_FOUR_BYTES = struct.Struct("f")
+# Six digits and what may stand around them.
+_SHORT_FLOAT = 8
+
+
 def shortest_float(value: float) -> float:
     """The shortest decimal that names the same 4-byte number, if it is one.
 
     PostgreSQL columns that DataFlow makes for `float` have 4 bytes, and 0.1 comes back as
     0.10000000149011612; a number with more precision than that is left as it is.
     """
-    try:
-        narrow = struct.unpack("f", struct.pack("f", value))[0]
-    except OverflowError:
+    if len(repr(value)) <= _SHORT_FLOAT:
         return value
-    if narrow != value:
+    try:
+        if _narrow(value) != value:
+            return value
+    except OverflowError:
         return value
     for digits in range(6, 10):
         short = float(f"{value:.{digits}g}")
-        if struct.unpack("f", struct.pack("f", short))[0] == value:
+        if _narrow(short) == value:
             return short
     return value
 
 
-# Python's parser takes any character between date and time, and week dates.
-_INSTANT = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?",
-    re.ASCII | re.IGNORECASE,
-)
-
-
-def parse_instant(value: Any) -> datetime:
-    """An ISO 8601 date and time with an offset, as an instant in UTC.
-
-    Raises:
-        ValueError: It is not one, or not between the years 1 and 9999 in UTC.
-    """
-    try:
-        if not _INSTANT.fullmatch(value):
-            raise ValueError(value)
-        parsed = datetime.fromisoformat(value.upper())
-    except (TypeError, ValueError):
-        raise ValueError("use ISO 8601 with an offset, such as 2026-03-01T09:30:00+00:00") from None
-    if parsed.tzinfo is None:
-        raise ValueError("add the offset from UTC, such as Z or +02:00")
-    try:
-        return parsed.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("the instant is outside of the years 1 to 9999") from None
-
-
-def parse_date(value: Any) -> date:
-    """A calendar date written YYYY-MM-DD.
-
-    Raises:
-        ValueError: It is not one.
-    """
-    if isinstance(value, str) and len(value) == 10 and value[4] == value[7] == "-":
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            pass
-    raise ValueError("use a calendar date written YYYY-MM-DD, such as 2026-03-01")
+def _narrow(value: float) -> float:
+    narrow: float = _FOUR_BYTES.unpack(_FOUR_BYTES.pack(value))[0]
+    return narrow
 
 
 MAX_JSON_INTEGER = 2**63 - 1
 MAX_DECIMAL_DIGITS = 38
 
 # Python's parser takes spaces, underscores and the digits of all scripts.
+_PLAIN_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
 
 
@@ -238,7 +231,10 @@ def parse_decimal(value: Any) -> Decimal:
         ValueError: Not a finite number, longer than 38 digits, or a JSON number with more
             digits than a float keeps.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+    if isinstance(value, str) and len(value) <= MAX_DECIMAL_DIGITS:
+        if _PLAIN_DECIMAL.fullmatch(value):
+            return Decimal(value)
+    elif isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError("use a decimal number as text, such as '19.90'")
     if isinstance(value, str) and not _DECIMAL.fullmatch(value):
         raise ValueError("use a decimal number as text, such as '19.90'")
@@ -288,6 +284,36 @@ def parse_base64(value: Any) -> bytes:
     return decoded
 
 
+_PARSERS: Mapping[Kind, Callable[[Any], Any]] = {
+    Kind.DATETIME: parse_instant,
+    Kind.DATE: parse_date,
+    Kind.DECIMAL: parse_decimal,
+    Kind.FLOAT: float,
+    Kind.UUID: parse_uuid,
+    Kind.BYTES: parse_base64,
+}
+
+
+# A number of more than 64 bits has at least so many digits.
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
+
+
+def stored_json(stored: Any) -> Any:
+    """The JSON value that a text in a table stands for; what is decoded already stays.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    if not isinstance(stored, str):
+        return _with_large_floats(stored)
+    try:
+        decoded = msgspec.json.decode(stored)
+    except msgspec.MsgspecError:
+        # Python's own parser takes what Python's own writer may have written, such as NaN.
+        decoded = json.loads(stored)
+    return _with_large_floats(decoded) if _LONG_NUMBER.search(stored) else decoded
+
+
 def _with_large_floats(value: Any) -> Any:
     """A JSON value in which integers of more than 64 bits are floats again.
 
@@ -303,18 +329,13 @@ def _with_large_floats(value: Any) -> Any:
     return value
 
 
-def _stored_decimal(stored: Any) -> Decimal:
+def stored_decimal(stored: Any) -> Decimal:
+    """The number that a text in a table stands for.
+
+    Raises:
+        ValueError: It is none.
+    """
     try:
         return Decimal(stored)
     except ArithmeticError:
         raise ValueError("no decimal number") from None
-
-
-def _instant(stored: Any) -> datetime:
-    parsed = stored if isinstance(stored, datetime) else datetime.fromisoformat(str(stored))
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-
-
-def record_to_json(types: Mapping[str, FieldType], row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row in Python form as the JSON object of a result, in the order of `types`."""
-    return {name: kind.to_json(row[name]) for name, kind in types.items() if name in row}

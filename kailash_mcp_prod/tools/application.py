@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import (
     DatabaseStartupError,
@@ -16,16 +18,21 @@ from kailash_mcp_prod.errors import (
 )
 from kailash_mcp_prod.models_loader import load_dataflow, load_sample_rows
 from kailash_mcp_prod.observe.logs import get_logger
-from kailash_mcp_prod.records.dataflow_session import DataFlowSession
+from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.executor import RecordOperation
 from kailash_mcp_prod.records.introspect import describe_model
+from kailash_mcp_prod.records.migration_lock import migration_lock
 from kailash_mcp_prod.records.model import Model
-from kailash_mcp_prod.records.node_store import NodeStore
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.prepare import prepare_database, prepare_models
 from kailash_mcp_prod.records.query import EVERYTHING
+from kailash_mcp_prod.records.sql.database import PoolSettings
+from kailash_mcp_prod.records.store import RecordStore
+from kailash_mcp_prod.records.stores import ModelStores
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.registry import ToolRegistry
+from kailash_mcp_prod.tools.spec import ToolSpec
 
 log = get_logger(__name__)
 
@@ -40,6 +47,7 @@ class DataFlowApplication:
     Args:
         config: Which instance, which database, which operations.
         registry: Gets the tools.
+        policy: Says which models a principal may know of.
         dataflow: The instance itself, instead of the one that the configuration names.
         discovery: Makes the tools of a model.
     """
@@ -48,16 +56,19 @@ class DataFlowApplication:
         self,
         config: ServerConfig,
         registry: ToolRegistry,
+        policy: Policy,
         *,
         dataflow: Any,
         discovery: type[DataFlowToolDiscovery],
     ) -> None:
         self._config = config
         self._registry = registry
+        self._policy = policy
         self._db = dataflow
         self._discovery_class = discovery
-        self._discovery: DataFlowToolDiscovery | None = None
-        self._store: NodeStore | None = None
+        self._cursors = CursorSigner(config.cursor_key)
+        self._discoveries: dict[RecordStore, DataFlowToolDiscovery] = {}
+        self._stores: ModelStores | None = None
         self._models: dict[str, Model] = {}
         self._loads_by_name = dataflow is None
         self._refused: dict[str, str] = {}
@@ -81,17 +92,29 @@ class DataFlowApplication:
             self._db = await asyncio.to_thread(
                 load_dataflow, self._config.models, self._config.database_url
             )
-        self._store = NodeStore(DataFlowSession(self._db))
-        models = await prepare_database(self._db)
+        config = self._config
+        prepared = await prepare_database(
+            self._db, auto_migrate=config.auto_migrate, wait_seconds=config.wait_for_db
+        )
+        self._stores = ModelStores(self._db, config.execution, _pool_settings(config))
         if not await self._database_answers():
             # DataFlow reports success even where it could not open a SQLite file.
             raise DatabaseStartupError(
                 "The database can't be opened. Check DATABASE_URL and that the database is up."
             )
-        self._discovery = self._discovery_class(self._store, self._config.operations)
-        if self._config.mode == "development" and self._loads_by_name:
-            await self._load_sample_rows(models)
-        self._add(models)
+        stores = {
+            model.name: self._stores.add(model, prepared.tables[model.name])
+            for model in prepared.models
+        }
+        if config.mode == "development" and self._loads_by_name:
+            # Of several processes that start at once, one finds the tables empty.
+            async with migration_lock(str(self._db.config.database.url)):
+                await self._load_sample_rows(prepared.models, stores)
+        tools = [
+            tool for model in prepared.models for tool in self._tools(stores[model.name], model)
+        ]
+        self._models.update((model.name, model) for model in prepared.models)
+        self._registry.add([*tools, self._models_info()])
         self._watcher = asyncio.create_task(self._watch(), name="model-watcher")
 
     async def stop(self) -> None:
@@ -100,10 +123,10 @@ class DataFlowApplication:
             self._watcher.cancel()
             await asyncio.wait({self._watcher})
             self._watcher = None
-        if self._store is not None:
-            await self._store.close()
-            self._store = None
-        self._asked_at = -math.inf
+        if self._stores is not None:
+            await self._stores.close()
+            self._stores = None
+        self._discoveries.clear()
         self._asked_at = -math.inf
 
     async def register(self, model_class: type) -> None:
@@ -112,7 +135,7 @@ class DataFlowApplication:
         Raises:
             StartupError: It can't be served.
         """
-        if self._db is None or self._discovery is None:
+        if self._db is None or self._stores is None:
             raise StartupError("Start the server before you register models.")
         name = model_class.__name__
         registered = self._db.get_models().get(name)
@@ -148,11 +171,11 @@ class DataFlowApplication:
             return self._answered
 
     async def _ask_database(self) -> bool:
-        if self._store is None:
+        if self._stores is None:
             return False
         try:
             async with asyncio.timeout(_PING_SECONDS):
-                await self._store.ping()
+                await self._stores.ping()
         except (ServerError, TimeoutError):
             return False
         return True
@@ -187,30 +210,50 @@ class DataFlowApplication:
         async with self._changing:
             if name in self._models:
                 return
+            assert self._stores is not None  # noqa: S101 - set by start, before any caller
             model = describe_model(self._db, name)
-            await prepare_models(self._db, [model])
-            self._add((model,))
+            tables = await prepare_models(self._db, [model], auto_migrate=self._config.auto_migrate)
+            store = self._stores.add(model, tables[name])
+            self._models[name] = model
+            self._registry.add(self._tools(store, model))
             log.info("model_added", model=name)
 
-    def _add(self, models: tuple[Model, ...]) -> None:
-        assert self._discovery is not None  # noqa: S101 - set by start, before any caller
-        tools = [tool for model in models for tool in self._discovery.tools_of(model)]
-        self._models.update((model.name, model) for model in models)
-        self._registry.add(tools)
+    def _tools(self, store: RecordStore, model: Model) -> list[ToolSpec]:
+        if store not in self._discoveries:
+            self._discoveries[store] = self._discovery_class(
+                store, self._config.operations, self._cursors
+            )
+        return self._discoveries[store].tools_of(model)
 
-    async def _load_sample_rows(self, models: tuple[Model, ...]) -> None:
+    def _models_info(self) -> ToolSpec:
+        assert self._stores is not None  # noqa: S101 - set by start
+        return models_info_tool(
+            self._registry, self._policy, self._models.values, self._stores.execution
+        )
+
+    async def _load_sample_rows(
+        self, models: Iterable[Model], stores: Mapping[str, RecordStore]
+    ) -> None:
         """Fills empty tables with the application's sample rows, through its own record tools."""
-        assert self._store is not None  # noqa: S101 - set by start
         known = {model.name: model for model in models}
         for name, rows in load_sample_rows(self._config.models).items():
             model = known.get(name)
-            if model is None or not rows or await self._store.count(model, EVERYTHING):
+            if model is None or not rows or await stores[name].count(model, EVERYTHING):
                 continue
             try:
-                await RecordOperation(self._store, model, Operation.BULK_CREATE)(
+                await RecordOperation(stores[name], model, Operation.BULK_CREATE)(
                     {"data": list(rows)}
                 )
             except ServerError as refused:
                 raise DatabaseStartupError(
                     f"The sample rows of {name} can't be stored: {refused.message}"
                 ) from None
+
+
+def _pool_settings(config: ServerConfig) -> PoolSettings:
+    return PoolSettings(
+        size=config.connection_pool_size,
+        overflow=config.connection_pool_max_overflow,
+        recycle_seconds=config.connection_recycle_seconds,
+        statement_seconds=config.request_timeout_seconds,
+    )

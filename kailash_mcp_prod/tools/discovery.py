@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.executor import RecordOperation
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import (
@@ -13,6 +14,7 @@ from kailash_mcp_prod.records.operations import (
 from kailash_mcp_prod.records.results import result_schema
 from kailash_mcp_prod.records.store import RecordStore
 from kailash_mcp_prod.tools.descriptions import describe, title_of
+from kailash_mcp_prod.tools.scopes import scope_of
 from kailash_mcp_prod.tools.spec import Handler, Hints, ToolCall, ToolSpec
 
 
@@ -22,6 +24,7 @@ class DataFlowToolDiscovery:
     Args:
         store: Where the records are.
         operations: The operations that each model gets, if it allows them.
+        cursors: Signs the cursors of lists; by default with a key of its own.
 
     Example:
         ```python
@@ -32,17 +35,21 @@ class DataFlowToolDiscovery:
     """
 
     def __init__(
-        self, store: RecordStore, operations: tuple[Operation, ...] = DEFAULT_OPERATIONS
+        self,
+        store: RecordStore,
+        operations: tuple[Operation, ...] = DEFAULT_OPERATIONS,
+        cursors: CursorSigner | None = None,
     ) -> None:
         self._store = store
         self._operations = operations
+        self._cursors = cursors or CursorSigner()
 
     def tools_of(self, model: Model) -> list[ToolSpec]:
         """The tools of one model, in the order of the operations."""
         return [self._tool(model, each) for each in operations_for(model, self._operations)]
 
     def _tool(self, model: Model, operation: Operation) -> ToolSpec:
-        run = RecordOperation(self._store, model, operation)
+        run = RecordOperation(self._store, model, operation, self._cursors)
         traits = TRAITS[operation]
         return ToolSpec(
             name=f"{model.name}_{operation}",
@@ -57,12 +64,12 @@ class DataFlowToolDiscovery:
             ),
             permissions=(f"{model.name}:{operation}",),
             group=model.name,
-            handler=_handler(run),
+            handler=_handler(run, model),
         )
 
 
-def _handler(run: RecordOperation) -> Handler:
+def _handler(run: RecordOperation, model: Model) -> Handler:
     async def handle(call: ToolCall) -> dict[str, object]:
-        return await run(call.arguments)
+        return await run(call.arguments, scope_of(model, call.principal))
 
     return handle

@@ -121,9 +121,16 @@ class ToolService:
         except TimeoutError:
             if not deadline.expired():
                 raise
+            seconds = f"{self._timeout_seconds:g} s"
+            if tool.hints.read_only:
+                raise CallTimeoutError(
+                    f"{tool.name} took longer than {seconds} and was stopped. Ask for less at "
+                    "once, or try again."
+                ) from None
             raise CallTimeoutError(
-                f"{tool.name} took longer than {self._timeout_seconds:g} s and was stopped. "
-                "Ask for less at once, or try again."
+                f"{tool.name} took longer than {seconds} and was stopped. See whether its change "
+                "was stored before you try again.",
+                details={"outcome": "unknown"},
             ) from None
 
     def _find(self, principal: Principal, name: str) -> ToolSpec:

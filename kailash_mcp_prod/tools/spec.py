@@ -35,7 +35,8 @@ class Hints:
 class ToolSpec:
     """A tool: what clients are told of it, what a caller needs for it, and what runs it.
 
-    `permissions` are all required: `Company:create` asks for that operation of that model.
+    `permissions` are all required: `Company:create` asks for that operation of that model. A tool
+    without any is there for every caller, and has to look itself what that caller may see.
     `handler` validates the arguments and returns the structured result, or raises a
     `ServerError`.
     """

@@ -32,6 +32,8 @@ OPERATIONS = (
     "bulk_upsert",
 )
 NAMES = [f"{model}_{operation}" for model in MODELS for operation in OPERATIONS]
+UTILITIES = ["get_dataflow_models_info"]
+ALL_TOOLS = [*NAMES, *UTILITIES]
 
 ID = {"$ref": [0, "id"]}
 CALLS: list[Any] = [

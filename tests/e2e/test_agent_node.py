@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.record_tools import NAMES
+from tests.e2e.record_tools import ALL_TOOLS
 from tests.e2e.servers import DEVELOPMENT, ROOT, HttpServer, environment, serving
 from tests.interop.peers import HERE, run_client
 
@@ -52,9 +52,9 @@ def run_node(agent_python: str, workdir: Path, server: dict[str, Any]) -> dict[s
 
 def assert_node_used_our_tools(report: dict[str, Any]) -> None:
     assert report["success"] is True
-    assert report["tools_available"] == 117
+    assert report["tools_available"] == len(ALL_TOOLS)
     assert report["tools_executed"] >= 1
-    assert [call["tool"] for call in report["calls"]] == NAMES[:2]
+    assert [call["tool"] for call in report["calls"]] == ALL_TOOLS[:2]
     for call in report["calls"]:
         assert call["arguments"] == {"mock": "arguments"}
         error = json.loads(call["content"])["error"]
@@ -63,7 +63,7 @@ def assert_node_used_our_tools(report: dict[str, Any]) -> None:
 
 
 def assert_client_created_and_listed(report: dict[str, Any]) -> None:
-    assert report["tools"] == NAMES
+    assert report["tools"] == ALL_TOOLS
     created, listed = report["results"]
     assert created["structured"]["name"] == "Made by an agent"
     assert listed["structured"]["records"] == [created["structured"]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -21,14 +20,11 @@ from mcp.client.streamable_http import streamable_http_client
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import ServerError
 from scripts.generate_docs import TARGET, render
+from tests.e2e.record_tools import ALL_TOOLS, MODELS, UTILITIES
 from tests.e2e.servers import ROOT, HttpServer, environment, serving
+from tests.e2e.snippets import only, run_in, snippets
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BIN = Path(sys.executable).parent
-
-
-def snippets(page: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 README = ROOT / "README.md"
@@ -37,21 +33,7 @@ AGENT_CONFIGURATIONS = [json.loads(text) for text in snippets(README, "json")]
 
 
 def shell_with(start: str) -> str:
-    [command] = [command for command in SHELL if command.startswith(start)]
-    return command
-
-
-def run_in(workdir: Path, command: str) -> Any:
-    completed = subprocess.run(
-        ["sh", "-c", command],
-        cwd=workdir,
-        env={**environment(), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return completed.stdout
+    return only(SHELL, start)
 
 
 def test_every_shell_snippet_of_the_readme_is_covered_by_a_test() -> None:
@@ -131,15 +113,15 @@ def test_the_stdio_configuration_for_claude_connects(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
 
-    async def count_tools() -> int:
+    async def names_of_tools() -> list[str]:
         async with (
             stdio_client(parameters) as (read, write),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
-            return len((await session.list_tools()).tools)
+            return [tool.name for tool in (await session.list_tools()).tools]
 
-    assert asyncio.run(count_tools()) == 117
+    assert asyncio.run(names_of_tools()) == ALL_TOOLS
 
 
 @pytest.mark.parametrize(
@@ -155,15 +137,15 @@ def test_the_http_configurations_connect(
 ) -> None:
     assert entry["url"] == "http://127.0.0.1:3001/mcp"
 
-    async def count_tools() -> int:
+    async def names_of_tools() -> list[str]:
         async with (
             streamable_http_client(development_server.mcp) as streams,
             ClientSession(streams[0], streams[1]) as session,
         ):
             await session.initialize()
-            return len((await session.list_tools()).tools)
+            return [tool.name for tool in (await session.list_tools()).tools]
 
-    assert asyncio.run(count_tools()) == 117
+    assert asyncio.run(names_of_tools()) == ALL_TOOLS
 
 
 def test_the_python_example_calls_a_tool(tmp_path: Path) -> None:
@@ -202,7 +184,8 @@ def test_the_server_for_a_network_asks_for_the_key_of_the_readme(tmp_path: Path)
         refused = json.loads(run_in(tmp_path, listing))
         allowed = json.loads(run_in(tmp_path, f"{listing} -H 'X-API-Key: a-long-random-key'"))
     assert refused["error"]["code"] == "unauthenticated"
-    assert {tool["name"].rpartition("_")[2] for tool in allowed["tools"]} == {"read", "list"}
+    readable = [f"{model}_{operation}" for model in MODELS for operation in ("read", "list")]
+    assert [tool["name"] for tool in allowed["tools"]] == [*readable, *UTILITIES]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -211,8 +194,18 @@ def test_snippets_are_valid_and_links_lead_somewhere(page: Path) -> None:
         ast.parse(text)
     for text in snippets(page, "json"):
         json.loads(text)
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    for target, anchor in re.findall(
+        r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text("utf-8")
+    ):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in links to them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_the_page_of_settings_is_current() -> None:

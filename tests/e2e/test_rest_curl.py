@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.record_tools import NAMES
+from tests.e2e.record_tools import ALL_TOOLS
 from tests.e2e.servers import HttpServer
 
 CURL = shutil.which("curl")
@@ -40,7 +40,7 @@ def test_curl_lists_the_tools_in_order_with_their_schemas(development_server: Ht
 
     assert status == 200
     tools = json.loads(text)["tools"]
-    assert [tool["name"] for tool in tools] == NAMES
+    assert [tool["name"] for tool in tools] == ALL_TOOLS
     status, text = fetch(f"{development_server.rest}/tools/Company_create")
     assert (status, json.loads(text)) == (200, tools[0])
 
@@ -86,7 +86,7 @@ def test_curl_sees_health_and_documentation(development_server: HttpServer) -> N
     health = json.loads(text)
     assert (status, health["health_status"]) == (200, "healthy")
     assert health["components"]["database"]["status"] == "healthy"
-    assert health["components"]["server"]["tools"] == 117
+    assert health["components"]["server"]["tools"] == len(ALL_TOOLS) == 118
 
     status, page = fetch(f"{development_server.rest}/docs")
     assert status == 200

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.record_tools import CALLS, NAMES, assert_company_lived
+from tests.e2e.record_tools import ALL_TOOLS, CALLS, NAMES, assert_company_lived
 from tests.e2e.servers import COMMAND, STDIO, HttpServer, environment, serving
 from tests.interop.peers import run_client
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 
 def assert_complete(report: dict[str, Any], protocol: str) -> None:
     assert report["protocol"] == protocol
-    assert report["tools"] == NAMES
+    assert report["tools"] == ALL_TOOLS
     assert len(NAMES) == 117
     *company, unknown = report["results"]
     assert_company_lived(company)

@@ -11,10 +11,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kailash_mcp_prod.config import ServerConfig
-from tests.e2e.record_tools import NAMES
+from tests.e2e.record_tools import ALL_TOOLS
 from tests.e2e.servers import COMMAND, HttpServer, environment
 
-SECRETS = {"jwt_secret", "api_keys", "api_key", "token"}
+SECRETS = {"jwt_secret", "api_keys", "api_key", "token", "cursor_secret"}
 KEYS = '{"a-key": {"permissions": ["*"]}}'
 NOBODY = "http://127.0.0.1:1/mcp"
 
@@ -61,7 +61,7 @@ def test_two_processes_print_the_same_tools_to_the_byte(tmp_path: Path) -> None:
     assert (code, other_code) == (0, 0)
     assert output.encode() == other_output.encode()
     tools = json.loads(output)
-    assert [tool["name"] for tool in tools] == NAMES
+    assert [tool["name"] for tool in tools] == ALL_TOOLS
     for tool in tools:
         for schema in (tool["inputSchema"], tool["outputSchema"]):
             assert schema["type"] == "object"
@@ -74,8 +74,8 @@ def test_the_tools_of_a_running_server_are_listed(
     code, output, errors = run("tools", "--url", development_server.mcp, workdir=tmp_path)
 
     assert code == 0
-    assert [line.split()[0] for line in output.splitlines()] == NAMES
-    assert "117 tools" in errors
+    assert [line.split()[0] for line in output.splitlines()] == ALL_TOOLS
+    assert errors == "118 tools\n"
 
 
 def test_a_call_prints_its_result(development_server: HttpServer, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_the_help_of_serve_names_every_setting_but_the_secret_ones(tmp_path: Pat
         assert (f"--{name.replace('_', '-')}" in words) is (name not in SECRETS), name
     for flag in ("--config", "--no-auth"):
         assert flag in words
-    for variable in ("JWT_SECRET", "API_KEYS", "MCP_API_KEY", "MCP_TOKEN"):
+    for variable in ("JWT_SECRET", "API_KEYS", "MCP_API_KEY", "MCP_TOKEN", "MCP_CURSOR_SECRET"):
         assert variable in output
 
 

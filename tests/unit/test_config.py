@@ -32,7 +32,7 @@ agent_session_timeout_minutes
 SECRET = "correct-horse-battery-staple-and-more"
 KEY = "key-that-nobody-may-read"
 ONE_KEY = {KEY: {"permissions": ["*"]}}
-SECRET_KEYS = {"jwt_secret", "api_keys", "api_key", "token"}
+SECRET_KEYS = {"jwt_secret", "api_keys", "api_key", "token", "cursor_secret"}
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +78,13 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     config = load(enable_auth=False)
 
     assert (config.host, config.port, config.models) == ("127.0.0.1", 3001, "models:db")
+    assert (config.execution, config.auto_migrate, config.wait_for_db) == ("auto", True, 0)
+    assert config.tenant_claim == "tenant_id"
     assert config.transport == "http"
     assert config.without_effect == []
 
 
-@pytest.mark.parametrize("secret", ["jwt_secret", "api_key", "token", "api_keys", "database_url"])
+@pytest.mark.parametrize("secret", [*sorted(SECRET_KEYS), "database_url"])
 def test_no_secret_has_a_default(secret: str) -> None:
     assert not getattr(load(enable_auth=False), secret)
 
@@ -284,6 +286,7 @@ def test_secrets_are_in_no_text_of_the_configuration() -> None:
         api_keys=ONE_KEY,
         api_key=KEY,
         token=SECRET,
+        cursor_secret=SECRET,
         database_url="postgresql://app:hunter2@db/app",
         redis_url="redis://:hunter2@r",
     )
@@ -306,6 +309,8 @@ def test_secrets_are_in_no_text_of_the_configuration() -> None:
         {"api_keys": f'{{"{KEY}": '},
         {"jwt_secret": SECRET[:20]},
         {"jwt_secret": [SECRET]},
+        {"cursor_secret": SECRET[:20], "enable_auth": False},
+        {"cursor_secret": [SECRET], "enable_auth": False},
         {"token": [SECRET], "jwt_secret": SECRET},
         {"database_url": [SECRET], "enable_auth": False},
         {"port": SECRET, "enable_auth": False},
@@ -326,19 +331,24 @@ def test_an_error_names_its_key() -> None:
 
 
 def test_api_keys_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {"a": {"agent_id": "sales", "permissions": ["Company:read"], "rate_limit": 60}, "b": {}}
+    sales = {"agent_id": "sales", "tenant_id": "acme", "permissions": ["Company:read"]}
+    keys = {"a": {**sales, "rate_limit": 60}, "b": {}}
     monkeypatch.setenv("API_KEYS", json.dumps(keys))
 
     read = load().api_keys
 
-    assert read["a"].agent_id == "sales"
+    assert (read["a"].agent_id, read["a"].tenant_id) == ("sales", "acme")
     assert read["a"].permissions == ("Company:read",)
     assert read["a"].rate_limit == 60
-    assert read["b"].permissions == ()
+    assert (read["b"].permissions, read["b"].tenant_id) == ((), None)
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '"*"', "1", '{"": {}}', '{" ": {}}', '{"k": {"rate_limit": -1}}', "null"]
+    "text",
+    [
+        *("{", "[]", '"*"', "1", "null", '{"": {}}', '{" ": {}}'),
+        *('{"k": {"rate_limit": -1}}', '{"k": {"tenant_id": ""}}'),
+    ],
 )
 def test_malformed_api_keys_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("API_KEYS", text)
@@ -363,6 +373,12 @@ def test_malformed_api_keys_are_refused(monkeypatch: pytest.MonkeyPatch, text: s
         {"auth_type": "basic"},
         {"transport": "carrier-pigeon"},
         {"log_level": "LOUD"},
+        {"execution": "fast"},
+        {"auto_migrate": "perhaps"},
+        {"wait_for_db": -1},
+        {"wait_for_db": 3601},
+        {"wait_for_db": "nan"},
+        {"tenant_claim": ""},
         {"enable_auth": "perhaps"},
     ],
 )
@@ -370,6 +386,13 @@ def test_a_value_out_of_range_is_refused_by_key(wrong: dict[str, Any]) -> None:
     [key] = wrong
 
     assert f"{key}: " in refusal(**{"enable_auth": False, **wrong})
+
+
+def test_a_secret_for_cursors_is_long_with_and_without_authentication() -> None:
+    for auth in ({"enable_auth": False}, {"api_keys": ONE_KEY}):
+        assert refusal(**auth, cursor_secret="").startswith("cursor_secret needs at least 32")
+        assert refusal(**auth, cursor_secret="x" * 31).startswith("cursor_secret needs at least 32")
+        assert load(**auth, cursor_secret=SECRET).cursor_secret is not None
 
 
 def test_a_configuration_can_not_be_changed() -> None:
@@ -380,7 +403,9 @@ def test_a_configuration_can_not_be_changed() -> None:
 
 
 def test_a_setting_that_does_nothing_yet_is_known() -> None:
-    config = load(enable_auth=False, cache_ttl_seconds=3, port=4001)
+    config = load(
+        enable_auth=False, cache_ttl_seconds=3, port=4001, connection_pool_size=2, execution="sql"
+    )
 
     assert config.without_effect == ["cache_ttl_seconds"]
 
@@ -421,3 +446,11 @@ def test_a_flag_is_refused_like_any_other_setting() -> None:
 
     assert isinstance(result.exception, ConfigError)
     assert re.match("port: ", str(result.exception))
+
+
+def test_cursors_are_signed_with_a_secret_that_clients_do_not_know() -> None:
+    jwt, own = "j" * 32, "c" * 32
+
+    assert load(jwt_secret=jwt, cursor_secret=own, api_keys=ONE_KEY).cursor_key == own.encode()
+    assert load(jwt_secret=jwt, api_keys=ONE_KEY).cursor_key == jwt.encode()
+    assert load(api_keys=ONE_KEY).cursor_key is None

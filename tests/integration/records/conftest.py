@@ -21,9 +21,9 @@ def trap_url(
         yield url
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_app(trap_url: str) -> AsyncIterator[TrapApp]:
-    async with running_trap_app(trap_url) as app:
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["sql", "nodes"])
+async def shared_app(request: pytest.FixtureRequest, trap_url: str) -> AsyncIterator[TrapApp]:
+    async with running_trap_app(trap_url, request.param) as app:
         yield app
 
 

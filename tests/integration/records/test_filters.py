@@ -14,6 +14,7 @@ from kailash_mcp_prod.records.filters import (
     MAX_DEPTH,
     MAX_LIST_VALUES,
     MAX_PATTERN_LENGTH,
+    MAX_WILDCARD_PATTERNS_LENGTH,
 )
 from tests.integration.records.trap_app import Json, TrapApp
 from tests.integration.records.trap_oracle import ordered, truth
@@ -479,7 +480,8 @@ async def test_a_filter_is_bounded_in_every_direction(app: TrapApp) -> None:
     await fill(app)
     many = [{"whole": number} for number in range(MAX_COMPARISONS + 1)]
     texts = [f"t{number}" for number in range(MAX_LIST_VALUES + 1)]
-    pattern = "%" * (MAX_PATTERN_LENGTH + 1)
+    text = "x" * (MAX_PATTERN_LENGTH + 1)
+    half = "%" * (MAX_WILDCARD_PATTERNS_LENGTH // 2)
     lists = {"text": {"$in": texts[:-1], "$nin": texts[:-1]}, "id": {"$in": texts[:-1]}}
     for good, bad in [
         (deep(MAX_DEPTH), deep(MAX_DEPTH + 1)),
@@ -491,8 +493,12 @@ async def test_a_filter_is_bounded_in_every_direction(app: TrapApp) -> None:
         ),
         ({"text": {"$in": texts[:-1]}}, {"text": {"$in": texts}}),
         ({"text": lists["text"]}, lists),
-        ({"text": {"$like": pattern[:-1]}}, {"text": {"$like": pattern}}),
-        ({"text": {"$contains": pattern[:-1]}}, {"text": {"$contains": pattern}}),
+        ({"text": {"$like": half * 2}}, {"text": {"$like": half * 2 + "%"}}),
+        (
+            {"$or": [{"text": {"$like": half}}, {"text": {"$ilike": half}}]},
+            {"$or": [{"text": {"$like": half}}, {"text": {"$ilike": half + "%"}}]},
+        ),
+        ({"text": {"$contains": text[:-1]}}, {"text": {"$contains": text}}),
     ]:
         assert await selected_ids(app, good) == expected_ids(good)
         assert isinstance(

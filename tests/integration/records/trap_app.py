@@ -11,13 +11,14 @@ import psycopg2
 from dataflow import DataFlow
 
 from kailash_mcp_prod.errors import ServerError
-from kailash_mcp_prod.records.dataflow_session import DataFlowSession
 from kailash_mcp_prod.records.executor import RecordOperation
 from kailash_mcp_prod.records.model import Model
-from kailash_mcp_prod.records.node_store import NodeStore
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.prepare import prepare_database
+from kailash_mcp_prod.records.scope import OPEN, Scope
+from kailash_mcp_prod.records.sql.database import PoolSettings
 from kailash_mcp_prod.records.store import RecordStore
+from kailash_mcp_prod.records.stores import Choice, ModelStores
 from tests.integration.records.trap_models import APPEND_ONLY_MODELS, PLAIN_MODELS
 
 Json = dict[str, Any]
@@ -65,12 +66,12 @@ class TrapApp:
     """The trap models on one database, called as a tool would call them."""
 
     def __init__(
-        self, url: str, session: DataFlowSession, store: RecordStore, models: Mapping[str, Model]
+        self, url: str, store: RecordStore, models: Mapping[str, Model], execution: str = "sql"
     ) -> None:
         self.url = url
-        self.session = session
         self.store = store
         self.models = models
+        self.execution = execution
         self.tables = Tables(url, models)
         self._operations: dict[tuple[str, Operation], RecordOperation] = {}
 
@@ -84,15 +85,19 @@ class TrapApp:
             self._operations[key] = RecordOperation(self.store, self.models[model], key[1])
         return self._operations[key]
 
-    async def call(self, model: str, operation: str, **arguments: Any) -> Json:
+    async def call(
+        self, model: str, operation: str, /, *, scope: Scope = OPEN, **arguments: Any
+    ) -> Json:
         """The result of a call that must succeed."""
-        return await self.operation(model, operation)(arguments)
+        return await self.operation(model, operation)(arguments, scope)
 
-    async def refusal(self, model: str, operation: str, **arguments: Any) -> ServerError:
+    async def refusal(
+        self, model: str, operation: str, /, *, scope: Scope = OPEN, **arguments: Any
+    ) -> ServerError:
         """The error of a call that must fail and must leave the table as it was."""
         before = self.tables.rows(model)
         try:
-            result = await self.operation(model, operation)(arguments)
+            result = await self.operation(model, operation)(arguments, scope)
         except ServerError as error:
             assert self.tables.rows(model) == before
             return error
@@ -100,19 +105,22 @@ class TrapApp:
 
 
 @asynccontextmanager
-async def running_trap_app(url: str) -> AsyncIterator[TrapApp]:
+async def running_trap_app(url: str, execution: Choice = "sql") -> AsyncIterator[TrapApp]:
     """Make the tables in an empty database and open a store on them."""
     db = DataFlow(url, pool_size=20, enable_caching=False, enable_model_persistence=False)
     for model in PLAIN_MODELS:
         db.model(model)
     for model in APPEND_ONLY_MODELS:
         db.model(append_only=True)(model)
-    models = await prepare_database(db)
-    session = DataFlowSession(db)
-    store = NodeStore(session)
-    app = TrapApp(url, session, store, {model.name: model for model in models})
+    prepared = await prepare_database(db)
+    stores = ModelStores(db, execution, PoolSettings())
     try:
-        yield app
+        for model in prepared.models:
+            store = stores.add(model, prepared.tables[model.name])
+        app = TrapApp(url, store, {model.name: model for model in prepared.models}, execution)
+        try:
+            yield app
+        finally:
+            app.tables.close()
     finally:
-        app.tables.close()
-        await store.close()
+        await stores.close()

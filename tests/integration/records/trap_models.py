@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-
-class Colour(StrEnum):
-    RED = "red"
-    GREEN = "green"
-    BLUE = "blue"
-
-
-class Rank(IntEnum):
-    LOW = 1
-    HIGH = 9
-    HIGHEST = 10
+from tests.integration.records.property_models import PROPERTY_MODELS, TENANT_MODELS
+from tests.integration.records.trap_enums import Colour, Rank
 
 
 class TrapSample:
@@ -260,5 +250,7 @@ PLAIN_MODELS: tuple[type, ...] = (
     TrapArchive,
     TrapSeat,
     TrapRuled,
+    *PROPERTY_MODELS,
+    *TENANT_MODELS,
 )
 APPEND_ONLY_MODELS: tuple[type, ...] = (TrapLedger,)

@@ -106,6 +106,38 @@ def test_credentials_show_no_values() -> None:
     assert KEY not in repr(Credentials(authorization=f"Bearer {KEY}", api_key=KEY))
 
 
+@pytest.mark.parametrize("tenant", ["acme", "ä" * 255, " "])
+async def test_a_token_names_its_tenant_in_a_claim(tenant: str) -> None:
+    by_default = await TOKENS.authenticate(bearer(token(tenant_id=tenant, org="other")))
+    by_name = await JwtProvider(SECRET, tenant_claim="org").authenticate(
+        bearer(token(tenant_id="other", org=tenant))
+    )
+
+    assert by_default is not None
+    assert by_name is not None
+    assert by_default.tenant == by_name.tenant == tenant
+
+
+@pytest.mark.parametrize("claim", ["", "x" * 256, None, 7, True, ["acme"], {"id": "acme"}])
+async def test_what_is_no_short_text_names_no_tenant(claim: Any) -> None:
+    principal = await TOKENS.authenticate(bearer(token(tenant_id=claim)))
+    without = await TOKENS.authenticate(bearer(token()))
+
+    assert principal is not None
+    assert without is not None
+    assert principal.tenant is without.tenant is None
+
+
+async def test_a_key_stands_for_its_tenant() -> None:
+    keys = ApiKeyProvider(
+        {"a": ApiKey("key:a", frozenset(), tenant="acme"), "b": ApiKey("key:b", frozenset())}
+    )
+
+    principals = [await keys.authenticate(Credentials(api_key=key)) for key in "ab"]
+
+    assert [each.tenant for each in principals if each is not None] == ["acme", None]
+
+
 async def test_a_token_tells_who_and_what() -> None:
     principal = await TOKENS.authenticate(bearer(token(permissions=["*:read"], team="sales")))
 

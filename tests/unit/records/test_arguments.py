@@ -64,6 +64,7 @@ def arguments(operation: Operation, row: dict[str, Any]) -> list[dict[str, Any]]
                 {},
                 {"filter": conditions, "sort": ["-text"], "limit": 1000, "offset": 0},
                 {"fields": ["id"], "include_total": True, "filter": {"$and": [conditions]}},
+                {"cursor": "x", "limit": 5},
             ]
         case Operation.COUNT:
             return [{}, {"filter": conditions}]
@@ -180,6 +181,10 @@ def test_values_of_a_wrong_json_type_break_the_schema_too(
         (Operation.LIST, {"limit": "5"}),
         (Operation.LIST, {"offset": -1}),
         (Operation.LIST, {"filter": []}),
+        (Operation.LIST, {"cursor": 5}),
+        (Operation.LIST, {"cursor": None}),
+        (Operation.LIST, {"cursor": "x" * 8_193}),
+        (Operation.LIST, {"cursor": "x", "offset": 0}),
         (Operation.BULK_CREATE, {"data": []}),
         (Operation.BULK_CREATE, {"data": [BASE] * 1001}),
         (Operation.BULK_CREATE, {"data": BASE}),
@@ -256,6 +261,31 @@ def test_descriptions_and_rules_of_the_model_are_in_the_schema(traps: dict[str, 
     assert rules["size"]["enum"] == ["S", "M", "L", None]
     assert (rules["share"]["minimum"], rules["share"]["maximum"]) == (0, 1)
     assert rules["tags"]["maxItems"] == 3
+
+
+@pytest.mark.parametrize("operation", [Operation.BULK_CREATE, Operation.BULK_UPDATE])
+async def test_rows_are_the_same_whether_validated_in_one_go_or_in_stretches(
+    traps: dict[str, Model], operation: Operation
+) -> None:
+    model = sample(traps, operation)
+    good = [{"id": f"r{at}", **row} for at, row in enumerate(ROWS * 5)]
+    bad = [*good, {"id": 5, **BASE, "whole": "x"}]
+
+    assert await model.validate_paced({"data": good}) == model.validate({"data": good})
+    with pytest.raises(InvalidArgumentsError) as paced:
+        await model.validate_paced({"data": bad})
+    with pytest.raises(InvalidArgumentsError) as straight:
+        model.validate({"data": bad})
+    assert paced.value.to_dict("r") == straight.value.to_dict("r")
+    assert paced.value.field == f"data[{len(good)}].id"
+
+
+def test_no_schema_has_a_choice_at_its_top(traps: dict[str, Model]) -> None:
+    """Some model providers refuse tools that have one."""
+    for operation in Operation:
+        schema = sample(traps, operation).schema
+
+        assert schema.keys() & {"oneOf", "anyOf", "allOf", "not", "enum"} == set()
 
 
 def test_all_problems_are_listed_up_to_a_bound(traps: dict[str, Model]) -> None:

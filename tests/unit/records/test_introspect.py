@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import enum
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import count
@@ -13,11 +14,13 @@ import pytest
 from dataflow import DataFlow
 
 from kailash_mcp_prod.errors import ModelError
-from kailash_mcp_prod.records.introspect import describe_model, field_type_of, parse_docstring
+from kailash_mcp_prod.records.annotations import field_type_of
+from kailash_mcp_prod.records.introspect import describe_model, parse_docstring
 from kailash_mcp_prod.records.model import Field, Model
 from kailash_mcp_prod.records.types import FieldType, Kind
 
 NUMBERS = count(1)
+URL = "sqlite:////nowhere/unopened.db"
 
 
 class Colour(enum.StrEnum):
@@ -47,6 +50,14 @@ def described(
     members = {"__annotations__": annotations, "__module__": __name__, **attributes}
     (register or dataflow.model)(type(name, (), members))
     return describe_model(dataflow, name)
+
+
+@contextmanager
+def opened(**options: Any) -> Iterator[DataFlow]:
+    """A DataFlow instance of these options; its database is never opened."""
+    db = DataFlow(URL, enable_caching=False, enable_model_persistence=False, **options)
+    yield db
+    db.close()
 
 
 def field(model: Model, name: str) -> Field:
@@ -151,11 +162,6 @@ def test_a_default_of_none_needs_an_optional_type(dataflow: DataFlow) -> None:
         described(dataflow, {"id": str, "name": str}, name=None)
 
 
-def test_a_multi_tenant_model_is_refused(dataflow: DataFlow) -> None:
-    with pytest.raises(ModelError, match="multi_tenant"):
-        described(dataflow, {"id": str, "name": str}, __dataflow__={"multi_tenant": True})
-
-
 @pytest.mark.parametrize("pattern", ["(?=x)x", "(?!x)y", "(?<=x)y", r"(a)\1", "[unclosed", "(open"])
 def test_a_pattern_that_can_not_be_run_in_bounded_time_is_refused(
     dataflow: DataFlow, pattern: str
@@ -237,6 +243,91 @@ def test_declared_timestamps_stay_read_only(dataflow: DataFlow) -> None:
     assert [each.name for each in model.writable] == ["name"]
 
 
+TENANT_INDEXES: list[dict[str, Any]] = [
+    {"name": "uq_email", "fields": ["tenant_id", "email"], "unique": True},
+    {"name": "uq_badge", "fields": ["badge"], "unique": True},
+    {"name": "uq_both", "fields": ["badge", "tenant_id"], "unique": True},
+    {"name": "ix_tenant", "fields": ["tenant_id"]},
+    {"name": "uq_tenant", "fields": ["tenant_id"], "unique": True},
+]
+
+
+def assert_is_tenants(model: Model) -> None:
+    assert model.tenant is not None
+    assert (model.tenant.name, model.tenant.type) == ("tenant_id", FieldType(Kind.TEXT))
+    assert model.tenant.required
+    assert model.tenant.read_only
+    assert "tenant_id" not in {each.name for each in model.fields}
+    assert model.other_options == ()
+
+
+@pytest.mark.parametrize(
+    "declared", [{}, {"tenant_id": str}, {"tenant_id": str | None}], ids=["no", "str", "optional"]
+)
+def test_the_tenant_of_a_model_is_a_hidden_field(
+    dataflow: DataFlow, declared: dict[str, Any]
+) -> None:
+    options = {"multi_tenant": True, "indexes": TENANT_INDEXES}
+    model = described(
+        dataflow, {"id": str, **declared, "email": str, "badge": str}, __dataflow__=options
+    )
+
+    assert_is_tenants(model)
+    assert model.unique_keys == (("id",), ("email",), ("badge",))
+    assert model.unique_indexes["uq_email"] == ("tenant_id", "email")
+    assert model.indexes["ix_tenant"] == ("tenant_id",)
+    assert list(model.indexes) == [index["name"] for index in TENANT_INDEXES]
+
+
+def test_all_models_of_a_multi_tenant_instance_have_a_tenant() -> None:
+    with opened(multi_tenant=True) as db:
+        assert_is_tenants(described(db, {"id": str, "name": str}))
+        assert_is_tenants(described(db, {"name": str}, __dataflow__={"multi_tenant": False}))
+        assert_is_tenants(described(db, {"id": str, "tenant_id": str}))
+
+
+def test_a_tenant_that_is_no_text_is_refused(dataflow: DataFlow) -> None:
+    with pytest.raises(ModelError, match=r"Model Probe\d+, field tenant_id: the tenant must be"):
+        described(dataflow, {"id": str, "tenant_id": int}, __dataflow__={"multi_tenant": True})
+
+
+def test_without_the_option_a_tenant_is_a_field_like_others(dataflow: DataFlow) -> None:
+    options = {"indexes": [{"fields": ["tenant_id", "name"], "unique": True}]}
+    model = described(dataflow, {"id": str, "tenant_id": str, "name": str}, __dataflow__=options)
+
+    assert model.tenant is None
+    assert field(model, "tenant_id").required
+    assert model.unique_keys == (("id",), ("tenant_id", "name"))
+
+
+def test_a_key_on_the_time_of_deletion_is_none_for_callers(dataflow: DataFlow) -> None:
+    options = {
+        "soft_delete": True,
+        "indexes": [{"name": "uq_live", "fields": ["name", "deleted_at"], "unique": True}],
+    }
+    model = described(dataflow, {"id": str, "name": str}, __dataflow__=options)
+
+    assert model.unique_keys == (("id",),)
+    assert model.unique_indexes == {"uq_live": ("name", "deleted_at")}
+
+
+def test_an_index_name_that_postgresql_would_cut_off_is_shortened(dataflow: DataFlow) -> None:
+    long = {"name": "x" * 70, "fields": ["name"], "unique": True}
+    other = {"name": "x" * 70 + "y", "fields": ["qty"]}
+    model = described(
+        dataflow, {"id": str, "name": str, "qty": int}, __dataflow__={"indexes": [long, other]}
+    )
+
+    assert {len(name) for name in model.indexes} == {63}
+    assert list(model.indexes.values()) == [("name",), ("qty",)]
+
+
+def test_an_index_name_that_is_no_identifier_is_refused(dataflow: DataFlow) -> None:
+    index = {"name": 'ix" ON x', "fields": ["name"]}
+    with pytest.raises(ModelError, match="the index 'ix\" on x' must be letters"):
+        described(dataflow, {"id": str, "name": str}, __dataflow__={"indexes": [index]})
+
+
 def test_unique_indexes_are_unique_keys(dataflow: DataFlow) -> None:
     model = described(
         dataflow,
@@ -256,6 +347,7 @@ def test_unique_indexes_are_unique_keys(dataflow: DataFlow) -> None:
     assert model.table == "things"
     assert model.unique_keys == (("id",), ("a", "b"), ("c",), ("c", "a"))
     assert list(model.unique_indexes) == ["uq_things_ab", "idx_things_c", "idx_things_c_c_a"]
+    assert model.indexes == {**model.unique_indexes, "ix": ("b",)}
 
 
 def test_options_of_a_model_are_read(dataflow: DataFlow) -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import RFC_4122, UUID
 
-from kailash_mcp_prod.records.model import Field, Model
+from kailash_mcp_prod.records.model import Field, Model, new_key
 from kailash_mcp_prod.records.types import FieldType, Kind
 
 
@@ -54,3 +55,12 @@ def test_fields_are_found_by_name_and_the_writable_ones_known() -> None:
     assert thing.field("NAME") is None
     assert thing.writable == (NAME,)
     assert list(thing.types) == ["id", "name", "created_at"]
+
+
+def test_new_keys_are_random_uuids() -> None:
+    keys = {new_key() for _ in range(200)}
+
+    assert len(keys) == 200
+    for key in keys:
+        parsed = UUID(key)
+        assert (parsed.hex, parsed.version, parsed.variant) == (key, 4, RFC_4122)

@@ -8,7 +8,13 @@ from pydantic import ConfigDict, Strict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
-from kailash_mcp_prod.records.problems import MAX_PROBLEMS, describe_problems, shown
+from kailash_mcp_prod.records.problems import (
+    MAX_PROBLEMS,
+    describe_findings,
+    describe_problems,
+    findings_of,
+    shown,
+)
 
 
 class Row(TypedDict):
@@ -21,10 +27,14 @@ class Row(TypedDict):
 ROWS = TypeAdapter(Annotated[list[Row], MinLen(1)])
 
 
-def described(value: Any, **more: Any) -> InvalidArgumentsError:
+def problem_of(value: Any) -> ValidationError:
     with pytest.raises(ValidationError) as caught:
         ROWS.validate_python(value)
-    return describe_problems(caught.value, **more)
+    return caught.value
+
+
+def described(value: Any, prefix: str = "") -> InvalidArgumentsError:
+    return describe_problems(problem_of(value), prefix=prefix)
 
 
 def test_one_problem_is_named_with_its_place_and_the_fix() -> None:
@@ -56,8 +66,11 @@ def test_the_list_of_problems_is_bounded() -> None:
 
 
 def test_known_names_are_given_for_an_unknown_one_only() -> None:
-    unknown = described([{"name": "x", "qty": 1, "nme": "y"}], known=["name", "qty"])
-    wrong = described([{"name": "x", "qty": 0}], known=["name", "qty"])
+    names = ["name", "qty"]
+    unknown = describe_findings(
+        findings_of(problem_of([{"name": "x", "qty": 1, "nme": "y"}])), known=names
+    )
+    wrong = describe_findings(findings_of(problem_of([{"name": "x", "qty": 0}])), known=names)
 
     assert unknown.details == {"known_fields": ["name", "qty"]}
     assert unknown.message == "[0].nme: unknown argument: remove it or mend its name."
@@ -69,6 +82,17 @@ def test_a_problem_without_a_place_has_no_field() -> None:
 
     assert error.field is None
     assert error.message == "use an array."
+
+
+def test_findings_in_a_part_are_placed_in_the_whole() -> None:
+    error = problem_of([{"name": "x", "qty": 1}, {"name": 5, "qty": "secret"}])
+
+    slice_of_rows = findings_of(error, "data", 40)
+    member = findings_of(error, "given")
+
+    assert [each["loc"] for each in slice_of_rows] == [("data", 41, "name"), ("data", 41, "qty")]
+    assert [each["loc"] for each in member] == [("given", 1, "name"), ("given", 1, "qty")]
+    assert "secret" not in str(slice_of_rows)
 
 
 def test_the_value_itself_is_never_repeated() -> None:

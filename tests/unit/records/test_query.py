@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -191,3 +194,39 @@ def test_a_choice_of_numbers_and_texts_sorts() -> None:
     assert [row["mixed"] for row in sort_rows(rows, (Sort(mixed, descending=True),))] == [
         *("b", "a", 10, 9, True, None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Kind.BOOLEAN, [False, True]),
+        (Kind.UUID, [UUID(int=1), UUID(int=255), UUID("f0000000-0000-4000-8000-000000000000")]),
+        (Kind.CHOICE, [2, 10, "1", "B", "b"]),
+        (Kind.DATETIME, [datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)]),
+        (Kind.DECIMAL, [Decimal("-1"), Decimal("9"), Decimal("10")]),
+        (Kind.TEXT, ["", "10", "9", "B", "a"]),
+    ],
+)
+def test_values_of_each_kind_are_compared_in_the_order_in_which_they_are_sorted(
+    kind: Kind, values: list[Any]
+) -> None:
+    compared = field("x", kind)
+    rows = [{"x": value} for value in values]
+
+    assert sort_rows(reversed(rows), (Sort(compared),)) == rows
+    for position, value in enumerate(values):
+        found = {
+            operator: [r["x"] for r in rows if holds(Comparison(compared, operator, value), r)]
+            for operator in ("$lt", "$lte", "$gte", "$gt")
+        }
+        assert found == {
+            "$lt": values[:position],
+            "$lte": values[: position + 1],
+            "$gte": values[position:],
+            "$gt": values[position + 1 :],
+        }
+
+
+def test_a_comparison_with_null_is_unknown_whatever_the_kind() -> None:
+    for kind in (Kind.BOOLEAN, Kind.UUID, Kind.CHOICE):
+        assert holds(Comparison(field("x", kind), "$gt", "a"), {"x": None}) is None

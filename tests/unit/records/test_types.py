@@ -21,7 +21,6 @@ from kailash_mcp_prod.records.types import (
     parse_decimal,
     parse_instant,
     parse_uuid,
-    record_to_json,
     shortest_float,
 )
 
@@ -271,11 +270,3 @@ def test_another_text_is_no_base64(value: Any) -> None:
 def test_only_values_that_have_an_order_can_be_compared() -> None:
     assert ORDERED_KINDS < COMPARABLE_KINDS
     assert set(Kind) - COMPARABLE_KINDS == {Kind.OBJECT, Kind.ARRAY, Kind.BYTES}
-
-
-def test_a_record_stands_in_the_order_of_its_fields() -> None:
-    types = {"b": FieldType(Kind.DECIMAL), "a": FieldType(Kind.TEXT), "c": FieldType(Kind.TEXT)}
-
-    record = record_to_json(types, {"a": "x", "other": 1, "b": Decimal("1.0")})
-
-    assert list(record.items()) == [("b", "1.0"), ("a", "x")]

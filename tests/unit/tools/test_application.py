@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from dataflow import DataFlow
 
+from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import ANONYMOUS
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import DatabaseStartupError, ModelError, StartupError
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+from kailash_mcp_prod.tools.models_info import NAME as MODELS_INFO
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 
@@ -85,7 +87,11 @@ async def running(
 ) -> AsyncIterator[tuple[DataFlowApplication, ToolRegistry]]:
     registry = ToolRegistry()
     application = DataFlowApplication(
-        config or ServerConfig(enable_auth=False), registry, dataflow=db, discovery=discovery
+        config or ServerConfig(enable_auth=False),
+        registry,
+        Policy(),
+        dataflow=db,
+        discovery=discovery,
     )
     try:
         await application.start()
@@ -100,8 +106,8 @@ async def call(registry: ToolRegistry, name: str, **arguments: Any) -> Any:
     return await tool.handler(ToolCall(ANONYMOUS, arguments, "r1"))
 
 
-def groups(registry: ToolRegistry) -> list[str]:
-    return list(dict.fromkeys(tool.group for tool in registry))
+def models(registry: ToolRegistry) -> list[str]:
+    return list(dict.fromkeys(tool.group for tool in registry if tool.name != MODELS_INFO))
 
 
 async def test_starting_makes_tables_and_tools(db: Any) -> None:
@@ -109,11 +115,11 @@ async def test_starting_makes_tables_and_tools(db: Any) -> None:
         stored = await call(registry, "Item_create", data={"label": "a"})
 
         assert (await call(registry, "Item_read", id=stored["id"]))["label"] == "a"
-        assert len(registry) == 9
+        assert [tool.name for tool in registry][9:] == [MODELS_INFO]
         assert await application.health() == {
             "health_status": "healthy",
             "components": {
-                "server": {"status": "healthy", "tools": 9},
+                "server": {"status": "healthy", "tools": 10},
                 "database": {"status": "healthy"},
             },
         }
@@ -163,6 +169,7 @@ async def test_only_a_running_application_takes_models(db: Any) -> None:
     application = DataFlowApplication(
         ServerConfig(enable_auth=False),
         ToolRegistry(),
+        Policy(),
         dataflow=db,
         discovery=DataFlowToolDiscovery,
     )
@@ -178,7 +185,7 @@ async def test_a_registered_model_is_served_at_once(db: Any) -> None:
         assert (await call(registry, "Late_create", data={"n": 1}))["n"] == 1
 
         await application.register(late)
-        assert groups(registry) == ["Item", "Late"]
+        assert models(registry) == ["Item", "Late"]
 
 
 async def test_a_model_that_can_not_be_served_is_refused_by_name_and_others_stay(db: Any) -> None:
@@ -188,7 +195,7 @@ async def test_a_model_that_can_not_be_served_is_refused_by_name_and_others_stay
         with pytest.raises(ModelError, match="Model Item: another model has this name"):
             await application.register(model_class("Item", other=int))
 
-        assert groups(registry) == ["Item"]
+        assert models(registry) == ["Item"]
         await call(registry, "Item_create", data={"label": "a"})
 
 
@@ -196,7 +203,7 @@ async def test_a_model_that_dataflow_itself_refuses_is_refused_by_name(db: Any) 
     async with running(db) as (application, registry):
         with pytest.raises(ModelError, match="Model bad-name"):
             await application.register(model_class("bad-name", n=int))
-        assert groups(registry) == ["Item"]
+        assert models(registry) == ["Item"]
 
 
 class Careful(DataFlowToolDiscovery):
@@ -218,7 +225,7 @@ async def test_models_are_noticed_even_after_one_that_breaks(db: Any) -> None:
         async with asyncio.timeout(10):
             await changed.wait()
 
-        assert groups(registry) == ["Item", "Late"]
+        assert models(registry) == ["Item", "Late"]
 
 
 async def test_development_fills_empty_tables_with_sample_rows(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +11,16 @@ from jsonschema import Draft202012Validator
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.errors import InvalidArgumentsError
-from kailash_mcp_prod.records.model import Model
+from kailash_mcp_prod.errors import ForbiddenError, InvalidArgumentsError, NotFoundError
+from kailash_mcp_prod.records.cursors import CursorSigner
+from kailash_mcp_prod.records.model import Field, Model
 from kailash_mcp_prod.records.operations import DEFAULT_OPERATIONS, Operation
+from kailash_mcp_prod.records.store import RecordStore
+from kailash_mcp_prod.records.types import FieldType, Kind
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from tests.unit.records.sqlite_store import running_store
 from tests.unit.tools.conftest import Reference
 
 ALL = tuple(Operation)
@@ -158,6 +164,73 @@ async def test_a_handler_refuses_what_the_schema_refuses(
         assert not validator.is_valid(arguments)
         with pytest.raises(InvalidArgumentsError):
             await tool.handler(ToolCall(Principal("p", frozenset()), arguments, "r"))
+
+
+KEY = Field("id", FieldType(Kind.TEXT), "Key.", required=False)
+TENANT = Field("tenant_id", FieldType(Kind.TEXT), "Owner.", required=True, read_only=True)
+STAMPS = [
+    Field(name, FieldType(Kind.DATETIME, nullable=True), "When.", False, read_only=True)
+    for name in ("created_at", "updated_at")
+]
+TITLE = Field("title", FieldType(Kind.TEXT), "Title.", required=True)
+OWNED = Model("Note", "notes", "", (KEY, TITLE, *STAMPS), (("id",),), tenant=TENANT)
+
+
+@pytest.fixture
+async def owned_store(tmp_path: Path) -> AsyncIterator[RecordStore]:
+    """The records of a model that keeps its tenants apart."""
+    async with running_store(tmp_path / "notes.db", OWNED) as store:
+        yield store
+
+
+def owned_tools(store: RecordStore, cursors: CursorSigner | None = None) -> dict[str, ToolSpec]:
+    discovery = DataFlowToolDiscovery(store, ALL, cursors)
+    return {operation_of(each): each for each in discovery.tools_of(OWNED)}
+
+
+async def call(tool: ToolSpec, tenant: str | None, **arguments: Any) -> dict[str, Any]:
+    principal = Principal("p", frozenset({"*"}), tenant=tenant)
+    return await tool.handler(ToolCall(principal, arguments, "r"))
+
+
+async def test_a_call_reaches_the_records_of_its_tenant_only(owned_store: RecordStore) -> None:
+    tools = owned_tools(owned_store)
+    for tenant in ("a", "b"):
+        for at in range(3):
+            await call(tools["create"], tenant, data={"id": f"{tenant}{at}", "title": "t"})
+
+    page = await call(tools["list"], "a", limit=2, fields=["id"], include_total=True)
+
+    assert page["records"] == [{"id": "a0"}, {"id": "a1"}]
+    assert page["total"] == 3
+    with pytest.raises(NotFoundError):
+        await call(tools["read"], "b", id="a0")
+    with pytest.raises(InvalidArgumentsError):
+        await call(tools["list"], "b", cursor=page["next_cursor"])
+
+
+@pytest.mark.parametrize("operation", Operation)
+async def test_a_call_without_a_tenant_is_forbidden(
+    owned_store: RecordStore, operation: Operation
+) -> None:
+    with pytest.raises(ForbiddenError):
+        await call(owned_tools(owned_store)[operation], None)
+
+
+async def test_servers_with_the_same_secret_take_each_others_cursors(
+    owned_store: RecordStore,
+) -> None:
+    ours, other, stranger = (
+        owned_tools(owned_store, CursorSigner(secret)) for secret in (b"x" * 32, b"x" * 32, None)
+    )
+    for at in range(2):
+        await call(ours["create"], "a", data={"id": f"n{at}", "title": "t"})
+    cursor = (await call(ours["list"], "a", limit=1))["next_cursor"]
+
+    following = await call(other["list"], "a", cursor=cursor, fields=["id"])
+    assert following["records"] == [{"id": "n1"}]
+    with pytest.raises(InvalidArgumentsError):
+        await call(stranger["list"], "a", cursor=cursor)
 
 
 def test_a_subclass_may_leave_out_and_rename_tools(reference: Reference) -> None:

@@ -1,0 +1,72 @@
+"""What `SqlRecords` needs of a database: statements one by one, and transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kailash_mcp_prod.records.sql.codecs import Dialect
+from kailash_mcp_prod.records.sql.table import TableSql
+
+Rows = Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """Bounds of a pool of connections.
+
+    `size` connections are kept, `overflow` more are opened under load and closed when nobody has
+    needed them for `overflow_seconds`; one that is older than `recycle_seconds` is replaced. A
+    statement is stopped after `statement_seconds`.
+    """
+
+    size: int = 10
+    overflow: int = 10
+    overflow_seconds: float = 10
+    recycle_seconds: float = 3600
+    statement_seconds: float = 30
+
+
+class Runner(Protocol):
+    """Runs statements on a table. Failures are raised as `ServerError`."""
+
+    async def read(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
+        """The rows of a statement that changes nothing."""
+
+    async def write(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
+        """Runs one statement, all or nothing, and returns its rows."""
+
+    async def insert_rows(
+        self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
+    ) -> list[Any]:
+        """Inserts rows of parameters, all or none; the keys if the database makes them."""
+
+    def atomic(self) -> AbstractAsyncContextManager[Session]:
+        """Several statements, all or nothing. Within a transaction, that transaction."""
+
+
+class Session(Runner, Protocol):
+    """An open transaction on one connection.
+
+    When a statement of it has failed, its end undoes it and raises that failure again, even if
+    nobody else did.
+    """
+
+    async def update_rows(
+        self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Changes rows that exist: the parameters of the columns, then the key."""
+
+
+class Database(Runner, Protocol):
+    """A database with its connections."""
+
+    dialect: Dialect
+
+    async def ping(self) -> None:
+        """Asks for an answer; raises `UnavailableError` when there is none."""
+
+    async def close(self) -> None:
+        """Closes all connections."""
