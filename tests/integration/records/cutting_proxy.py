@@ -91,9 +91,9 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
             await writer.drain()
     except ConnectionError:
         pass
-    finally:
-        # However the database ended, its client hears of it.
-        writer.close()
+    # However the database ended, its client hears of it. One that is cut off hears of it only when
+    # the database has answered, so that what it then finds is settled.
+    writer.close()
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:
