@@ -12,7 +12,7 @@ from kailash_mcp_prod.records.cursors import CursorSigner, identity_of
 from kailash_mcp_prod.records.filters import parse_filter, parse_sort
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.operations import Operation
-from kailash_mcp_prod.records.pacing import STEP_ROWS, mapped, paced, straight
+from kailash_mcp_prod.records.pacing import STEP_ROWS, in_steps, paced, straight
 from kailash_mcp_prod.records.paging import following
 from kailash_mcp_prod.records.query import All, Query, Sort
 from kailash_mcp_prod.records.scope import OPEN, Scope
@@ -133,7 +133,7 @@ class RecordOperation:
         return {"count": await self._store.count(self._model, condition, scope)}
 
     async def _bulk_create(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
-        rows = await paced(mapped(self._model.complete, arguments["data"]))
+        rows = await paced(in_steps(self._model.complete_all, arguments["data"]))
         if not self._model.generates_key:
             self._refuse_repeats([row["id"] for row in rows], "data[{}].id")
         return self._bulk_result("created", await self._store.create_many(self._model, rows, scope))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -65,14 +65,18 @@ class Field:
 _VARIANTS = "89ab"
 
 
-def new_key() -> str:
-    """A random UUID (RFC 9562, version 4) as 32 hexadecimal digits.
+def new_keys(count: int) -> list[str]:
+    """Random UUIDs (RFC 9562, version 4), each as 32 hexadecimal digits.
 
     Put together by hand, because `uuid4` takes longer than to check the rest of a row.
     """
-    digits = os.urandom(16).hex()
-    variant = _VARIANTS[int(digits[16], 16) & 3]
-    return f"{digits[:12]}4{digits[13:16]}{variant}{digits[17:]}"
+    random = os.urandom(16 * count).hex()
+    keys = []
+    for start in range(0, len(random), 32):
+        digits = random[start : start + 32]
+        variant = _VARIANTS[int(digits[16], 16) & 3]
+        keys.append(f"{digits[:12]}4{digits[13:16]}{variant}{digits[17:]}")
+    return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +148,17 @@ class Model:
 
     def complete(self, given: Row) -> Row:
         """A row to insert: what was given, else the defaults, and a new key where we make it."""
-        row = dict(self._blank)
-        if not self.generates_key and "id" not in given:
-            row["id"] = new_key()
-        row.update(given)
+        return self.complete_all([given])[0]
+
+    def complete_all(self, given: Sequence[Row]) -> list[Row]:
+        """Rows to insert, each as `complete` makes it."""
+        rows = [{**self._blank, **each} for each in given]
         for each in self._with_fresh_default:
-            if each.name not in given:
-                row[each.name] = each.default_value()
-        return row
+            for some, row in zip(given, rows, strict=True):
+                if each.name not in some:
+                    row[each.name] = each.default_value()
+        if not self.generates_key:
+            keyless = [row for some, row in zip(given, rows, strict=True) if "id" not in some]
+            for row, key in zip(keyless, new_keys(len(keyless)), strict=True):
+                row["id"] = key
+        return rows

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -47,8 +47,13 @@ async def paced(steps: Steps[R]) -> R:
 
 def mapped(function: Callable[[T], R], items: Sequence[T]) -> Steps[list[R]]:
     """The function's result for each item, a few items to a step."""
+    return in_steps(lambda some: map(function, some), items)
+
+
+def in_steps(function: Callable[[Sequence[T]], Iterable[R]], items: Sequence[T]) -> Steps[list[R]]:
+    """The results of a function that takes a few items at once, in order."""
     results: list[R] = []
     for start in range(0, len(items), STEP_ROWS):
-        results.extend(map(function, items[start : start + STEP_ROWS]))
+        results.extend(function(items[start : start + STEP_ROWS]))
         yield
     return results

@@ -123,6 +123,11 @@ class FieldType:
         encode = json_encoder(self)
         return value if value is None or encode is None else encode(value)
 
+    @property
+    def parser(self) -> Callable[[Any], Any]:
+        """What `from_json` does with values that are not null, with no way to it."""
+        return _PARSERS.get(self.kind, self.from_json)
+
     def from_json(self, value: Any) -> Any:
         """The Python form of a JSON value that is known to be valid.
 

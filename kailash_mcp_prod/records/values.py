@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -200,21 +200,22 @@ def _choice_validator(choices: tuple[Any, ...]) -> Any:
 
 
 def _parser(field_type: FieldType) -> Any:
+    from_json = field_type.parser
+
     def parse(value: Any) -> Any:
         try:
-            return field_type.from_json(_present(value))
+            return from_json(value)
         except ValueError as problem:
             raise PydanticCustomError(
-                str(field_type.kind), "{problem}", {"problem": str(problem) or "wrong value"}
+                str(field_type.kind),
+                "{problem}",
+                {"problem": _NULL if value is None else str(problem) or "wrong value"},
             ) from None
 
     return parse
 
 
-def _present(value: Any) -> Any:
-    if value is None:
-        raise ValueError("a value is required; null is not allowed")
-    return value
+_NULL = "a value is required; null is not allowed"
 
 
 def _storable_text(text: str) -> str:
@@ -230,31 +231,52 @@ def _storable_keys(value: Any) -> Any:
     return value
 
 
-def _storable_json(value: Any, depth: int = 1) -> Any:
-    if depth > MAX_JSON_DEPTH:
-        raise PydanticCustomError("depth", "the value is nested more than 32 deep")
-    # By type and not by `match`, which takes several times as long; JSON has no other types.
-    kind = type(value)
-    if kind is str:
-        _storable_unicode(value)
-    elif kind is dict:
-        for key, each in value.items():
-            _storable_unicode(key)
-            _storable_json(each, depth + 1)
-    elif kind is list:
-        for each in value:
-            _storable_json(each, depth + 1)
-    elif kind is float:
-        if not math.isfinite(value):
-            raise PydanticCustomError("finite", "numbers must be finite")
-    elif kind is int:
+def _storable_json(value: Any) -> Any:
+    # Level by level: most values are small, and a call for each would take most of the time.
+    level = [value]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > MAX_JSON_DEPTH:
+            raise PydanticCustomError("depth", "the value is nested more than 32 deep")
+        level = _collections_in(level)
+    return value
+
+
+def _collections_in(level: list[Any]) -> list[Any]:
+    """The objects and arrays within objects and arrays, whose other values can be stored."""
+    inner: list[Any] = []
+    for collection in level:
+        if type(collection) is dict:
+            for key in collection:
+                if type(key) is not str or not key.isascii() or "\x00" in key:
+                    _storable_unicode(key)
+            values: Iterable[Any] = collection.values()
+        else:
+            values = collection
+        for value in values:
+            # By type and not by `match`, which takes several times as long.
+            kind = type(value)
+            if kind is str:
+                if not value.isascii() or "\x00" in value:
+                    _storable_unicode(value)
+            elif kind is dict or kind is list:
+                inner.append(value)
+            elif kind is not bool and value is not None:
+                _storable_number(value)
+    return inner
+
+
+def _storable_number(value: Any) -> None:
+    if type(value) is int:
         if abs(value) > MAX_JSON_INTEGER:
             raise PydanticCustomError("integer", "integers must fit in 64 bits")
-    elif kind is not bool and value is not None:
+    elif type(value) is not float:
         raise PydanticCustomError(
             "json", "use JSON values only, not {kind}", {"kind": _kind(value)}
         )
-    return value
+    elif not math.isfinite(value):
+        raise PydanticCustomError("finite", "numbers must be finite")
 
 
 def _storable_unicode(text: Any) -> None:

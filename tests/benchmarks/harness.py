@@ -172,15 +172,32 @@ class Heartbeat:
         self._last = now
 
 
-async def longest_wait(call: Call, times: int) -> float:
-    """The longest time in seconds that other tasks waited while a call ran, of several runs."""
-    longest = 0.0
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The longest time in seconds that other tasks waited in each of several runs of a call."""
+
+    longest: Sequence[float]
+
+    @property
+    def usual(self) -> float:
+        """The median run's: work that holds the loop does so in every run."""
+        return median(self.longest)
+
+    @property
+    def worst(self) -> float:
+        """The worst run's, with what else the machine did at that moment."""
+        return max(self.longest)
+
+
+async def longest_waits(call: Call, times: int) -> Waits:
+    """How long other tasks waited while a call ran, in each of several runs."""
+    longest = []
     for _ in range(times):
         gc.collect()
         with Heartbeat() as heart:
             await call()
-        longest = max(longest, heart.longest)
-    return longest
+        longest.append(heart.longest)
+    return Waits(longest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,9 @@ class Contestant(Protocol):
 
     def bulk(self, given: Sequence[Json]) -> Call: ...
 
+    async def clear(self, category: str) -> None:
+        """Deletes the items of a category, 1,000 at most."""
+
 
 class StoreContestant:
     """The whole call of a store: validation, statement, and the shaping of the result."""
@@ -116,6 +119,9 @@ class StoreContestant:
 
     def bulk(self, given: Sequence[Json]) -> Call:
         return self.call(Operation.BULK_CREATE, data=given)
+
+    async def clear(self, category: str) -> None:
+        await self.call(Operation.BULK_DELETE, filter={"category": category})()
 
 
 @asynccontextmanager
@@ -159,9 +165,12 @@ class RawPostgresql:
         rows = [(uuid4().hex, *self._values(each)) for each in given]
         return partial(self._pool.copy_records_to_table, self._table, records=rows, columns=COLUMNS)
 
+    async def clear(self, category: str) -> None:
+        await self._pool.execute(f"DELETE FROM {self._table} WHERE category = $1", category)
+
     async def tidy(self, category: str) -> None:
         """Deletes a category of items, and what the database keeps of changed rows."""
-        await self._pool.execute(f"DELETE FROM {self._table} WHERE category = $1", category)
+        await self.clear(category)
         await self._pool.execute(f"VACUUM ANALYZE {self._table}")
 
     async def _create(self, values: tuple[Any, ...]) -> None:
@@ -214,9 +223,12 @@ class RawSqlite:
     def bulk(self, given: Sequence[Json]) -> Call:
         return partial(self._bulk, [(uuid4().hex, *self._values(each)) for each in given])
 
+    async def clear(self, category: str) -> None:
+        await self._write(f"DELETE FROM {self._table} WHERE category = ?", (category,))
+
     async def tidy(self, category: str) -> None:
         """Deletes a category of items, and counts the rows for the planner."""
-        await self._write(f"DELETE FROM {self._table} WHERE category = ?", (category,))
+        await self.clear(category)
         await self._write("ANALYZE", ())
 
     async def synchronous(self, level: Literal["FULL", "NORMAL"]) -> None:

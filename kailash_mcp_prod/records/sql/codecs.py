@@ -16,6 +16,7 @@ import msgspec
 
 from kailash_mcp_prod.records.columns import Column
 from kailash_mcp_prod.records.instants import (
+    instant_text,
     instant_to_json,
     time_to_json,
     with_zone,
@@ -203,11 +204,6 @@ def _choice_reader(field_type: FieldType) -> Conversion:
         return choices.get(stored, stored)
 
     return read
-
-
-def instant_text(value: datetime) -> str:
-    """An instant as text that sorts as the instant does, as DataFlow stores it in SQLite."""
-    return without_zone(value).isoformat(" ")
 
 
 def _json_writer(field_type: FieldType) -> Conversion:

@@ -9,7 +9,7 @@ import sqlite3
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from kailash_mcp_prod.records.sql.codecs import instant_text
+from kailash_mcp_prod.records.instants import instant_text
 from kailash_mcp_prod.records.types import FieldType, Kind
 
 _EXPONENT_BIAS = 10_000

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +30,7 @@ _WRITES_TOGETHER = 64
 _READS_IN_A_ROW = 256
 _INTERRUPT_AGAIN_SECONDS = 0.02
 _CLOSING_SECONDS = 5.0
+_VALUES_TOGETHER = 200
 
 
 class SqliteDatabase:
@@ -69,7 +71,7 @@ class SqliteDatabase:
         self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> list[Any]:
         """See `Runner.insert_rows`."""
-        insert = partial(_insert, table.insert_each(names), rows, table.model.generates_key)
+        insert = _insertion(table, names, rows)
         try:
             keys: list[Any] = await self._writer.run(insert, several=True)
             return keys
@@ -289,7 +291,7 @@ class SqliteSession:
         self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> list[Any]:
         """See `Runner.insert_rows`."""
-        insert = partial(_insert, table.insert_each(names), rows, table.model.generates_key)
+        insert = _insertion(table, names, rows)
         keys: list[Any] = await self._run(table, insert)
         return keys
 
@@ -324,20 +326,44 @@ def _execute(text: str, arguments: Sequence[Any], connection: sqlite3.Connection
     return connection.execute(text, arguments).fetchall()
 
 
-def _execute_many(text: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection) -> None:
-    connection.executemany(text, rows)
-
-
-def _insert(
-    text: str,
-    rows: Sequence[Sequence[Any]],
-    generates_key: bool,
-    connection: sqlite3.Connection,
+def _execute_many(
+    text: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection
 ) -> list[Any]:
-    if generates_key:
-        return [connection.execute(text, row).fetchone()[0] for row in rows]
     connection.executemany(text, rows)
     return []
+
+
+def _insertion(
+    table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
+) -> Callable[[sqlite3.Connection], list[Any]]:
+    each = table.insert_each(names)
+    if table.model.generates_key:
+        # What RETURNING gives for many rows is in no set order.
+        return partial(_insert_with_keys, each, rows)
+    together = max(1, _VALUES_TOGETHER // len(names))
+    if len(rows) < 2 * together:
+        return partial(_execute_many, each, rows)
+    return partial(_insert_together, table.insert_each(names, together), together, each, rows)
+
+
+def _insert_with_keys(
+    text: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection
+) -> list[Any]:
+    return [connection.execute(text, row).fetchone()[0] for row in rows]
+
+
+def _insert_together(
+    text: str,
+    together: int,
+    each: str,
+    rows: Sequence[Sequence[Any]],
+    connection: sqlite3.Connection,
+) -> list[Any]:
+    """Rows in groups and what is left one by one: SQLite takes a fifth less time for that."""
+    rest = len(rows) - len(rows) % together
+    groups = (rows[start : start + together] for start in range(0, rest, together))
+    connection.executemany(text, (list(chain.from_iterable(group)) for group in groups))
+    return _execute_many(each, rows[rest:], connection)
 
 
 def _undo(connection: sqlite3.Connection) -> None:

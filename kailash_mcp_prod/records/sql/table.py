@@ -127,14 +127,15 @@ class TableSql:
 
         return self._statement(("insert", names), build, self.encode(names, row))
 
-    def insert_each(self, names: tuple[str, ...]) -> str:
-        """Inserts rows of these columns, one by one; returns the keys that the database makes."""
+    def insert_each(self, names: tuple[str, ...], together: int = 1) -> str:
+        """Inserts rows of these columns, so many at once; returns keys that the database makes."""
 
         def build(bind: Callable[[], Any]) -> Any:
-            insert = sa.insert(self._table).values({name: bind() for name in names})
+            rows = [{name: bind() for name in names} for _ in range(together)]
+            insert = sa.insert(self._table).values(rows if together > 1 else rows[0])
             return insert.returning(self._key) if self.model.generates_key else insert
 
-        return self._text(("insert each", names), build)
+        return self._text(("insert each", names, together), build)
 
     def insert_arrays(self, names: tuple[str, ...]) -> str:
         """Inserts rows given as an array for each column; returns the keys in no set order."""

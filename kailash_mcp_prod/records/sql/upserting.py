@@ -36,7 +36,7 @@ async def upsert_rows(
         ConflictError: Another writer has made one of them meanwhile, or an id is not the record's.
     """
     model = table.model
-    complete = [model.complete(row) for row in rows]
+    complete = model.complete_all(rows)
     # A new key is nobody's yet, so a row that gives none is not looked for by it.
     sought = [
         tuple(each[name] for name in conflict_on)

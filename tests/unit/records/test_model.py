@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import RFC_4122, UUID
 
-from kailash_mcp_prod.records.model import Field, Model, new_key
+from kailash_mcp_prod.records.model import Field, Model, new_keys
 from kailash_mcp_prod.records.types import FieldType, Kind
 
 
@@ -48,6 +48,18 @@ def test_a_key_that_the_database_makes_is_left_out() -> None:
     assert thing.complete({"name": "a"}) == {"name": "a"}
 
 
+def test_many_rows_are_completed_as_one_is() -> None:
+    thing = model(Kind.TEXT, NAME, TAGS)
+
+    rows = thing.complete_all([{"name": "a"}, {"name": "b", "id": "given"}, {"name": "c"}])
+
+    assert [row["name"] for row in rows] == ["a", "b", "c"]
+    assert rows[1]["id"] == "given"
+    assert len({row["id"] for row in rows}) == 3
+    assert rows[0]["tags"] is not rows[2]["tags"]
+    assert thing.complete_all([]) == []
+
+
 def test_fields_are_found_by_name_and_the_writable_ones_known() -> None:
     thing = model(Kind.TEXT, NAME, STAMP)
 
@@ -58,7 +70,7 @@ def test_fields_are_found_by_name_and_the_writable_ones_known() -> None:
 
 
 def test_new_keys_are_random_uuids() -> None:
-    keys = {new_key() for _ in range(200)}
+    keys = set(new_keys(200))
 
     assert len(keys) == 200
     for key in keys:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kailash_mcp_prod.records.sql.codecs import instant_text
+from kailash_mcp_prod.records.instants import instant_text
 from kailash_mcp_prod.records.sql.functions import decimal_key, register_functions
 
 numbers = st.builds(
