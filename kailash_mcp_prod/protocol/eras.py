@@ -120,7 +120,8 @@ class ModernRules:
         """The result with its type, the server's identity and the caching hints."""
         meta = {**result.get("_meta", {}), META_SERVER_INFO: self._server_info}
         finished = {"resultType": "complete", **result, "_meta": meta}
-        if method.cacheable:
+        # A result with more rounds behind it depends on answers that no cache knows.
+        if method.cacheable and finished["resultType"] == "complete" and not _in_rounds(call):
             shared = call.context.principal == ANONYMOUS
             finished["ttlMs"] = CACHE_TTL_MS
             finished["cacheScope"] = "public" if shared else "private"
@@ -141,6 +142,10 @@ class ModernRules:
             name = request.params.get(method.mirrored_param)
             if isinstance(name, str):
                 _compare("Mcp-Name", headers.name, name)
+
+
+def _in_rounds(call: Call) -> bool:
+    return "inputResponses" in call.params or "requestState" in call.params
 
 
 def _compare(header: str, value: str | None, expected: Any) -> None:

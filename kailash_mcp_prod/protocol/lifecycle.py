@@ -83,6 +83,7 @@ class LifecycleMethods:
         except msgspec.ValidationError as error:
             raise RpcError(INVALID_PARAMS, f"Invalid initialize parameters: {error}.") from error
         wanted = params.protocol_version
+        connection.capabilities = params.capabilities
         connection.version = wanted if wanted in LEGACY_REVISIONS else LATEST_LEGACY_REVISION
         return {
             "protocolVersion": connection.version,

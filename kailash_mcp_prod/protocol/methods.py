@@ -46,6 +46,8 @@ class Context:
         connection: The channel's memory; `None` for a modern request over HTTP.
         headers: What HTTP mirrors of the message; `None` on transports without headers.
         request_id: The server's own id of this request.
+        surface: The set of tools that the channel's address names; `None` for the caller's own.
+        pause: Ends the stream that carries the answer, where the client can come back for it.
     """
 
     principal: Principal
@@ -54,6 +56,8 @@ class Context:
     connection: Connection | None = None
     headers: MirroredHeaders | None = None
     request_id: str = field(default_factory=new_request_id)
+    surface: str | None = None
+    pause: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Call:
 
     request: Request
     context: Context
+    era: Era
 
     @property
     def params(self) -> Params:
@@ -82,6 +87,7 @@ class Method:
         cancellable: Whether the client may cancel it.
         opens_channel: Whether it may come before the handshake.
         mirrored_param: The parameter that HTTP repeats in `Mcp-Name`.
+        rounds: Whether it may ask the client for more before it ends.
     """
 
     name: str
@@ -92,6 +98,7 @@ class Method:
     cancellable: bool = True
     opens_channel: bool = False
     mirrored_param: str | None = None
+    rounds: bool = False
 
 
 class MethodTable:

@@ -8,8 +8,9 @@ import msgspec
 
 from kailash_mcp_prod.errors import ServerError, UnknownToolError
 from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError, from_server_error
-from kailash_mcp_prod.protocol.host import ToolHost
+from kailash_mcp_prod.protocol.host import ToolContent, ToolHost
 from kailash_mcp_prod.protocol.methods import Call, Method
+from kailash_mcp_prod.protocol.peers import Peers
 
 _encoder = msgspec.json.Encoder()
 
@@ -28,16 +29,22 @@ def tool_result(structured: dict[str, Any], *, is_error: bool) -> dict[str, Any]
 
 
 class ToolMethods:
-    """The tool methods over one host."""
+    """The tool methods over one host.
 
-    def __init__(self, host: ToolHost) -> None:
+    Args:
+        host: The tools.
+        peers: Makes the peer of each call.
+    """
+
+    def __init__(self, host: ToolHost, peers: Peers) -> None:
         self._host = host
+        self._peers = peers
 
     def methods(self) -> list[Method]:
         """The entries for the method table."""
         return [
             Method("tools/list", self.list, cacheable=True),
-            Method("tools/call", self.call, mirrored_param="name"),
+            Method("tools/call", self.call, mirrored_param="name", rounds=True),
         ]
 
     async def list(self, call: Call) -> dict[str, Any]:
@@ -49,7 +56,8 @@ class ToolMethods:
         if call.params.get("cursor") is not None:
             raise RpcError(INVALID_PARAMS, "Unknown cursor: all tools are on the first page.")
         await self._host.ready()
-        return {"tools": msgspec.Raw(self._host.tool_list(call.context.principal))}
+        context = call.context
+        return {"tools": msgspec.Raw(self._host.tool_list(context.principal, context.surface))}
 
     async def call(self, call: Call) -> dict[str, Any]:
         """Run a tool; its failure is a result with `isError`.
@@ -66,11 +74,26 @@ class ToolMethods:
         context = call.context
         try:
             await self._host.ready()
-            structured = await self._host.call(
-                context.principal, name, arguments, request_id=context.request_id
-            )
+            with self._peers.of(call) as peer:
+                outcome = await self._host.call(
+                    context.principal,
+                    name,
+                    arguments,
+                    request_id=context.request_id,
+                    surface=context.surface,
+                    peer=peer,
+                )
         except UnknownToolError as error:
             raise from_server_error(error, context.request_id, code=INVALID_PARAMS) from error
         except ServerError as error:
             return tool_result({"error": error.to_dict(context.request_id)}, is_error=True)
-        return tool_result(structured, is_error=False)
+        if isinstance(outcome, ToolContent):
+            return _content_result(outcome)
+        return tool_result(outcome, is_error=False)
+
+
+def _content_result(outcome: ToolContent) -> dict[str, Any]:
+    result: dict[str, Any] = {"content": list(outcome.blocks), "isError": outcome.is_error}
+    if outcome.structured is not None:
+        result["structuredContent"] = outcome.structured
+    return result

@@ -15,6 +15,7 @@ from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import (
     CallTimeoutError,
     InternalError,
+    Interruption,
     ServerError,
     UnavailableError,
     UnknownToolError,
@@ -22,6 +23,7 @@ from kailash_mcp_prod.errors import (
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.tools.peer import NOBODY, Peer
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 
@@ -67,7 +69,11 @@ class ToolService:
         """The tools that the principal may call, in order."""
         return [tool for tool in self.registry if self._policy.allows(principal, tool)]
 
-    def tool_list(self, principal: Principal) -> bytes:
+    def has_surface(self, name: str) -> bool:
+        """Whether there is a set of tools of this name."""
+        return name == "full"
+
+    def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
         """The visible tools as an encoded JSON array; encoded once for each set of permissions."""
         encoded = self._encoded.get(principal.permissions)
         if encoded is None:
@@ -81,7 +87,14 @@ class ToolService:
         return encoded
 
     async def call(
-        self, principal: Principal, name: str, arguments: dict[str, Any], *, request_id: str
+        self,
+        principal: Principal,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        request_id: str,
+        surface: str | None = None,
+        peer: Peer = NOBODY,
     ) -> dict[str, Any]:
         """Runs a tool and returns its structured result.
 
@@ -90,14 +103,17 @@ class ToolService:
             name: The tool.
             arguments: Its arguments as JSON values; validated here.
             request_id: Stands in the log and in errors.
+            surface: The set of tools among which it is; `None` for the principal's own.
+            peer: The client that calls.
 
         Raises:
-            ServerError: The call failed, for a reason that the caller may see. Nothing else but
+            ServerError: The call failed, for a reason that the caller may see.
+            Interruption: The client has to answer something first. Nothing else but
                 `asyncio.CancelledError` is ever raised.
         """
         # Bound for all that is logged below, so that a request id leads to every line of its call.
         with structlog.contextvars.bound_contextvars(request_id=request_id, tool=name[:128]):
-            return await self._call(ToolCall(principal, arguments, request_id), name)
+            return await self._call(ToolCall(principal, arguments, request_id, peer), name)
 
     async def _call(self, call: ToolCall, name: str) -> dict[str, Any]:
         try:
@@ -107,6 +123,8 @@ class ToolService:
                 return await self._run(tool, call)
         except ServerError as error:
             log.info("call_failed", code=error.code)
+            raise
+        except Interruption:
             raise
         except Exception as defect:
             log.exception("call_broke")

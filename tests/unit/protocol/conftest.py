@@ -11,12 +11,20 @@ import pytest
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
 from kailash_mcp_prod.protocol import Connection, Context, Dispatcher, Lifetime
 from tests import wire_schema
-from tests.sample_host import SampleHost
+from tests.sample_host import SampleContent, SampleHost
 
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+CAPABILITIES = {
+    "tools": {"listChanged": True},
+    "logging": {},
+    "prompts": {"listChanged": True},
+    "resources": {"listChanged": True, "subscribe": True},
+    "completions": {},
 }
 
 
@@ -26,7 +34,14 @@ class Client:
     def __init__(self, host: SampleHost, principal: Principal = ANONYMOUS) -> None:
         self.host = host
         self.principal = principal
-        self.dispatcher = Dispatcher(host, instructions="Echo what you hear.")
+        self.content = SampleContent()
+        self.dispatcher = Dispatcher(
+            host,
+            resources=self.content,
+            prompts=self.content,
+            completion=self.content,
+            instructions="Echo what you hear.",
+        )
         self.connection: Connection | None = Connection()
         self.lifetime = Lifetime()
         self.notifications: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
