@@ -12,10 +12,10 @@ BUILD := 'hatchling>=1.27' 'editables>=0.5'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install setup serve test lint bench lock clean
+.PHONY: help install setup serve test lint conformance bench lock clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Make .venv with what `make serve` needs
 
@@ -32,6 +32,9 @@ lint: $(VENV)/.developing ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+conformance: $(VENV)/.developing ## Let the official MCP suite and clients judge the server (ARGS=2026-07-28)
+	$(BIN)/python -m tests.conformance $(ARGS)
+
 bench: $(VENV)/.developing ## Measure NAME=records against its bars (ARGS=--strict fails on an unmet one)
 	$(BIN)/python -m tests.benchmarks.$(NAME) $(ARGS)
 
@@ -45,6 +48,7 @@ lock: $(VENV)/.developing ## Resolve the lock files anew (ARGS=--upgrade takes n
 
 clean: ## Remove .venv and everything built or cached
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf tests/conformance/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: requirements.lock pyproject.toml scripts/install
