@@ -51,7 +51,7 @@ class ArgumentsModel:
         """The JSON Schema (2020-12) of the arguments: one flat object."""
         schema = _merge([form.schema() for form in self._forms.values()])
         if self._pages:
-            schema["dependentSchemas"] = {"cursor": {"properties": {"offset": False}}}
+            schema["dependentSchemas"] = {"cursor": {"not": {"required": ["offset"]}}}
         return schema
 
     def validate(self, raw: Mapping[str, Any]) -> dict[str, Any]:

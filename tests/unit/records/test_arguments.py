@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -286,6 +287,22 @@ def test_no_schema_has_a_choice_at_its_top(traps: dict[str, Model]) -> None:
         schema = sample(traps, operation).schema
 
         assert schema.keys() & {"oneOf", "anyOf", "allOf", "not", "enum"} == set()
+
+
+def test_every_schema_inside_a_schema_is_an_object(traps: dict[str, Model]) -> None:
+    """Some clients can't read `true` and `false` as schemas, but for `additionalProperties`."""
+
+    def subschemas(schema: Any) -> Iterator[Any]:
+        yield schema
+        if isinstance(schema, dict):
+            named = [schema.get(name, {}) for name in ("properties", "dependentSchemas")]
+            alone = [schema[name] for name in ("items", "not") if name in schema]
+            for each in (*named[0].values(), *named[1].values(), *alone, *schema.get("anyOf", ())):
+                yield from subschemas(each)
+
+    for operation in Operation:
+        for schema in subschemas(sample(traps, operation).schema):
+            assert isinstance(schema, dict)
 
 
 def test_all_problems_are_listed_up_to_a_bound(traps: dict[str, Model]) -> None:
