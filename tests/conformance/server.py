@@ -15,6 +15,7 @@ from kailash_mcp_prod.transports.listening import Listener
 from tests.conformance.asking_tools import ASKING_TOOLS
 from tests.conformance.prompts import Prompts
 from tests.conformance.resources import Resources
+from tests.conformance.task_tools import TASK_TOOLS
 from tests.conformance.tools import CONTENT_TOOLS, Tools
 
 
@@ -28,7 +29,7 @@ class Anybody:
 def make_dispatcher() -> Dispatcher:
     prompts = Prompts()
     return Dispatcher(
-        Tools(CONTENT_TOOLS, ASKING_TOOLS, prompts=prompts),
+        Tools(CONTENT_TOOLS, ASKING_TOOLS, TASK_TOOLS, prompts=prompts),
         resources=Resources(),
         prompts=prompts,
         completion=prompts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import InvalidArgumentsError, UnknownToolError
 from kailash_mcp_prod.protocol import Peer, ToolContent
 from kailash_mcp_prod.protocol.peer import SILENT
+from kailash_mcp_prod.tools.header_arguments import header_paths
 from tests.conformance.content import AUDIO, IMAGE, embedded, text
 from tests.conformance.listeners import Listeners
 from tests.conformance.prompts import Prompts
@@ -90,6 +91,10 @@ class Tools:
             if required not in arguments:
                 raise InvalidArgumentsError(f"{required} is missing.", field=required)
         return await tool.run(arguments, peer)
+
+    def header_arguments(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        tool = self._tools.get(name)
+        return {} if tool is None else header_paths(tool.schema)
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         return self._changed.add(listener)
