@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
@@ -19,6 +19,12 @@ class ToolCall:
     request_id: str
     peer: Peer = NOBODY
 
+
+_FAILED: Final = {
+    "type": "object",
+    "properties": {"error": {"type": "object", "description": "Why the call failed."}},
+    "required": ["error"],
+}
 
 Handler = Callable[[ToolCall], Awaitable[dict[str, Any]]]
 
@@ -62,7 +68,8 @@ class ToolSpec:
             "inputSchema": self.input_schema,
         }
         if with_output_schema:
-            tool["outputSchema"] = self.output_schema
+            # Clients hold the results of failed calls against it too.
+            tool["outputSchema"] = {"type": "object", "anyOf": [self.output_schema, _FAILED]}
         tool["annotations"] = {
             "title": self.title,
             "readOnlyHint": self.hints.read_only,

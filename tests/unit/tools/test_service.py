@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
@@ -250,12 +251,23 @@ def test_lists_are_kept_for_a_bounded_number_of_permission_sets() -> None:
     assert len(service._encoded) == 0
 
 
+def test_listed_result_schemas_take_the_results_of_failed_calls_too() -> None:
+    """The TypeScript SDK refuses a result that does not fit, and an agent would never see why."""
+    [full] = json.loads(service_of(tool("a"), list_output_schemas=True).tool_list(ANONYMOUS))
+    fits = jsonschema.Draft202012Validator(full["outputSchema"]).is_valid
+
+    assert fits({"out": 1})
+    assert fits({"error": ConflictError("The name is taken.").to_dict("r1")})
+    assert not fits({"other": 1})
+
+
 def test_result_schemas_are_listed_on_demand() -> None:
     [plain] = json.loads(service_of(tool("a")).tool_list(ANONYMOUS))
     [full] = json.loads(service_of(tool("a"), list_output_schemas=True).tool_list(ANONYMOUS))
 
     assert "outputSchema" not in plain
-    assert full["outputSchema"] == {"type": "object", "required": ["out"]}
+    assert full["outputSchema"]["type"] == "object"
+    assert {"type": "object", "required": ["out"]} in full["outputSchema"]["anyOf"]
     assert plain["annotations"] == {
         "title": "A sample",
         "readOnlyHint": True,
