@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/conformance/run", description=__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=[*_REVISIONS, "clients", "all"])
     what = parser.parse_args().what
+    # So that the servers are stopped then too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = time.monotonic()
     try:
         node = install()
