@@ -18,13 +18,12 @@ _REVISIONS = tuple(dict.fromkeys(suite.revision for suite in SUITES))
 
 
 def _reports(what: str, node: Path) -> Iterator[Report]:
-    suites = [suite for suite in SUITES if what in (suite.revision, "all")]
-    if suites:
-        with fixture_server() as url:
-            for suite in suites:
+    with fixture_server() as url:
+        for suite in SUITES:
+            if what in (suite.revision, "all"):
                 yield judge(suite, node, url)
-    if what in ("clients", "all"):
-        yield from judge_with_clients(node)
+        if what in ("clients", "all"):
+            yield from judge_with_clients(node, url)
 
 
 def main() -> int:

@@ -1,11 +1,16 @@
-"""The MCP Inspector and the TypeScript SDK, both versions of it, against the real server."""
+"""The MCP Inspector and the TypeScript SDK, both versions of it, against our servers.
+
+The real server is called as its users do; what its tools do not do yet, such as asking the client
+for something, is tried with the fixtures of the suite.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,7 @@ _TOOL_FAILED = 5
 _NAME = "Nordlicht GmbH"
 _GOOD = {"data": {"name": _NAME, "city": "Kiel"}}
 _REVISIONS = {"legacy": "2025-11-25", "modern": "2026-07-28"}
+_CLIENTS = {"v1": "legacy", "v2-legacy": "legacy", "v2-auto": "modern", "v2-modern": "modern"}
 _BAD = {"data": {"nam": _NAME}}
 # Output schemas let the clients check each result against the tool's own promise.
 _SETTINGS = {"MCP_LIST_OUTPUT_SCHEMAS": "true"}
@@ -26,8 +32,14 @@ _SETTINGS = {"MCP_LIST_OUTPUT_SCHEMAS": "true"}
 Outcome = subprocess.CompletedProcess[str]
 
 
-def judge_with_clients(node: Path) -> Iterator[Report]:
-    """One report for each client; the servers run in a folder and on a database of their own."""
+def judge_with_clients(node: Path, fixture_url: str) -> Iterator[Report]:
+    """One report for each client; the real servers run in a folder and on a database of their own.
+
+    Args:
+        node: Runs the clients.
+        fixture_url: Where the fixture server is.
+    """
+    yield _features(node, fixture_url)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         workdir = Path(folder) / "server"
@@ -95,26 +107,39 @@ def _inspector(node: Path, home: Path, server: HttpServer) -> Report:
 
 def _typescript(node: Path, server: HttpServer) -> Iterator[Report]:
     stdio = ("stdio", *COMMAND, "serve", *STDIO)
-    for client, era in (
-        ("v1", "legacy"),
-        ("v2-legacy", "legacy"),
-        ("v2-auto", "modern"),
-        ("v2-modern", "modern"),
-    ):
+    for client, era in _CLIENTS.items():
         report = Report(f"The real server by the TypeScript SDK, {client}")
-        # A process of our server takes seconds to start: one way of each kind will do.
+        # A process of our server takes seconds to start: one client of each version will do.
         ways: list[tuple[str, ...]] = [("http", server.mcp)]
         if client in ("v1", "v2-modern"):
             ways.append(stdio)
         for way in ways:
             script = [str(HERE / "typescript.mjs"), client, *way]
             done = _run(node, script, server.workdir)
-            if done.returncode != 0:
-                report.failures.append(f"over {way[0]}: {done.stderr[-2000:]}")
-                continue
-            for what, holds in _expected(json.loads(done.stdout), era).items():
-                report.check(holds, f"over {way[0]}: {what}")
+            _compare(report, f"over {way[0]}", done, partial(_expected, era=era))
         yield report
+
+
+def _features(node: Path, url: str) -> Report:
+    report = Report("The fixture server by the TypeScript SDK, both versions in both eras")
+    for client, era in _CLIENTS.items():
+        script = [str(HERE / "features.mjs"), client, "http", url]
+        done = _run(node, script, HERE)
+        _compare(report, f"by {client}", done, partial(_expected_features, era=era))
+    return report
+
+
+def _compare(
+    report: Report,
+    how: str,
+    done: Outcome,
+    expected: Callable[[dict[str, Any]], dict[str, bool]],
+) -> None:
+    if done.returncode != 0:
+        report.failures.append(f"{how}: {done.stderr[-2000:]}")
+        return
+    for what, holds in expected(json.loads(done.stdout)).items():
+        report.check(holds, f"{how}: {what}")
 
 
 def _expected(seen: dict[str, Any], era: str) -> dict[str, bool]:
@@ -138,5 +163,26 @@ def _expected(seen: dict[str, Any], era: str) -> dict[str, bool]:
         "a missing record is a failed call": codes["missing"] == "not_found",
         "an unknown argument is a failed call": codes["wrong"] == "invalid_arguments",
         "an unknown tool is a protocol error": seen["unknown"].get("code") == -32602,
-        "each listed resource can be read": "thrown" not in (seen.get("resource") or {}),
+        "each listed resource can be read": seen["unreadable"] == [],
+    }
+
+
+def _expected_features(seen: dict[str, Any], era: str) -> dict[str, bool]:
+    everything = {"elicitation/create", "sampling/createMessage", "roots/list"}
+    return {
+        "the era": seen["era"] == era,
+        "progress, in its order, before the result": seen["steps"] == [0, 50, 100],
+        "log messages of the wanted level": len(seen["logs"]) == 3,
+        "an answered form": seen["elicited"] == "Hello, Ada!",
+        "two forms, one after the other": seen["rounds"].count("accept") == 2,
+        "an answer of the client's model": "Paris" in seen["sampled"],
+        "three questions of three kinds at once": set(seen["asked"]) == everything
+        and "file:///srv/data" in seen["several"],
+        "a prompt that asks": "Ada" in json.dumps(seen["prompt"]),
+        "an answer after the stream was let go": "successfully" in seen["reconnected"],
+        "completion": seen["completed"]["completion"]["values"] == ["park", "party"],
+        "a missing resource is an error": seen["missing"].get("code") in (-32602, -32002),
+        "news of the list of tools": seen["changed"] is True,
+        "news of a watched resource": seen["updated"] == "test://watched-resource",
+        "a call that the client gives up": "tired" in seen["given_up"],
     }

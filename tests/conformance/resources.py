@@ -29,8 +29,12 @@ class Resources:
     """A `ResourceHost`."""
 
     def __init__(self) -> None:
-        self.listed = Listeners()
-        self.updated = Listeners()
+        self._listed = Listeners()
+        self._updated = Listeners()
+
+    def update(self) -> None:
+        """Tell that the watched resource has changed."""
+        self._updated.tell("test://watched-resource")
 
     async def resources(self, principal: Principal) -> Sequence[dict[str, Any]]:
         return [
@@ -64,7 +68,7 @@ class Resources:
         raise NotFoundError("There is no such resource.")
 
     def on_resources_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
-        return self.listed.add(listener)
+        return self._listed.add(listener)
 
     def on_resource_updated(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        return self.updated.add(listener)
+        return self._updated.add(listener)

@@ -27,10 +27,11 @@ class Anybody:
 
 
 def make_dispatcher() -> Dispatcher:
-    prompts = Prompts()
+    prompts, resources = Prompts(), Resources()
+    tools = Tools(CONTENT_TOOLS, ASKING_TOOLS, TASK_TOOLS, prompts=prompts, resources=resources)
     return Dispatcher(
-        Tools(CONTENT_TOOLS, ASKING_TOOLS, TASK_TOOLS, prompts=prompts),
-        resources=Resources(),
+        tools,
+        resources=resources,
         prompts=prompts,
         completion=prompts,
         instructions="Call what the conformance suite calls.",

@@ -16,6 +16,7 @@ from kailash_mcp_prod.tools.header_arguments import header_paths
 from tests.conformance.content import AUDIO, IMAGE, embedded, text
 from tests.conformance.listeners import Listeners
 from tests.conformance.prompts import Prompts
+from tests.conformance.resources import Resources
 
 Arguments = dict[str, Any]
 Run = Callable[[Arguments, Peer], Awaitable[ToolContent]]
@@ -59,13 +60,15 @@ def needs(**properties: str) -> dict[str, Any]:
 class Tools:
     """A `ToolHost` over a fixed set of tools and one that comes and goes."""
 
-    def __init__(self, *families: list[Tool], prompts: Prompts) -> None:
+    def __init__(self, *families: list[Tool], prompts: Prompts, resources: Resources) -> None:
         own = [
             Tool("test_trigger_tool_change", self._change_tools),
             Tool("test_trigger_prompt_change", self._change_prompts),
+            Tool("test_trigger_resource_update", self._update_resource),
         ]
         self._tools = {tool.name: tool for family in (*families, own) for tool in family}
         self._prompts = prompts
+        self._resources = resources
         self._changed = Listeners()
 
     def has_surface(self, name: str) -> bool:
@@ -111,6 +114,10 @@ class Tools:
     async def _change_prompts(self, _arguments: Arguments, _peer: Peer) -> ToolContent:
         self._prompts.change()
         return says("The list of prompts has changed.")
+
+    async def _update_resource(self, _arguments: Arguments, _peer: Peer) -> ToolContent:
+        self._resources.update()
+        return says("A resource has changed.")
 
 
 async def _simple_text(_arguments: Arguments, _peer: Peer) -> ToolContent:

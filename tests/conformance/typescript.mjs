@@ -1,63 +1,12 @@
-// Calls a server through the official TypeScript SDK, and prints what it saw as JSON.
+// Calls the real server through the TypeScript SDK, and prints what it saw as JSON.
 //
-//     node typescript.mjs v1|v2-legacy|v2-auto|v2-modern http URL
-//     node typescript.mjs v1|v2-legacy|v2-auto|v2-modern stdio COMMAND ARG…
-//
-// v1 speaks the old era; v2 takes the era that it is told, or finds it out.
+//     node typescript.mjs CLIENT http URL
+//     node typescript.mjs CLIENT stdio COMMAND ARG…
 
-const MODES = {
-  "v2-legacy": "legacy",
-  "v2-auto": "auto",
-  "v2-modern": { pin: "2026-07-28" },
-};
+import { all, connect, outcome } from "./sdk.mjs";
 
-const [client, transport, address, ...rest] = process.argv.slice(2);
-
-async function parts() {
-  if (client === "v1") {
-    const sdk = "@modelcontextprotocol/sdk/client";
-    return {
-      ...(await import(`${sdk}/index.js`)),
-      ...(await import(`${sdk}/streamableHttp.js`)),
-      ...(await import(`${sdk}/stdio.js`)),
-    };
-  }
-  const sdk = "@modelcontextprotocol/client";
-  return { ...(await import(sdk)), ...(await import(`${sdk}/stdio`)) };
-}
-
-async function connect() {
-  const { Client, StreamableHTTPClientTransport, StdioClientTransport } = await parts();
-  const options = client === "v1" ? {} : { versionNegotiation: { mode: MODES[client] } };
-  const connected = new Client({ name: "kailash-conformance", version: "1" }, options);
-  const way =
-    transport === "http"
-      ? new StreamableHTTPClientTransport(new URL(address))
-      : new StdioClientTransport({ command: address, args: rest, env: process.env });
-  await connected.connect(way);
-  return { connected, way };
-}
-
-async function outcome(work) {
-  try {
-    return await work();
-  } catch (error) {
-    return { thrown: String(error), code: error.code };
-  }
-}
-
-async function all(list, name) {
-  const found = [];
-  let cursor;
-  do {
-    const page = await list(cursor === undefined ? {} : { cursor });
-    found.push(...page[name]);
-    cursor = page.nextCursor;
-  } while (cursor !== undefined);
-  return found;
-}
-
-const { connected, way } = await connect();
+const { connected, way, start } = await connect(process.argv.slice(2));
+await start();
 const call = (name, args) => outcome(() => connected.callTool({ name, arguments: args }));
 const offers = connected.getServerCapabilities() ?? {};
 const tools = await all((page) => connected.listTools(page), "tools");
@@ -77,9 +26,11 @@ const report = {
   resources: offers.resources && (await all((page) => connected.listResources(page), "resources")),
   prompts: offers.prompts && (await all((page) => connected.listPrompts(page), "prompts")),
 };
-report.resource =
-  report.resources?.length &&
-  (await outcome(() => connected.readResource({ uri: report.resources[0].uri })));
+report.unreadable = [];
+for (const { uri } of report.resources ?? []) {
+  const contents = await outcome(() => connected.readResource({ uri }));
+  if (contents.thrown) report.unreadable.push([uri, contents.thrown]);
+}
 await way.terminateSession?.();
 await connected.close();
 console.log(JSON.stringify(report));
