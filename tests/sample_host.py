@@ -149,6 +149,8 @@ class SampleHost:
         await peer.progress(1, message="under way")
         if arguments.get("fail"):
             raise UnknownToolError("There is no such part.")
+        if arguments.get("crash"):
+            raise RuntimeError("secret of the driver")
         if arguments.get("ask"):
             return {"answer": await peer.elicit("Go on?", FORM, "sure")}
         if arguments.get("slow"):

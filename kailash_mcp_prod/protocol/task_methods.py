@@ -6,12 +6,13 @@ Source: the extension `io.modelcontextprotocol/tasks` (SEP-2663).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from kailash_mcp_prod.errors import ServerError
+from kailash_mcp_prod.errors import InternalError, ServerError
 from kailash_mcp_prod.protocol.deferral import Deferral
-from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError
+from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError, from_server_error
 from kailash_mcp_prod.protocol.methods import Call, Method
 from kailash_mcp_prod.protocol.peer import MissingExtension, Peer
 from kailash_mcp_prod.protocol.peers import Peers
@@ -21,6 +22,8 @@ from kailash_mcp_prod.protocol.revisions import (
     Era,
 )
 from kailash_mcp_prod.protocol.tasks import Task, TaskStore
+
+_log = logging.getLogger(__name__)
 
 DEFER_SECONDS: Final = 5.0
 _MODERN: Final = frozenset({Era.MODERN})
@@ -68,8 +71,16 @@ class TaskMethods:
         deferral = Deferral()
 
         async def work() -> dict[str, Any]:
-            with self._peers.of(call, deferral) as peer:
-                return await run(peer)
+            try:
+                with self._peers.of(call, deferral) as peer:
+                    return await run(peer)
+            except RpcError:
+                raise
+            except Exception:
+                if not deferral.settled.is_set():
+                    # The request is still there to be answered.
+                    raise
+                raise _internal_error(call.context.request_id) from None
 
         working = asyncio.create_task(work())
         wanted = asyncio.create_task(deferral.wanted.wait())
@@ -134,6 +145,12 @@ class TaskMethods:
         if task is None:
             raise RpcError(INVALID_PARAMS, "There is no such task; it may have been forgotten.")
         return task
+
+
+def _internal_error(request_id: str) -> RpcError:
+    _log.exception("The task of request %s failed", request_id, extra={"request_id": request_id})
+    message = "Internal error; the server's log has it under the request id."
+    return from_server_error(InternalError(message), request_id)
 
 
 def _takes_tasks(call: Call) -> bool:

@@ -57,6 +57,18 @@ async def test_a_task_that_fails_has_the_error_of_its_call(client: Client) -> No
     assert done["error"]["code"] == -32602
 
 
+async def test_a_task_that_breaks_is_told_of_in_the_log_only(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = (await ended(client, await begin(client, crash=True)))["error"]
+
+    assert error["code"] == -32603
+    assert "secret" not in str(error)
+    [record] = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert vars(record)["request_id"] == error["data"]["request_id"]
+    assert "secret of the driver" in caplog.text
+
+
 async def test_a_task_asks_its_client(client: Client) -> None:
     task = await begin(client, ask=True)
     while (now := await state(client, task))["status"] == "working":  # noqa: ASYNC110 - clients poll
