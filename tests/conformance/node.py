@@ -68,16 +68,21 @@ def _install() -> None:
 
 
 def _node() -> Path:
-    """The pinned Node.js, or on platforms without a package of it the one on PATH."""
-    for path in sorted(MODULES.glob("node-*/bin/node")):
-        return path
-    found = shutil.which("node")
-    if found is not None:
-        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
-        numbers = tuple(int(number) for number in re.findall(r"\d+", version.stdout)[:2])
-        if numbers >= _OLDEST:
-            return Path(found)
+    """The pinned Node.js, or where there is none that runs, the one on PATH."""
+    candidates = [str(path) for path in sorted(MODULES.glob("node-*/bin/node"))]
+    for candidate in filter(None, (*candidates, shutil.which("node"))):
+        if _version(candidate) >= _OLDEST:
+            return Path(candidate)
     oldest = ".".join(map(str, _OLDEST))
     raise UnavailableError(
         f"There is no package of Node.js 22 for this platform. Install Node.js {oldest} or newer."
     )
+
+
+def _version(node: str) -> tuple[int, ...]:
+    try:
+        told = subprocess.run([node, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        # Built for another C library, as on Alpine.
+        return ()
+    return tuple(int(number) for number in re.findall(r"\d+", told.stdout)[:2])
