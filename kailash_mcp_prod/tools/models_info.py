@@ -77,8 +77,9 @@ def models_info_tool(
         name=NAME,
         title="Describe the models",
         description=(
-            "Lists the models that you may use: their tools, unique keys, options and how they "
-            "are stored. Give model for the fields and indexes of one."
+            "Lists the models (kinds of records) of the database that you may use: their tools, "
+            "unique keys, options and how they are stored. Give model for the schema of one: "
+            "its fields and indexes."
         ),
         input_schema=form.schema(),
         output_schema=_OUTPUT,
