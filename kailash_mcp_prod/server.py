@@ -82,6 +82,7 @@ class ProductionMCPServer:
             ConcurrencyLimit(self.config.max_concurrent_requests),
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
+            surface=self.config.surface,
         )
         self.application = DataFlowApplication(
             self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
@@ -297,6 +298,7 @@ def _providers(config: ServerConfig) -> list[AuthProvider]:
                 permissions=frozenset(entry.permissions),
                 rate_limit=entry.rate_limit,
                 tenant=entry.tenant_id,
+                surface=entry.surface,
             )
             for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
         }

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog.contextvars
 
 from kailash_mcp_prod.auth.policy import Policy
@@ -22,12 +20,16 @@ from kailash_mcp_prod.errors import (
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL
+from kailash_mcp_prod.tools.surfaces.base import Resolved
+from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
+from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
+from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
 
 log = get_logger(__name__)
-
-_MAX_ENCODED_LISTS = 256
 
 
 class ToolService:
@@ -39,7 +41,8 @@ class ToolService:
         rates: How often it may call.
         concurrency: How many calls run and wait at once.
         timeout_seconds: How long one call may take.
-        list_output_schemas: Whether tool lists carry the result schemas, half as long again.
+        list_output_schemas: Whether tool lists carry the exact schemas, those of results too.
+        surface: The surface for those whose request and credential name none.
     """
 
     def __init__(
@@ -51,37 +54,77 @@ class ToolService:
         *,
         timeout_seconds: float,
         list_output_schemas: bool = False,
+        surface: str = FULL,
     ) -> None:
         self.registry = registry
-        self._policy = policy
         self._rates = rates
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
-        self._list_output_schemas = list_output_schemas
-        self._encoded: dict[frozenset[str], bytes] = {}
-        registry.subscribe(self._encoded.clear)
+        self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
+        self._surface = surface
         self._ready = asyncio.Event()
         self._failed = False
 
     def visible(self, principal: Principal) -> list[ToolSpec]:
         """The tools that the principal may call, in order."""
-        return [tool for tool in self.registry if self._policy.allows(principal, tool)]
+        return self._catalogue.full.tools(principal)
 
-    def tool_list(self, principal: Principal) -> bytes:
-        """The visible tools as an encoded JSON array; encoded once for each set of permissions."""
-        encoded = self._encoded.get(principal.permissions)
-        if encoded is None:
-            tools = [
-                tool.to_mcp(with_output_schema=self._list_output_schemas)
-                for tool in self.visible(principal)
-            ]
-            if len(self._encoded) >= _MAX_ENCODED_LISTS:
-                del self._encoded[next(iter(self._encoded))]
-            encoded = self._encoded[principal.permissions] = msgspec.json.encode(tools)
-        return encoded
+    def has_surface(self, name: str) -> bool:
+        """Whether there is a surface of that name, such as `compact` or `models/Company,Quote`."""
+        return is_surface(name)
+
+    def surface_for(self, principal: Principal, requested: str | None = None) -> str:
+        """The surface of a request: the one it names, else the credential's, else the server's.
+
+        Args:
+            principal: Who asks. A surface of its credential that does not exist counts as none.
+            requested: What the request names.
+
+        Raises:
+            NotFoundError: The request names a surface that does not exist.
+        """
+        if requested is not None:
+            self._catalogue.get(requested)
+            return requested
+        if principal.surface is not None and is_surface(principal.surface):
+            return principal.surface
+        return self._surface
+
+    def encoded_list(self, principal: Principal, surface: str = FULL) -> EncodedList:
+        """The tools of a surface that the principal sees, encoded once for its permissions.
+
+        Raises:
+            NotFoundError: There is no such surface.
+        """
+        return self._catalogue.encoded(principal, surface)
+
+    def tool_list(self, principal: Principal, surface: str = FULL) -> bytes:
+        """The same as an encoded JSON array.
+
+        Raises:
+            NotFoundError: There is no such surface.
+        """
+        return self.encoded_list(principal, surface).body
+
+    def describe(self, principal: Principal, name: str, surface: str = FULL) -> dict[str, Any]:
+        """One listed tool as an MCP `Tool` object with its exact schemas.
+
+        Raises:
+            NotFoundError: There is no such surface, or no such tool on it.
+        """
+        for tool in self._catalogue.get(surface).listed(principal, complete=True):
+            if tool["name"] == name:
+                return tool
+        raise self._unknown(principal, name, surface)
 
     async def call(
-        self, principal: Principal, name: str, arguments: dict[str, Any], *, request_id: str
+        self,
+        principal: Principal,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        request_id: str,
+        surface: str = FULL,
     ) -> dict[str, Any]:
         """Runs a tool and returns its structured result.
 
@@ -90,6 +133,8 @@ class ToolService:
             name: The tool.
             arguments: Its arguments as JSON values; validated here.
             request_id: Stands in the log and in errors.
+            surface: Where the name is looked up. What a tool of a surface stands for is checked,
+                counted and run once, as if it had been called itself.
 
         Raises:
             ServerError: The call failed, for a reason that the caller may see. Nothing else but
@@ -97,14 +142,15 @@ class ToolService:
         """
         # Bound for all that is logged below, so that a request id leads to every line of its call.
         with structlog.contextvars.bound_contextvars(request_id=request_id, tool=name[:128]):
-            return await self._call(ToolCall(principal, arguments, request_id), name)
+            return await self._call(ToolCall(principal, arguments, request_id), name, surface)
 
-    async def _call(self, call: ToolCall, name: str) -> dict[str, Any]:
+    async def _call(self, call: ToolCall, name: str, surface: str) -> dict[str, Any]:
         try:
             await self._rates.take(call.principal)
-            tool = self._find(call.principal, name)
+            meant = self._resolve(call, name, surface)
             async with self._concurrency.slot():
-                return await self._run(tool, call)
+                result = await self._run_meant(meant)
+            return result if meant.shape is None else meant.shape(result)
         except ServerError as error:
             log.info("call_failed", code=error.code)
             raise
@@ -113,6 +159,20 @@ class ToolService:
             raise InternalError(
                 "The server could not do this. Report the request id to its operator."
             ) from defect
+
+    def _resolve(self, call: ToolCall, name: str, surface: str) -> Resolved:
+        meant = self._catalogue.get(surface).resolve(call, name)
+        if meant is None:
+            raise self._unknown(call.principal, name, surface)
+        return meant
+
+    async def _run_meant(self, meant: Resolved) -> dict[str, Any]:
+        try:
+            return await self._run(meant.tool, meant.call)
+        except ServerError as error:
+            if meant.below is None:
+                raise
+            raise error.below(meant.below) from error
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:
@@ -133,18 +193,13 @@ class ToolService:
                 details={"outcome": "unknown"},
             ) from None
 
-    def _find(self, principal: Principal, name: str) -> ToolSpec:
-        tool = self.registry.get(name)
-        if tool is not None and self._policy.allows(principal, tool):
-            return tool
-        names = [each.name for each in self.visible(principal)]
-        similar = difflib.get_close_matches(name[:128], names, n=3)
-        hint = f" Did you mean {' or '.join(similar)}?" if similar else " List the tools for names."
-        raise UnknownToolError(
-            f"Unknown tool '{name[:128]}'.{hint}",
-            field="name",
-            details={"similar": similar} if similar else None,
-        )
+    def _unknown(self, principal: Principal, name: str, surface: str) -> UnknownToolError:
+        listed = self._catalogue.get(surface).listed(principal, complete=False)
+        names = [each["name"] for each in listed]
+        elsewhere = ""
+        if CALL_TOOL in names and self._catalogue.full.find(principal, name) is not None:
+            elsewhere = f"The list of this surface has it not; call it with {CALL_TOOL}."
+        return unknown_tool(name, names, elsewhere=elsewhere)
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls the listener whenever the tools change; the returned function ends that.

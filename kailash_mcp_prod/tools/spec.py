@@ -44,7 +44,8 @@ class Hints:
 class Listing:
     """What tool lists say of a tool whose name says the rest, when they are to be short.
 
-    It replaces title, description and schema. `input_schema` accepts whatever the tool's own schema accepts, and may say less of it.
+    It replaces title, description and schema. `input_schema` accepts whatever the tool's own
+    schema accepts, and may say less of it.
     """
 
     description: str

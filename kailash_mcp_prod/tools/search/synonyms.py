@@ -24,7 +24,9 @@ _UPDATE = (
     "increase decrease extend move switch turn confirm approve reject cancel close resolve "
     "archive activate deactivate enable disable block flag link attach add give hand retry"
 )
-_DELETE = "delete remove empty erase drop destroy discard withdraw purge clear clean wipe forget throw"
+_DELETE = (
+    "delete remove empty erase drop destroy discard withdraw purge clear clean wipe forget throw"
+)
 _LIST = (
     "list find search show query filter which who whom whose what when where how is are all any "
     "browse look display see compare"

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 # Words of identifiers: `customerSince`, `ETIMAttribute`, `sha256` and `valid_until` are several.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
 
-_STOP_WORDS = frozenset(
+_EVERYWHERE = (
     "a an and are as at be been by can could did do does for from had has have he her his i if in "
     "into is it its me my of on or our please she so than that the their them then there these "
-    "they this those to was we were will with would you your".split()
+    "they this those to was we were will with would you your"
 )
+_STOP_WORDS = frozenset(_EVERYWHERE.split())
 _VOWELS = frozenset("aeiouy")
 _MAX_WORDS = 64
 
