@@ -73,6 +73,10 @@ class ServerError(Exception):
         return moved
 
 
+class Interruption(Exception):  # noqa: N818 - an outcome of a call, not its failure
+    """A call ends here and goes on in another request; nothing on its way may catch this."""
+
+
 class InvalidArgumentsError(ServerError):
     """The arguments break the tool's schema or the rules of the data."""
 

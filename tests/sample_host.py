@@ -9,18 +9,24 @@ import asyncio
 import ctypes
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Credentials, Principal
 from kailash_mcp_prod.errors import (
     ConflictError,
+    InvalidArgumentsError,
+    NotFoundError,
     UnauthenticatedError,
     UnavailableError,
     UnknownToolError,
 )
+from kailash_mcp_prod.protocol import Ask, Completions, Peer, ToolContent
+from kailash_mcp_prod.protocol.peer import SILENT
 
+FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+ASKED = {"message": "Why?", "requestedSchema": FORM}
 ALICE = Principal("alice", frozenset({"*"}), method="api_key")
 BOB = Principal("bob", frozenset({"tool:echo"}), method="api_key")
 
@@ -30,9 +36,23 @@ def _tool(name: str) -> dict[str, Any]:
 
 
 class SampleHost:
-    """Tools with every way to end: `echo add slow conflict crash lost print`."""
+    """Tools with every way to end, and resources and prompts that change."""
 
-    names = ("echo", "add", "slow", "conflict", "crash", "lost", "print")
+    names = (
+        "echo",
+        "add",
+        "slow",
+        "report",
+        "ask",
+        "ask twice",
+        "draw",
+        "job",
+        "pause",
+        "conflict",
+        "crash",
+        "lost",
+        "print",
+    )
 
     def __init__(self) -> None:
         self.calls: list[tuple[Principal, str, dict[str, Any], str]] = []
@@ -47,9 +67,15 @@ class SampleHost:
         self.broken = False
         self.listening = asyncio.Event()
 
-    def tool_list(self, principal: Principal) -> bytes:
-        names = self.names if "*" in principal.permissions else ("echo",)
+    def has_surface(self, name: str) -> bool:
+        return name in {"full", "small"}
+
+    def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
+        names = self.names if "*" in principal.permissions and surface != "small" else ("echo",)
         return json.dumps([_tool(name) for name in names]).encode()
+
+    def header_arguments(self, name: str) -> dict[str, tuple[str, ...]]:
+        return {"region": ("where", "region")} if name == "echo" else {}
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         self.listeners.append(listener)
@@ -65,9 +91,16 @@ class SampleHost:
         if self.broken:
             raise UnavailableError("The models could not be loaded.")
 
-    async def call(
-        self, principal: Principal, name: str, arguments: dict[str, Any], *, request_id: str
-    ) -> dict[str, Any]:
+    async def call(  # noqa: PLR0912 - a branch for each tool
+        self,
+        principal: Principal,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        request_id: str,
+        surface: str | None = None,
+        peer: Peer = SILENT,
+    ) -> dict[str, Any] | ToolContent:
         self.called.set()
         self.calls.append((principal, name, arguments, request_id))
         match name:
@@ -77,6 +110,26 @@ class SampleHost:
                 return {"sum": arguments["a"] + arguments["b"]}
             case "slow":
                 return await self._slow()
+            case "pause":
+                await peer.pause_stream()
+                return await self._slow()
+            case "report":
+                for step in (1, 2, 2, 3):
+                    await peer.progress(step, total=3, message=f"step {step}")
+                await peer.log("debug", "a detail", "sample")
+                await peer.log("warning", {"look": "here"})
+                return {"steps": 3}
+            case "ask":
+                answer = await peer.elicit("Who are you?", FORM)
+                return {"answer": answer}
+            case "ask twice":
+                first = await peer.elicit("First?", FORM, "first")
+                second = await peer.elicit("Second?", FORM, "second")
+                return {"first": first, "second": second}
+            case "draw":
+                return ToolContent([{"type": "text", "text": "a drawing"}], {"lines": 3})
+            case "job":
+                return await self._job(arguments, peer)
             case "conflict":
                 raise ConflictError("The name is taken.", field="data.name")
             case "crash":
@@ -91,6 +144,17 @@ class SampleHost:
                 return {"standard_input": os.read(0, 10).decode()}
         raise UnknownToolError(f"Unknown tool: {name}")
 
+    async def _job(self, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        await peer.defer(required=arguments.get("required", False))
+        await peer.progress(1, message="under way")
+        if arguments.get("fail"):
+            raise UnknownToolError("There is no such part.")
+        if arguments.get("ask"):
+            return {"answer": await peer.elicit("Go on?", FORM, "sure")}
+        if arguments.get("slow"):
+            return await self._slow()
+        return {"job": "done"}
+
     async def _slow(self) -> dict[str, Any]:
         self.slow_started.set()
         self.slow_running += 1
@@ -102,6 +166,87 @@ class SampleHost:
         finally:
             self.slow_running -= 1
         return {"slow": "done"}
+
+
+class SampleContent:
+    """Resources `sample://0` to `sample://149`, two prompts, and what completes them."""
+
+    def __init__(self) -> None:
+        self.texts = {f"sample://{number}": f"text {number}" for number in range(150)}
+        self.resource_listeners: list[Callable[[], None]] = []
+        self.update_listeners: list[Callable[[str], None]] = []
+        self.prompt_listeners: list[Callable[[], None]] = []
+
+    async def resources(self, principal: Principal) -> list[dict[str, Any]]:
+        seen = self.texts if "*" in principal.permissions else list(self.texts)[:1]
+        return [{"uri": uri, "name": uri, "mimeType": "text/plain"} for uri in seen]
+
+    async def templates(self, principal: Principal) -> list[dict[str, Any]]:
+        return [{"uriTemplate": "sample://{number}", "name": "number"}]
+
+    async def read_resource(
+        self, principal: Principal, uri: str, *, request_id: str, peer: Peer
+    ) -> list[dict[str, Any]]:
+        if uri not in [each["uri"] for each in await self.resources(principal)]:
+            raise NotFoundError("There is no such text.")
+        if uri == "sample://13":
+            answer = await peer.ask({"why": Ask("elicitation/create", {**ASKED})})
+            return [{"uri": uri, "text": answer["why"]["content"]["name"]}]
+        return [{"uri": uri, "mimeType": "text/plain", "text": self.texts[uri]}]
+
+    def change(self, uri: str) -> None:
+        for listener in self.update_listeners:
+            listener(uri)
+
+    def change_lists(self) -> None:
+        for listener in (*self.resource_listeners, *self.prompt_listeners):
+            listener()
+
+    def on_resources_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
+        self.resource_listeners.append(listener)
+        return lambda: self.resource_listeners.remove(listener)
+
+    def on_resource_updated(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        self.update_listeners.append(listener)
+        return lambda: self.update_listeners.remove(listener)
+
+    async def prompts(self, principal: Principal) -> list[dict[str, Any]]:
+        return [{"name": "greet", "arguments": [{"name": "whom", "required": True}]}]
+
+    async def get_prompt(
+        self,
+        principal: Principal,
+        name: str,
+        arguments: Mapping[str, str],
+        *,
+        request_id: str,
+        peer: Peer,
+    ) -> dict[str, Any]:
+        if name != "greet":
+            raise NotFoundError("There is no such prompt.")
+        if "whom" not in arguments:
+            raise InvalidArgumentsError("arguments.whom is missing.", field="arguments.whom")
+        text = f"Greet {arguments['whom']}."
+        return {"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}
+
+    def on_prompts_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
+        self.prompt_listeners.append(listener)
+        return lambda: self.prompt_listeners.remove(listener)
+
+    async def complete(
+        self,
+        principal: Principal,
+        reference: dict[str, Any],
+        argument: str,
+        value: str,
+        given: Mapping[str, str],
+        *,
+        request_id: str,
+    ) -> Completions:
+        if argument != "number":
+            raise NotFoundError("There is nothing to complete.")
+        numbers = [str(number) for number in range(150) if str(number).startswith(value)]
+        return Completions(numbers)
 
 
 class KeyRing:

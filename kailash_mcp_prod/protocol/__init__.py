@@ -13,9 +13,18 @@ from kailash_mcp_prod.protocol.codec import (
     encode_notification,
 )
 from kailash_mcp_prod.protocol.connection import Connection
+from kailash_mcp_prod.protocol.deferral import Ask
 from kailash_mcp_prod.protocol.dispatcher import Dispatcher
 from kailash_mcp_prod.protocol.faults import RpcError, from_server_error
-from kailash_mcp_prod.protocol.host import Authenticator, ToolHost
+from kailash_mcp_prod.protocol.host import (
+    Authenticator,
+    CompletionHost,
+    Completions,
+    PromptHost,
+    ResourceHost,
+    ToolContent,
+    ToolHost,
+)
 from kailash_mcp_prod.protocol.lifecycle import ServerInfo
 from kailash_mcp_prod.protocol.lifetimes import CancelScope, Lifetime
 from kailash_mcp_prod.protocol.messages import (
@@ -34,15 +43,20 @@ from kailash_mcp_prod.protocol.methods import (
     MirroredHeaders,
     new_request_id,
 )
+from kailash_mcp_prod.protocol.peer import Peer
 from kailash_mcp_prod.protocol.revisions import SUPPORTED_REVISIONS, Era
+from kailash_mcp_prod.protocol.sealing import Seal
 
 __all__ = [
     "SUPPORTED_REVISIONS",
+    "Ask",
     "Authenticator",
     "Batch",
     "Call",
     "CancelScope",
     "ClientResponse",
+    "CompletionHost",
+    "Completions",
     "Connection",
     "Context",
     "Dispatcher",
@@ -54,10 +68,15 @@ __all__ = [
     "Method",
     "MirroredHeaders",
     "Notification",
+    "Peer",
+    "PromptHost",
     "Reply",
     "Request",
+    "ResourceHost",
     "RpcError",
+    "Seal",
     "ServerInfo",
+    "ToolContent",
     "ToolHost",
     "decode",
     "encode_error",

@@ -1,32 +1,35 @@
-"""Spreads the news that the tools changed to everybody who listens."""
+"""Spreads the news of a host to everybody who listens."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
-from kailash_mcp_prod.protocol.host import ToolHost
 
-
-class ToolChanges:
-    """Fans one subscription on the host out to many listeners on the event loop.
+class Changes:
+    """Fans one subscription on a host out to many listeners on the event loop.
 
     It holds the host's subscription only while somebody listens. The host may report a change
     from any thread; listeners run on the loop of the first `subscribe`.
+
+    Args:
+        source: Subscribes a listener to the host and returns the function that ends that.
     """
 
-    def __init__(self, host: ToolHost) -> None:
-        self._host = host
-        self._listeners: dict[object, Callable[[], None]] = {}
+    def __init__(self, source: Callable[[Callable[..., None]], Callable[[], None]]) -> None:
+        self._source = source
+        self._listeners: dict[object, Callable[..., None]] = {}
         self._release: Callable[[], None] | None = None
 
-    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after every change. Returns a function that ends it."""
+    def subscribe(self, listener: Callable[..., None]) -> Callable[[], None]:
+        """Call `listener` after every change, with what the host tells of it.
+
+        Returns a function that ends it.
+        """
         if self._release is None:
             loop = asyncio.get_running_loop()
-            self._release = self._host.on_tools_changed(
-                lambda: _call_soon(loop, self._publish),
-            )
+            self._release = self._source(lambda *news: _call_soon(loop, self._publish, news))
         key = object()
         self._listeners[key] = listener
         return lambda: self._unsubscribe(key)
@@ -37,11 +40,15 @@ class ToolChanges:
             release, self._release = self._release, None
             release()
 
-    def _publish(self) -> None:
+    def _publish(self, news: tuple[Any, ...]) -> None:
         for listener in tuple(self._listeners.values()):
-            listener()
+            listener(*news)
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+def _call_soon(
+    loop: asyncio.AbstractEventLoop,
+    callback: Callable[[tuple[Any, ...]], None],
+    news: tuple[Any, ...],
+) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(callback)
+        loop.call_soon_threadsafe(callback, news)

@@ -110,6 +110,11 @@ def encode_notification(method: str, params: dict[str, Any] | None = None) -> by
     return _encoder.encode(message)
 
 
+def encode_request(id: RequestId, method: str, params: dict[str, Any]) -> bytes:  # noqa: A002
+    """A request of the server to a client of the old era."""
+    return _encoder.encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+
+
 def join_batch(replies: Iterable[Reply]) -> Reply | None:
     """The array of the given responses, or `None` when there are none."""
     bodies = [reply.body for reply in replies]
@@ -170,7 +175,10 @@ def _message(envelope: _Envelope) -> Request | Notification | ClientResponse:
     answers = (envelope.result is not msgspec.UNSET) + (envelope.error is not msgspec.UNSET)
     if envelope.method is msgspec.UNSET:
         if answers == 1 and envelope.id is not msgspec.UNSET:
-            return ClientResponse(known_id)
+            raw = envelope.result
+            return ClientResponse(
+                known_id, None if isinstance(raw, msgspec.UnsetType) else bytes(raw)
+            )
         raise refuse('The message has neither a "method" nor exactly one of "result" and "error".')
     if answers:
         raise refuse('A request must not carry "result" or "error".')

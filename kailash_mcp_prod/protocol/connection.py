@@ -5,13 +5,15 @@ A channel is one stdio process or one legacy HTTP session. Modern requests over 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from kailash_mcp_prod.protocol.faults import INVALID_REQUEST, RpcError
 from kailash_mcp_prod.protocol.lifetimes import CancelScope, Lifetime
 from kailash_mcp_prod.protocol.messages import RequestId
 from kailash_mcp_prod.protocol.outbox import Outbox
+from kailash_mcp_prod.protocol.server_requests import ServerRequests
 
 
 class InFlight:
@@ -60,19 +62,30 @@ class InFlight:
 class Connection:
     """One channel: its handshake, the requests in flight, and the messages waiting to go out.
 
-    `version` is the negotiated legacy revision, `None` before `initialize`. Messages put into
-    `outbox` are for whoever reads the channel's stream; `lifetime` ends when the channel does.
+    `version` is the negotiated legacy revision, `None` before `initialize`; `capabilities` are the
+    client's. `log_level` is the least level of log messages that it wants, and `subscribed` the
+    resources whose changes it wants to hear of, each with the function that ends that. Messages
+    put into `outbox` are for whoever reads the channel's stream; `lifetime` ends when the channel
+    does.
     """
 
     def __init__(self) -> None:
         self.version: str | None = None
+        self.capabilities: dict[str, Any] = {}
+        self.log_level = "info"
+        self.subscribed: dict[str, Callable[[], None]] = {}
         self.initialized = False
         self.in_flight = InFlight()
         self.outbox = Outbox()
+        self.requests = ServerRequests(self.outbox)
         self.lifetime = Lifetime()
 
     def close(self) -> None:
         """End the channel: streams finish, running requests are cancelled without a response."""
         self.lifetime.end()
+        for unsubscribe in self.subscribed.values():
+            unsubscribe()
+        self.subscribed.clear()
         self.in_flight.cancel_all()
+        self.requests.close()
         self.outbox.close()

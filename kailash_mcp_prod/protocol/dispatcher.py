@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kailash_mcp_prod.errors import InternalError, ServerError
-from kailash_mcp_prod.protocol.changes import ToolChanges
+from kailash_mcp_prod.protocol.changes import Changes
 from kailash_mcp_prod.protocol.codec import (
     InvalidMessageError,
     decode,
     encode_error,
-    encode_notification,
     encode_result,
     is_request_id,
     join_batch,
@@ -22,8 +21,9 @@ from kailash_mcp_prod.protocol.codec import (
 from kailash_mcp_prod.protocol.connection import Connection
 from kailash_mcp_prod.protocol.eras import EraRules, LegacyRules, ModernRules, declares_version
 from kailash_mcp_prod.protocol.faults import INVALID_REQUEST, RpcError, from_server_error
-from kailash_mcp_prod.protocol.host import ToolHost
+from kailash_mcp_prod.protocol.host import CompletionHost, PromptHost, ResourceHost, ToolHost
 from kailash_mcp_prod.protocol.lifecycle import LifecycleMethods, ServerInfo
+from kailash_mcp_prod.protocol.logging_methods import LOGGING_METHODS
 from kailash_mcp_prod.protocol.messages import (
     Batch,
     ClientResponse,
@@ -34,8 +34,16 @@ from kailash_mcp_prod.protocol.messages import (
     Request,
 )
 from kailash_mcp_prod.protocol.methods import Call, Context, Method, MethodTable, new_request_id
+from kailash_mcp_prod.protocol.peer import InputRequired
+from kailash_mcp_prod.protocol.peers import Peers
+from kailash_mcp_prod.protocol.prompt_methods import CompletionMethods, PromptMethods
+from kailash_mcp_prod.protocol.resource_methods import ResourceMethods
 from kailash_mcp_prod.protocol.revisions import BATCH_REVISION, MODERN_REVISIONS, Era
-from kailash_mcp_prod.protocol.subscriptions import TOOLS_CHANGED, SubscriptionMethods
+from kailash_mcp_prod.protocol.rounds import Rounds
+from kailash_mcp_prod.protocol.sealing import Seal
+from kailash_mcp_prod.protocol.subscriptions import News, SubscriptionMethods
+from kailash_mcp_prod.protocol.task_methods import TaskMethods
+from kailash_mcp_prod.protocol.tasks import TaskStore
 from kailash_mcp_prod.protocol.tool_methods import ToolMethods
 
 _log = logging.getLogger(__name__)
@@ -44,12 +52,16 @@ NotificationHandler = Callable[[Notification, Connection], None]
 
 
 class Dispatcher:
-    """The protocol over one tool host; all transports share it.
+    """The protocol over the hosts of tools, resources, prompts; all transports share it.
 
     Args:
         host: The tools.
+        resources: The resources, if there are any.
+        prompts: The prompts, if there are any.
+        completion: What completes arguments, if anything does.
         instructions: How an agent should use the server; sent by `initialize` and `discover`.
         info: The server's name, title and version.
+        seal: Signs the state of requests in several rounds; replicas share its secret.
         extra_methods: Further entries for the method table.
 
     Example:
@@ -63,18 +75,44 @@ class Dispatcher:
         self,
         host: ToolHost,
         *,
+        resources: ResourceHost | None = None,
+        prompts: PromptHost | None = None,
+        completion: CompletionHost | None = None,
         instructions: str | None = None,
         info: ServerInfo | None = None,
+        seal: Seal | None = None,
         extra_methods: Iterable[Method] = (),
     ) -> None:
         info = info or ServerInfo()
-        capabilities: dict[str, Any] = {"tools": {"listChanged": True}}
-        self._changes = ToolChanges(host)
+        self.host = host
+        self._rounds = Rounds(seal or Seal())
+        peers = Peers(self._rounds)
+        capabilities: dict[str, Any] = {"tools": {"listChanged": True}, "logging": {}}
+        self._tasks = TaskStore()
+        tasks = TaskMethods(self._tasks, peers)
+        methods = [*ToolMethods(host, tasks).methods(), *tasks.methods(), *LOGGING_METHODS]
+        lists = {"toolsListChanged": Changes(host.on_tools_changed)}
+        news = News(lists)
+        if prompts is not None:
+            capabilities["prompts"] = {"listChanged": True}
+            methods += PromptMethods(prompts, peers).methods()
+            lists["promptsListChanged"] = Changes(prompts.on_prompts_changed)
+        if resources is not None:
+            capabilities["resources"] = {"listChanged": True, "subscribe": True}
+            lists["resourcesListChanged"] = Changes(resources.on_resources_changed)
+            updates = Changes(resources.on_resource_updated)
+            readable = ResourceMethods(resources, peers, updates)
+            methods += readable.methods()
+            news = News(lists, updates, readable.may_read)
+        if completion is not None:
+            capabilities["completions"] = {}
+            methods += CompletionMethods(completion).methods()
+        self._news = news
         self._table = MethodTable(
             [
                 *LifecycleMethods(info, capabilities, instructions).methods(),
-                *ToolMethods(host).methods(),
-                *SubscriptionMethods(self._changes).methods(),
+                *methods,
+                *SubscriptionMethods(news).methods(),
                 *extra_methods,
             ]
         )
@@ -107,6 +145,10 @@ class Dispatcher:
         modern_only = method is not None and Era.LEGACY not in method.eras
         return Era.MODERN if modern_only and not channel_open else Era.LEGACY
 
+    def close(self) -> None:
+        """End what still runs without a request, because the server stops."""
+        self._tasks.cancel_all()
+
     def streams(self, request: Request) -> bool:
         """Whether the method answers with a stream of notifications."""
         method = self._table.find(request.method)
@@ -134,6 +176,8 @@ class Dispatcher:
                 self._notify(message, context)
                 return None
             case ClientResponse():
+                if context.connection is not None:
+                    context.connection.requests.resolve(message)
                 return None
 
     async def _answer_batch(self, batch: Batch, context: Context) -> Reply | None:
@@ -176,14 +220,23 @@ class Dispatcher:
         )
         rules = self._rules[era]
         method = rules.admit(request, context)
-        call = Call(request, context)
+        call = Call(request, context, era)
         if connection is None:
-            return encode_result(request.id, rules.finish(method, call, await method.run(call)))
+            result = await self._result(method, call)
+            return encode_result(request.id, rules.finish(method, call, result))
         with connection.in_flight.track(request.id, cancellable=method.cancellable) as scope:
-            result = await method.run(call)
+            result = await self._result(method, call)
         if scope.cancelled:
             return None
         return encode_result(request.id, rules.finish(method, call, result))
+
+    async def _result(self, method: Method, call: Call) -> dict[str, Any]:
+        try:
+            return await method.run(call)
+        except InputRequired as required:
+            if not method.rounds:
+                raise
+            return self._rounds.next_round(call, required)
 
     def _internal_error(self, request: Request, context: Context) -> Reply:
         _log.exception(
@@ -204,8 +257,8 @@ class Dispatcher:
         if connection.version is None or connection.initialized:
             return
         connection.initialized = True
-        changed = encode_notification(TOOLS_CHANGED)
-        connection.lifetime.on_end(self._changes.subscribe(lambda: connection.outbox.put(changed)))
+        for unsubscribe in self._news.subscribe_lists(connection.outbox.put):
+            connection.lifetime.on_end(unsubscribe)
 
     def _on_cancelled(self, notification: Notification, connection: Connection) -> None:
         request_id = notification.params.get("requestId")

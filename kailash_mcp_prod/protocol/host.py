@@ -1,34 +1,77 @@
-"""What the protocol needs from the rest of the server."""
+"""What the protocol needs from the rest of the server.
+
+All lists and answers are for one principal: what it may not use it never sees. A host raises
+`ServerError` for what a caller may know of a failure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.protocol.peer import SILENT, Peer
+
+Unsubscribe = Callable[[], None]
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContent:
+    """A tool's result in blocks of content, for tools that have more to say than JSON.
+
+    Args:
+        blocks: MCP `ContentBlock` objects.
+        structured: The structured result, if there is one.
+        is_error: Whether the blocks tell of a failure.
+    """
+
+    blocks: Sequence[JsonObject]
+    structured: JsonObject | None = None
+    is_error: bool = False
 
 
 class ToolHost(Protocol):
     """The tools behind the protocol; `tools.ToolService` is one."""
 
-    def tool_list(self, principal: Principal) -> bytes:
+    def has_surface(self, name: str) -> bool:
+        """Whether there is a set of tools of this name, such as `compact`."""
+        ...
+
+    def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
         """The tools this principal may see: an encoded JSON array of MCP `Tool` objects.
 
-        It is put into the response as it is, never decoded.
+        It is put into the response as it is, never decoded. `None` is the principal's own surface.
         """
         ...
 
     async def call(
-        self, principal: Principal, name: str, arguments: dict[str, Any], *, request_id: str
-    ) -> dict[str, Any]:
-        """Run a tool and return its JSON-safe structured result.
+        self,
+        principal: Principal,
+        name: str,
+        arguments: JsonObject,
+        *,
+        request_id: str,
+        surface: str | None = None,
+        peer: Peer = SILENT,
+    ) -> JsonObject | ToolContent:
+        """Run a tool and return its JSON-safe structured result, or its content.
 
         Raises:
             ServerError: The call failed; `UnknownToolError` when there is no such tool.
+            Interruption: `peer` needs an answer of the client first.
         """
         ...
 
-    def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
+    def header_arguments(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        """Which arguments of a tool clients repeat in headers.
+
+        By what follows `Mcp-Param-`, in lower case, the path of each; empty for an unknown tool.
+        """
+        ...
+
+    def on_tools_changed(self, listener: Callable[[], None]) -> Unsubscribe:
         """Call `listener` whenever a tool list changed. Returns a function that ends it."""
         ...
 
@@ -37,6 +80,102 @@ class ToolHost(Protocol):
 
         Raises:
             UnavailableError: They never will be.
+        """
+        ...
+
+
+class ResourceHost(Protocol):
+    """The resources behind the protocol."""
+
+    async def resources(self, principal: Principal) -> Sequence[JsonObject]:
+        """MCP `Resource` objects in a fixed order."""
+        ...
+
+    async def templates(self, principal: Principal) -> Sequence[JsonObject]:
+        """MCP `ResourceTemplate` objects in a fixed order."""
+        ...
+
+    async def read_resource(
+        self, principal: Principal, uri: str, *, request_id: str, peer: Peer
+    ) -> Sequence[JsonObject]:
+        """The contents of a resource.
+
+        Raises:
+            NotFoundError: There is none of this URI for the principal.
+        """
+        ...
+
+    def on_resources_changed(self, listener: Callable[[], None]) -> Unsubscribe:
+        """Call `listener` whenever the list changed. Returns a function that ends it."""
+        ...
+
+    def on_resource_updated(self, listener: Callable[[str], None]) -> Unsubscribe:
+        """Call `listener` with the URI of each resource that changed; ends like the others."""
+        ...
+
+
+class PromptHost(Protocol):
+    """The prompts behind the protocol."""
+
+    async def prompts(self, principal: Principal) -> Sequence[JsonObject]:
+        """MCP `Prompt` objects in a fixed order."""
+        ...
+
+    async def get_prompt(
+        self,
+        principal: Principal,
+        name: str,
+        arguments: Mapping[str, str],
+        *,
+        request_id: str,
+        peer: Peer,
+    ) -> JsonObject:
+        """The prompt's `messages` and, if there is one, its `description`.
+
+        Raises:
+            NotFoundError: There is no such prompt for the principal.
+            InvalidArgumentsError: An argument is missing, unknown or wrong.
+        """
+        ...
+
+    def on_prompts_changed(self, listener: Callable[[], None]) -> Unsubscribe:
+        """Call `listener` whenever the list changed. Returns a function that ends it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completions:
+    """Values that an argument may take, the likeliest first; `total` where more are known."""
+
+    values: Sequence[str]
+    total: int | None = None
+
+
+class CompletionHost(Protocol):
+    """What completes the arguments of prompts and the variables of resource templates."""
+
+    async def complete(
+        self,
+        principal: Principal,
+        reference: JsonObject,
+        argument: str,
+        value: str,
+        given: Mapping[str, str],
+        *,
+        request_id: str,
+    ) -> Completions:
+        """Values that begin with, or are like, what was typed.
+
+        Args:
+            principal: Who asks.
+            reference: An MCP `PromptReference` or `ResourceTemplateReference`.
+            argument: The argument or variable.
+            value: What was typed so far.
+            given: The arguments that have a value already.
+            request_id: Stands in the log and in errors.
+
+        Raises:
+            NotFoundError: There is no such prompt, template or argument for the principal.
         """
         ...
 

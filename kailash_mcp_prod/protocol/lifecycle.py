@@ -14,6 +14,7 @@ from kailash_mcp_prod.protocol.revisions import (
     LATEST_LEGACY_REVISION,
     LEGACY_REVISIONS,
     SUPPORTED_REVISIONS,
+    TASKS_EXTENSION,
     Era,
 )
 
@@ -83,6 +84,7 @@ class LifecycleMethods:
         except msgspec.ValidationError as error:
             raise RpcError(INVALID_PARAMS, f"Invalid initialize parameters: {error}.") from error
         wanted = params.protocol_version
+        connection.capabilities = params.capabilities
         connection.version = wanted if wanted in LEGACY_REVISIONS else LATEST_LEGACY_REVISION
         return {
             "protocolVersion": connection.version,
@@ -99,6 +101,6 @@ class LifecycleMethods:
         """Every revision of both eras, the capabilities and the instructions."""
         return {
             "supportedVersions": list(SUPPORTED_REVISIONS),
-            "capabilities": self._capabilities,
+            "capabilities": {**self._capabilities, "extensions": {TASKS_EXTENSION: {}}},
             **self._instructions,
         }

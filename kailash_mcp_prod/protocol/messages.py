@@ -35,9 +35,10 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class ClientResponse:
-    """A client's answer to a request of the server."""
+    """A client's answer to a request of the server: its encoded result, or `None` for an error."""
 
     id: RequestId | None
+    result: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

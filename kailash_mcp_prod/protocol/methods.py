@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,13 +26,15 @@ def new_request_id() -> str:
 class MirroredHeaders:
     """The request metadata that HTTP repeats in headers; `None` where a header is missing.
 
-    `name` is decoded already. `malformed` names a header that occurs twice or can't be decoded.
+    `name` and `params` are decoded already, the latter by what follows `Mcp-Param-`, in lower case.
+    `malformed` names a header that occurs twice or can't be decoded.
     """
 
     version: str | None = None
     method: str | None = None
     name: str | None = None
     malformed: str | None = None
+    params: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Context:
         connection: The channel's memory; `None` for a modern request over HTTP.
         headers: What HTTP mirrors of the message; `None` on transports without headers.
         request_id: The server's own id of this request.
+        surface: The set of tools that the channel's address names; `None` for the caller's own.
+        pause: Ends the stream that carries the answer, where the client can come back for it.
     """
 
     principal: Principal
@@ -54,6 +58,8 @@ class Context:
     connection: Connection | None = None
     headers: MirroredHeaders | None = None
     request_id: str = field(default_factory=new_request_id)
+    surface: str | None = None
+    pause: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class Call:
 
     request: Request
     context: Context
+    era: Era
 
     @property
     def params(self) -> Params:
@@ -82,6 +89,8 @@ class Method:
         cancellable: Whether the client may cancel it.
         opens_channel: Whether it may come before the handshake.
         mirrored_param: The parameter that HTTP repeats in `Mcp-Name`.
+        rounds: Whether it may ask the client for more before it ends.
+        mirrored_arguments: What HTTP repeats in `Mcp-Param-` headers of a request's parameters.
     """
 
     name: str
@@ -92,6 +101,8 @@ class Method:
     cancellable: bool = True
     opens_channel: bool = False
     mirrored_param: str | None = None
+    rounds: bool = False
+    mirrored_arguments: Callable[[Params], Mapping[str, str]] | None = None
 
 
 class MethodTable:

@@ -7,24 +7,73 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from kailash_mcp_prod.protocol.changes import ToolChanges
+from kailash_mcp_prod.protocol.changes import Changes
 from kailash_mcp_prod.protocol.codec import encode_notification
 from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError
 from kailash_mcp_prod.protocol.methods import Call, Method
 from kailash_mcp_prod.protocol.outbox import Outbox
+from kailash_mcp_prod.protocol.resource_methods import (
+    MAX_SUBSCRIBED,
+    MAX_URI_LENGTH,
+    RESOURCE_UPDATED,
+)
 from kailash_mcp_prod.protocol.revisions import META_SUBSCRIPTION_ID, Era
 
 TOOLS_CHANGED: Final = "notifications/tools/list_changed"
+_LISTS: Final = {
+    "toolsListChanged": TOOLS_CHANGED,
+    "promptsListChanged": "notifications/prompts/list_changed",
+    "resourcesListChanged": "notifications/resources/list_changed",
+}
+_RESOURCES: Final = "resourceSubscriptions"
 _ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
+
+Cleanup = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What there is to listen to: changed lists by the name of their filter, changed resources.
+
+    `may_read` says whether the caller of a request may read, and so watch, a resource.
+    """
+
+    lists: dict[str, Changes]
+    updates: Changes | None = None
+    may_read: Callable[[Call, str], Awaitable[bool]] | None = None
+
+    def subscribe_lists(self, put: Callable[[bytes], None]) -> list[Cleanup]:
+        """Hand out a notification of the old era for each changed list."""
+        return [
+            changes.subscribe(partial(put, encode_notification(_LISTS[name])))
+            for name, changes in self.lists.items()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    lists: tuple[str, ...]
+    uris: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        honoured: dict[str, Any] = dict.fromkeys(self.lists, True)
+        return {**honoured, _RESOURCES: list(self.uris)} if self.uris else honoured
 
 
 class SubscriptionMethods:
-    """The stream of change notifications."""
+    """The stream of change notifications.
 
-    def __init__(self, changes: ToolChanges) -> None:
-        self._changes = changes
+    Args:
+        news: What there is to listen to.
+    """
+
+    def __init__(self, news: News) -> None:
+        self._news = news
 
     def methods(self) -> list[Method]:
         """The entries for the method table."""
@@ -39,23 +88,18 @@ class SubscriptionMethods:
         Raises:
             RpcError: -32602 for a malformed filter.
         """
-        wants_tools = _wants_tools(call)
+        honoured = await self._honoured(call)
         meta = {META_SUBSCRIPTION_ID: call.request.id}
         context = call.context
         pending = Outbox()
-        changed = encode_notification(TOOLS_CHANGED, {"_meta": meta})
-        cleanups = [context.lifetime.on_end(pending.close)]
-        if wants_tools:
-            cleanups.append(self._changes.subscribe(lambda: pending.put(changed)))
+        cleanups = [context.lifetime.on_end(pending.close), *self._listen(honoured, meta, pending)]
         expires_at = context.principal.expires_at
         if expires_at is not None:
             loop = asyncio.get_running_loop()
             cleanups.append(loop.call_later(expires_at - time.time(), pending.close).cancel)
+        acknowledged = {"_meta": meta, "notifications": honoured.to_dict()}
         try:
-            honoured = {"toolsListChanged": True} if wants_tools else {}
-            await context.emit(
-                encode_notification(_ACKNOWLEDGED, {"_meta": meta, "notifications": honoured})
-            )
+            await context.emit(encode_notification(_ACKNOWLEDGED, acknowledged))
             while (message := await pending.get()) is not None:
                 await context.emit(message)
         finally:
@@ -63,12 +107,45 @@ class SubscriptionMethods:
                 cleanup()
         return {"_meta": meta}
 
+    def _listen(self, wanted: _Filter, meta: dict[str, Any], pending: Outbox) -> list[Cleanup]:
+        cleanups = []
+        for name in wanted.lists:
+            changed = encode_notification(_LISTS[name], {"_meta": meta})
+            cleanups.append(self._news.lists[name].subscribe(partial(pending.put, changed)))
+        if wanted.uris and self._news.updates is not None:
+            updated = {
+                uri: encode_notification(RESOURCE_UPDATED, {"_meta": meta, "uri": uri})
+                for uri in wanted.uris
+            }
 
-def _wants_tools(call: Call) -> bool:
-    wanted = call.params.get("notifications")
-    if not isinstance(wanted, dict):
-        raise RpcError(INVALID_PARAMS, "params.notifications must be an object.")
-    for name in ("toolsListChanged", "promptsListChanged", "resourcesListChanged"):
-        if not isinstance(wanted.get(name, False), bool):
-            raise RpcError(INVALID_PARAMS, f"params.notifications.{name} must be a boolean.")
-    return bool(wanted.get("toolsListChanged", False))
+            def notify(uri: str) -> None:
+                if uri in updated:
+                    pending.put(updated[uri])
+
+            cleanups.append(self._news.updates.subscribe(notify))
+        return cleanups
+
+    async def _honoured(self, call: Call) -> _Filter:
+        """What of a client's filter there is, and it may know."""
+        wanted = call.params.get("notifications")
+        if not isinstance(wanted, dict):
+            raise RpcError(INVALID_PARAMS, "params.notifications must be an object.")
+        for name in _LISTS:
+            if not isinstance(wanted.get(name, False), bool):
+                raise RpcError(INVALID_PARAMS, f"params.notifications.{name} must be a boolean.")
+        lists = tuple(name for name in self._news.lists if wanted.get(name, False))
+        may_read = self._news.may_read
+        uris = _uris(wanted.get(_RESOURCES, []))
+        if may_read is None:
+            return _Filter(lists, ())
+        return _Filter(lists, tuple([uri for uri in uris if await may_read(call, uri)]))
+
+
+def _uris(value: Any) -> list[str]:
+    fits = isinstance(value, list) and len(value) <= MAX_SUBSCRIBED
+    if not fits or not all(isinstance(each, str) and len(each) <= MAX_URI_LENGTH for each in value):
+        raise RpcError(
+            INVALID_PARAMS,
+            f"params.notifications.{_RESOURCES} must be a list of at most {MAX_SUBSCRIBED} URIs.",
+        )
+    return list(dict.fromkeys(value))

@@ -13,6 +13,7 @@ from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import (
     CallTimeoutError,
     InternalError,
+    Interruption,
     ServerError,
     UnavailableError,
     UnknownToolError,
@@ -20,7 +21,9 @@ from kailash_mcp_prod.errors import (
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.lists import EncodedList
+from kailash_mcp_prod.tools.peer import NOBODY, Peer
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL
@@ -62,6 +65,8 @@ class ToolService:
         self._timeout_seconds = timeout_seconds
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
         self._surface = surface
+        self._header_paths: dict[str, HeaderPaths] = {}
+        registry.subscribe(self._header_paths.clear)
         self._ready = asyncio.Event()
         self._failed = False
 
@@ -90,15 +95,19 @@ class ToolService:
             return principal.surface
         return self._surface
 
-    def encoded_list(self, principal: Principal, surface: str = FULL) -> EncodedList:
+    def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
         """The tools of a surface that the principal sees, encoded once for its permissions.
+
+        Args:
+            principal: Who asks.
+            surface: The surface; `None` for the principal's own.
 
         Raises:
             NotFoundError: There is no such surface.
         """
-        return self._catalogue.encoded(principal, surface)
+        return self._catalogue.encoded(principal, self.surface_for(principal, surface))
 
-    def tool_list(self, principal: Principal, surface: str = FULL) -> bytes:
+    def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
         """The same as an encoded JSON array.
 
         Raises:
@@ -106,16 +115,19 @@ class ToolService:
         """
         return self.encoded_list(principal, surface).body
 
-    def describe(self, principal: Principal, name: str, surface: str = FULL) -> dict[str, Any]:
+    def describe(
+        self, principal: Principal, name: str, surface: str | None = None
+    ) -> dict[str, Any]:
         """One listed tool as an MCP `Tool` object with its exact schemas.
 
         Raises:
             NotFoundError: There is no such surface, or no such tool on it.
         """
-        for tool in self._catalogue.get(surface).listed(principal, complete=True):
+        chosen = self.surface_for(principal, surface)
+        for tool in self._catalogue.get(chosen).listed(principal, complete=True):
             if tool["name"] == name:
                 return tool
-        raise self._unknown(principal, name, surface)
+        raise self._unknown(principal, name, chosen)
 
     async def call(
         self,
@@ -124,7 +136,8 @@ class ToolService:
         arguments: dict[str, Any],
         *,
         request_id: str,
-        surface: str = FULL,
+        surface: str | None = None,
+        peer: Peer = NOBODY,
     ) -> dict[str, Any]:
         """Runs a tool and returns its structured result.
 
@@ -133,18 +146,22 @@ class ToolService:
             name: The tool.
             arguments: Its arguments as JSON values; validated here.
             request_id: Stands in the log and in errors.
-            surface: Where the name is looked up. What a tool of a surface stands for is checked,
-                counted and run once, as if it had been called itself.
+            surface: Where the name is looked up; `None` for the principal's own surface. What a
+                tool of a surface stands for is checked, counted and run once, as if it had been
+                called itself.
+            peer: The client that calls.
 
         Raises:
-            ServerError: The call failed, for a reason that the caller may see. Nothing else but
+            ServerError: The call failed, for a reason that the caller may see.
+            Interruption: The client has to answer something first. Nothing else but
                 `asyncio.CancelledError` is ever raised.
         """
         # Bound for all that is logged below, so that a request id leads to every line of its call.
         with structlog.contextvars.bound_contextvars(request_id=request_id, tool=name[:128]):
-            return await self._call(ToolCall(principal, arguments, request_id), name, surface)
+            call = ToolCall(principal, arguments, request_id, peer)
+            return await self._call(call, name, surface)
 
-    async def _call(self, call: ToolCall, name: str, surface: str) -> dict[str, Any]:
+    async def _call(self, call: ToolCall, name: str, surface: str | None) -> dict[str, Any]:
         try:
             await self._rates.take(call.principal)
             meant = self._resolve(call, name, surface)
@@ -154,16 +171,19 @@ class ToolService:
         except ServerError as error:
             log.info("call_failed", code=error.code)
             raise
+        except Interruption:
+            raise
         except Exception as defect:
             log.exception("call_broke")
             raise InternalError(
                 "The server could not do this. Report the request id to its operator."
             ) from defect
 
-    def _resolve(self, call: ToolCall, name: str, surface: str) -> Resolved:
-        meant = self._catalogue.get(surface).resolve(call, name)
+    def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
+        chosen = self.surface_for(call.principal, surface)
+        meant = self._catalogue.get(chosen).resolve(call, name)
         if meant is None:
-            raise self._unknown(call.principal, name, surface)
+            raise self._unknown(call.principal, name, chosen)
         return meant
 
     async def _run_meant(self, meant: Resolved) -> dict[str, Any]:
@@ -200,6 +220,16 @@ class ToolService:
         if CALL_TOOL in names and self._catalogue.full.find(principal, name) is not None:
             elsewhere = f"The list of this surface has it not; call it with {CALL_TOOL}."
         return unknown_tool(name, names, elsewhere=elsewhere)
+
+    def header_arguments(self, name: str) -> HeaderPaths:
+        """Which arguments of a tool clients repeat in headers, by the header's name."""
+        paths = self._header_paths.get(name)
+        if paths is None:
+            tool = self.registry.get(name)
+            if tool is None:
+                return {}
+            paths = self._header_paths[name] = header_paths(tool.input_schema)
+        return paths
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls the listener whenever the tools change; the returned function ends that.

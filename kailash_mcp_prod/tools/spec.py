@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.tools.peer import NOBODY, Peer
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call: who calls, with which arguments, under which request id."""
+    """One call: who calls, with which arguments, under which request id, by which client."""
 
     principal: Principal
     arguments: Mapping[str, Any]
     request_id: str
+    peer: Peer = NOBODY
 
 
 Handler = Callable[[ToolCall], Awaitable[dict[str, Any]]]

@@ -51,15 +51,15 @@ def test_a_message_without_an_id_is_a_notification() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "known_id"),
+    ("body", "response"),
     [
-        (b'{"jsonrpc":"2.0","id":7,"result":{}}', 7),
-        (b'{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"m"}}', 7),
-        (b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}', None),
+        (b'{"jsonrpc":"2.0","id":7,"result":{"a": 1}}', ClientResponse(7, b'{"a": 1}')),
+        (b'{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"m"}}', ClientResponse(7)),
+        (b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}', ClientResponse(None)),
     ],
 )
-def test_a_response_of_the_client_is_recognised(body: bytes, known_id: int | None) -> None:
-    assert decode(body) == ClientResponse(known_id)
+def test_a_response_of_the_client_is_recognised(body: bytes, response: ClientResponse) -> None:
+    assert decode(body) == response
 
 
 @pytest.mark.parametrize(

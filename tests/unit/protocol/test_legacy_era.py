@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sample_host import SampleHost
-from tests.unit.protocol.conftest import Client
+from tests.unit.protocol.conftest import CAPABILITIES, Client
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
@@ -30,7 +30,7 @@ async def test_initialize_introduces_the_server(client: Client) -> None:
 
     assert result["serverInfo"]["name"] == "kailash-mcp-prod"
     assert set(result["serverInfo"]) == {"name", "title", "version"}
-    assert result["capabilities"] == {"tools": {"listChanged": True}}
+    assert result["capabilities"] == CAPABILITIES
     assert result["instructions"] == "Echo what you hear."
 
 
@@ -78,9 +78,7 @@ async def test_a_ping_is_answered_at_any_time(client: Client) -> None:
     assert (await client.legacy("ping"))["result"] == {}
 
 
-@pytest.mark.parametrize(
-    "method", ["resources/list", "server/discover", "subscriptions/listen", "no/such"]
-)
+@pytest.mark.parametrize("method", ["server/discover", "subscriptions/listen", "no/such"])
 async def test_a_method_the_era_lacks_is_not_found(client: Client, method: str) -> None:
     await client.initialize()
     message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {}}

@@ -11,6 +11,7 @@ from kailash_mcp_prod.protocol import MirroredHeaders
 from kailash_mcp_prod.protocol.codec import decode
 from tests import wire_schema
 from tests.sample_host import ALICE, SampleHost
+from tests.unit.protocol.conftest import CAPABILITIES as OFFERED
 from tests.unit.protocol.conftest import META, Client
 
 VERSION = "io.modelcontextprotocol/protocolVersion"
@@ -31,7 +32,10 @@ async def test_discover_names_all_versions_of_both_eras(client: Client) -> None:
     result = (await client.modern("server/discover"))["result"]
 
     assert result["supportedVersions"] == ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]
-    assert result["capabilities"] == {"tools": {"listChanged": True}}
+    assert result["capabilities"] == {
+        **OFFERED,
+        "extensions": {"io.modelcontextprotocol/tasks": {}},
+    }
     assert result["instructions"] == "Echo what you hear."
     assert result["_meta"][SERVER_INFO]["name"] == "kailash-mcp-prod"
 
@@ -67,7 +71,9 @@ async def test_no_handshake_is_needed_and_none_interferes(client: Client) -> Non
     assert "resultType" not in (await client.legacy("tools/list"))["result"]
 
 
-@pytest.mark.parametrize("method", ["ping", "initialize", "resources/list", "no/such"])
+@pytest.mark.parametrize(
+    "method", ["ping", "initialize", "resources/subscribe", "logging/setLevel", "no/such"]
+)
 async def test_a_method_the_era_lacks_is_not_found(client: Client, method: str) -> None:
     assert (await client.send(request(method)))["error"]["code"] == -32601
 
@@ -188,20 +194,25 @@ async def test_a_subscription_is_acknowledged_and_then_told_of_changes(
     assert host.listeners == []
 
 
-async def test_only_supported_notifications_are_acknowledged(client: Client) -> None:
+async def test_what_there_is_and_may_be_read_is_acknowledged(client: Client) -> None:
     task = await listen(
         client,
         toolsListChanged=True,
         promptsListChanged=True,
         resourcesListChanged=True,
-        resourceSubscriptions=["file:///x"],
+        resourceSubscriptions=["file:///x", "sample://1"],
     )
 
-    assert client.acknowledged == {"toolsListChanged": True}  # type: ignore[attr-defined]
+    assert client.acknowledged == {  # type: ignore[attr-defined]
+        "toolsListChanged": True,
+        "promptsListChanged": True,
+        "resourcesListChanged": True,
+        "resourceSubscriptions": ["sample://1"],
+    }
     task.cancel()
 
 
-@pytest.mark.parametrize("wanted", [{}, {"toolsListChanged": False}, {"promptsListChanged": True}])
+@pytest.mark.parametrize("wanted", [{}, {"toolsListChanged": False}, {"otherThings": True}])
 async def test_who_did_not_ask_is_not_told(
     client: Client, host: SampleHost, wanted: dict[str, Any]
 ) -> None:
