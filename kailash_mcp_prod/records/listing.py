@@ -16,7 +16,8 @@ from kailash_mcp_prod.records.operations import Operation
 
 Schema = dict[str, Any]
 
-_SAID_OF_A_FIELD = ("type", "enum", "format", "default", "description")
+_SAID_OF_A_FIELD = ("type", "enum", "const", "format", "default", "description")
+_SAID_OF_NAMES = ("enum", "const")
 _SAID_AGAIN = ("type",)
 _KEY_IS_MADE = " Made by the server when absent."
 
@@ -61,7 +62,7 @@ def _argument(name: str, schema: Schema, operation: Operation) -> Schema:
         case "filter":
             return {"type": "object", "description": _FILTER if listing else _SAME_FILTER}
         case "fields" if listing:
-            return {"type": "array", "items": {"enum": schema["items"]["enum"]}}
+            return {"type": "array", "items": _only(schema["items"], _SAID_OF_NAMES)}
         case "ids":
             return {"type": "array", "items": _only(schema["items"], _SAID_AGAIN)}
         case "conflict_on":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# Words of identifiers: `customerSince`, `ETIMAttribute`, `sha256` and `valid_until` are several.
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
+_RUN = re.compile(r"[^\W\d_]+|\d+")
+# Identifiers such as `customerSince` and `ETIMAttribute` are several words.
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 _EVERYWHERE = (
     "a an and are as at be been by can could did do does for from had has have he her his i if in "
@@ -20,10 +21,11 @@ _MAX_WORDS = 64
 
 def words(text: str) -> Iterator[str]:
     """The stems of a text's words, without those that stand everywhere."""
-    for found in _WORD.finditer(text):
-        word = found.group().lower()
-        if word not in _STOP_WORDS:
-            yield stem(word)
+    for run in _RUN.finditer(text):
+        for part in _WORD_BOUNDARY.split(run.group()):
+            word = part.lower()
+            if word not in _STOP_WORDS:
+                yield stem(word)
 
 
 def query_words(text: str) -> list[str]:

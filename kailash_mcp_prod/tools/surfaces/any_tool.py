@@ -22,7 +22,7 @@ CALL_TOOL = "call_tool"
 class _Arguments(TypedDict):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
-    name: Annotated[str, Strict(), MaxLen(255), Field(description="The tool, e.g. Company_list.")]
+    name: Annotated[str, Strict(), MaxLen(255), Field(description="The name of the tool.")]
     arguments: NotRequired[
         Annotated[dict[str, Any], Strict(), Field(description="As the tool's own schema says.")]
     ]

@@ -42,7 +42,7 @@ class _Search(TypedDict):
         Strict(),
         MinLen(1),
         MaxLen(1_000),
-        Field(description="What you want to do, e.g. 'which customers are in Kiel'."),
+        Field(description="What you want to do, e.g. 'find customers by city'."),
     ]
     limit: NotRequired[
         Annotated[int, Strict(), Ge(1), Le(MAX_LIMIT), Field(json_schema_extra={"default": 5})]

@@ -81,8 +81,7 @@ SHORTCUTS: tuple[Shortcut, ...] = (
         title="Find records",
         description=(
             "Returns the records of a model that match a filter, a page at a time. "
-            'Example: {"model": "Company", "filter": {"city": "Kiel", "employee_count": '
-            '{"$gte": 50}}, "sort": ["-created_at"]}'
+            'Example of a filter: {"created_at": {"$gte": "2026-03-01T00:00:00Z"}}'
         ),
         operations=_one(Operation.LIST),
         properties={

@@ -95,7 +95,6 @@ def test_all_annotations_are_sent_and_true(full_registry: ToolRegistry) -> None:
         operation = operation_of(each)
         reads = operation in {"read", "list", "count"}
         assert each.to_mcp(complete=False)["annotations"] == {
-            "title": each.title,
             "readOnlyHint": reads,
             "destructiveHint": operation in DESTRUCTIVE,
             "idempotentHint": reads or operation in DESTRUCTIVE,
