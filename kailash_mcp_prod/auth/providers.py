@@ -63,14 +63,8 @@ class ApiKeyProvider:
     """
 
     def __init__(self, keys: Mapping[str, ApiKey]) -> None:
-        self._keys = {_digest(key): entry for key, entry in keys.items()}
-
-    async def authenticate(self, credentials: Credentials) -> Principal | None:
-        """See `AuthProvider.authenticate`."""
-        key = credentials.api_key or credentials.bearer_token
-        entry = self._keys.get(_digest(key)) if key else None
-        if entry is not None:
-            return Principal(
+        self._principals = {
+            _digest(key): Principal(
                 subject=entry.subject,
                 permissions=entry.permissions,
                 method="api_key",
@@ -78,6 +72,15 @@ class ApiKeyProvider:
                 tenant=entry.tenant,
                 surface=entry.surface,
             )
+            for key, entry in keys.items()
+        }
+
+    async def authenticate(self, credentials: Credentials) -> Principal | None:
+        """See `AuthProvider.authenticate`."""
+        key = credentials.api_key or credentials.bearer_token
+        principal = self._principals.get(_digest(key)) if key else None
+        if principal is not None:
+            return principal
         if credentials.api_key:
             raise UnauthenticatedError("The API key is not known. Ask the operator for a key.")
         return None
