@@ -166,7 +166,12 @@ class ToolService:
             await self._rates.take(call.principal)
             meant = self._resolve(call, name, surface)
             async with self._concurrency.slot():
-                result = await self._run_meant(meant)
+                try:
+                    result = await self._run(meant.tool, meant.call)
+                except ServerError as error:
+                    if meant.below is None:
+                        raise
+                    raise error.below(meant.below) from error
             return result if meant.shape is None else meant.shape(result)
         except ServerError as error:
             log.info("call_failed", code=error.code)
@@ -185,14 +190,6 @@ class ToolService:
         if meant is None:
             raise self._unknown(call.principal, name, chosen)
         return meant
-
-    async def _run_meant(self, meant: Resolved) -> dict[str, Any]:
-        try:
-            return await self._run(meant.tool, meant.call)
-        except ServerError as error:
-            if meant.below is None:
-                raise
-            raise error.below(meant.below) from error
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:
