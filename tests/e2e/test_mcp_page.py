@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from dataflow import DataFlow
 
 from kailash_mcp_prod import ProductionMCPServer, ServerConfig
 from tests.e2e.servers import ROOT
@@ -13,6 +14,13 @@ from tests.e2e.snippets import only, snippets
 
 PAGE = ROOT / "docs" / "mcp.md"
 ANSWER = {"sure": {"action": "accept", "content": {"sure": True}}}
+
+
+class Shelf:
+    """Where things are."""
+
+    id: str
+    name: str
 
 
 def test_every_shell_snippet_of_the_page_is_known() -> None:
@@ -23,9 +31,15 @@ def test_every_shell_snippet_of_the_page_is_known() -> None:
 async def test_the_tool_of_the_page_asks_its_user(tmp_path: Path) -> None:
     page: dict[str, Any] = {}
     exec(only(snippets(PAGE, "python"), "# confirming.py"), page)
-    database = f"sqlite:///{tmp_path / 'shop.db'}"
-    config = ServerConfig(port=0, enable_auth=False, database_url=database, models="models:db")
-    async with ProductionMCPServer(config) as server, httpx.AsyncClient() as client:
+    db = DataFlow(
+        f"sqlite:///{tmp_path / 'shop.db'}",
+        pool_size=20,
+        enable_caching=False,
+        enable_model_persistence=False,
+    )
+    db.model(Shelf)
+    config = ServerConfig(port=0, enable_auth=False)
+    async with ProductionMCPServer(config, dataflow=db) as server, httpx.AsyncClient() as client:
         server.registry.add([page["tool"]])
 
         async def call(**more: Any) -> Any:
