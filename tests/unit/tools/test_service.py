@@ -245,10 +245,10 @@ def test_lists_are_kept_for_a_bounded_number_of_permission_sets() -> None:
     service = service_of(tool("a"))
     for number in range(1_000):
         service.tool_list(Principal("p", frozenset({f"x{number}:read"})))
-    assert len(service._encoded) <= 256
+    assert len(service._catalogue) <= 256
 
     service.registry.add([tool("b")])
-    assert len(service._encoded) == 0
+    assert len(service._catalogue) == 0
 
 
 def test_listed_result_schemas_take_the_results_of_failed_calls_too() -> None:
@@ -269,7 +269,6 @@ def test_result_schemas_are_listed_on_demand() -> None:
     assert full["outputSchema"]["type"] == "object"
     assert {"type": "object", "required": ["out"]} in full["outputSchema"]["anyOf"]
     assert plain["annotations"] == {
-        "title": "A sample",
         "readOnlyHint": True,
         "destructiveHint": False,
         "idempotentHint": True,
