@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
@@ -79,7 +80,11 @@ class RawSocket:
     @classmethod
     async def open(cls, port: int) -> Self:
         """Do the handshake."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+        client_end = socket.socket()
+        client_end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client_end.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client_end, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=client_end, limit=4096)
         writer.write(_HANDSHAKE)
         async with asyncio.timeout(SECONDS):
             assert b" 101 " in await reader.readuntil(b"\r\n\r\n")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket as socket_module
 from collections.abc import AsyncIterator
 
 import pytest
@@ -93,8 +94,12 @@ async def test_pings_of_a_client_that_does_not_read_are_not_answered(here: Site)
     async with raw(here) as socket:
         [protocol] = here.listener._server.server_state.connections
         assert isinstance(protocol, BoundedWebSocketProtocol)
-        for _ in range(30):
+        server_end = protocol.transport.get_extra_info("socket")
+        server_end.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_SNDBUF, 4096)
+        for _ in range(10):
             await socket.send_pings(2_000)
+        await socket.send_text(json.dumps(rpc("tools/call", name="echo", _meta=META)))
+        await here.host.called.wait()
         waiting = protocol.transport.get_write_buffer_size()
 
-    assert waiting < 1_000_000
+    assert waiting < 200_000
