@@ -261,13 +261,17 @@ async def test_a_server_that_never_gets_ready_says_so(connect: Connect, host: Sa
     assert error["data"]["code"] == "unavailable"
 
 
-async def test_stopping_ends_requests_and_channels_in_time(
+async def test_stopping_waits_for_requests_and_answers_them(
     connect: Connect, host: SampleHost, served: Served
 ) -> None:
     client = await connect()
-    await client.start("tools/call", {"name": "slow"})
+    slow = await client.start("tools/call", {"name": "slow"})
     await until(host.slow_started)
-    async with asyncio.timeout(2.2):
-        await served.stop()
+    stopping = asyncio.create_task(served.stop())
+    await asyncio.sleep(0)
+    host.release_slow.set()
+    reply = await slow.reply()
+    async with asyncio.timeout(2):
+        await stopping
 
-    assert host.slow_cancelled.is_set()
+    assert reply.result["structuredContent"] == {"slow": "done"}
