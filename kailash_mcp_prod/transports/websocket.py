@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Credentials, Principal
@@ -130,28 +130,27 @@ class WebSocketTransport(BaseTransport):
         if (await receive())["type"] != "websocket.connect":
             return
         exchange = _upgrade(scope, receive, send)
-        try:
-            with self._place():
-                await self._admit(scope, exchange, receive, send)
-        except Refusal as refusal:
-            await _refuse(scope, exchange, send, refusal)
-        except ServerError as error:
-            await _refuse(scope, exchange, send, Refusal(error))
-        except OSError:
-            return
-        except Exception:  # noqa: BLE001 - the boundary: the client gets an answer, the log the defect
-            _log.exception(
-                "WebSocket upgrade %s failed",
-                exchange.request_id,
-                extra={"request_id": exchange.request_id},
+        with ExitStack() as places:
+            try:
+                places.enter_context(self._place())
+                principal, surface = await self._admit(scope, exchange.headers)
+                places.enter_context(self._place_of(principal))
+            except Exception as error:  # noqa: BLE001 - the boundary: the client gets an answer
+                await _refuse(scope, exchange, send, _refusal(error, exchange.request_id))
+                return
+            request_id = (b"x-request-id", exchange.request_id.encode())
+            await send(
+                {"type": "websocket.accept", "subprotocol": SUBPROTOCOL, "headers": [request_id]}
             )
-            message = "Internal error; the server's log has it under the request id."
-            await _refuse(scope, exchange, send, Refusal(InternalError(message)))
+            await self._serve(
+                WebSocketSession(
+                    self.dispatcher, principal, receive, send, self._limits, surface=surface
+                )
+            )
 
-    async def _admit(self, scope: Scope, exchange: Exchange, receive: Receive, send: Send) -> None:
-        """Check the upgrade, accept it, and serve the channel."""
+    async def _admit(self, scope: Scope, headers: Headers) -> tuple[Principal, str | None]:
+        """Check an upgrade; who the client is, and which surface it wants."""
         surface = surface_of(path_below_root(scope), self._path)
-        headers = exchange.headers
         if (repeated := headers.repeats(*_SINGLE)) is not None:
             raise bad_request(f"The header {repeated} is repeated.", 400)
         self._check_origin(headers)
@@ -164,15 +163,7 @@ class WebSocketTransport(BaseTransport):
         )
         if surface is not None and not self.dispatcher.host.has_surface(surface):
             raise unknown_surface(surface)
-        with self._place_of(principal):
-            request_id = (b"x-request-id", exchange.request_id.encode())
-            await send(
-                {"type": "websocket.accept", "subprotocol": SUBPROTOCOL, "headers": [request_id]}
-            )
-            session = WebSocketSession(
-                self.dispatcher, principal, receive, send, self._limits, surface=surface
-            )
-            await self._serve(session)
+        return principal, surface
 
     async def _serve(self, session: WebSocketSession) -> None:
         task = self._sessions[session] = asyncio.create_task(session.run(), name="websocket")
@@ -235,10 +226,21 @@ def _upgrade(scope: Scope, receive: Receive, send: Send) -> Exchange:
     return Exchange(new_request_id(), Headers(scope["headers"]), receive, send_http, 0)
 
 
+def _refusal(error: Exception, request_id: str) -> Refusal:
+    """What the client hears of a failed upgrade; a defect goes to the log."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, ServerError):
+        return Refusal(error)
+    _log.error(
+        "WebSocket upgrade %s failed", request_id, exc_info=error, extra={"request_id": request_id}
+    )
+    return Refusal(InternalError("Internal error; the server's log has it under the request id."))
+
+
 async def _refuse(scope: Scope, exchange: Exchange, send: Send, refusal: Refusal) -> None:
-    with suppress(OSError):
-        if "websocket.http.response" in (scope.get("extensions") or {}):
-            await exchange.refuse(refusal)
-        else:
-            reason = refusal.error.message.encode()[:_REASON_BYTES].decode(errors="ignore")
-            await send({"type": "websocket.close", "code": POLICY, "reason": reason})
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await exchange.refuse(refusal)
+    else:
+        reason = refusal.error.message.encode()[:_REASON_BYTES].decode(errors="ignore")
+        await send({"type": "websocket.close", "code": POLICY, "reason": reason})

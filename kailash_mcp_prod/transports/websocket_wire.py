@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -19,6 +22,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     connection is dropped, not held open for what it will never take. No time-out passes while we
     do not read ourselves: the answer to our ping may be waiting.
     """
+
+    _drop: asyncio.TimerHandle | None = None
 
     def handle_cont(self, event: Frame) -> None:
         """Add a fragment."""
@@ -44,16 +49,33 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             return
         super().keepalive_timeout()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
-        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        self._linger()
 
     def shutdown(self) -> None:
         """Close the connection because the server stops."""
         super().shutdown()
-        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        self._linger()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send an ASGI message; an upgrade whose client has gone already is not accepted."""
+        if self.transport.is_closing() and not self.handshake_complete:
+            raise ClientDisconnected
+        await super().send(message)
 
     async def run_asgi(self) -> None:
         """Serve the connection, then let go of it within two seconds."""
         try:
             await super().run_asgi()
         finally:
-            self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+            self._linger()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note that the connection is closed."""
+        super().connection_lost(exc)
+        if self._drop is not None:
+            self._drop.cancel()
+
+    def _linger(self) -> None:
+        """Drop the connection soon, unless it is closed by then."""
+        if self._drop is None and not self.disconnected:
+            self._drop = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
