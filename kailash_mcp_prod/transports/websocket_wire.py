@@ -61,6 +61,9 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.transport.is_closing() and not self.handshake_complete:
             raise ClientDisconnected
         await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            # Refused, which is an answer: else the log calls it a fault of the application.
+            self.handshake_complete = True
 
     async def run_asgi(self) -> None:
         """Serve the connection, then let go of it within two seconds."""

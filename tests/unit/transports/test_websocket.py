@@ -92,7 +92,11 @@ def body_of(refused: Any) -> dict[str, Any]:
     ],
 )
 async def test_an_upgrade_is_refused_with_its_reason(
-    here: Site, options: dict[str, Any], status: int, said: str
+    here: Site,
+    options: dict[str, Any],
+    status: int,
+    said: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     refused = await here.refusal(**options)
     body = body_of(refused)
@@ -102,6 +106,7 @@ async def test_an_upgrade_is_refused_with_its_reason(
     assert refused.response.headers["x-request-id"] == body["request_id"]
     if status == 401:
         assert refused.response.headers["www-authenticate"] == "Bearer"
+    assert caplog.text == ""
 
 
 async def test_only_known_hosts_are_served() -> None:
