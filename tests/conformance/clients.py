@@ -21,6 +21,7 @@ from tests.e2e.servers import COMMAND, DEVELOPMENT, STDIO, HttpServer, environme
 _INSPECTOR = MODULES / "@modelcontextprotocol" / "inspector" / "clients/launcher/build/index.js"
 _SECONDS = 60
 _TOOL_FAILED = 5
+_SMALL_SURFACES = ("compact", "search")
 _NAME = "Nordlicht GmbH"
 _GOOD = {"data": {"name": _NAME, "city": "Kiel"}}
 _REVISIONS = {"legacy": "2025-11-25", "modern": "2026-07-28"}
@@ -72,10 +73,12 @@ def _inspector(node: Path, home: Path, server: HttpServer) -> Report:
         "command": serve[0],
         "args": serve[1:],
         "cwd": str(server.workdir),
-        # It passes on only a part of its own environment.
-        "env": {**environment(**_SETTINGS), "HOME": str(home)},
+        # It passes on only a part of its own environment. This one lists tools as they are by
+        # default, without their result schemas.
+        "env": {**environment(), "HOME": str(home)},
     }
-    config.write_text(json.dumps({"mcpServers": {"http": http, "stdio": stdio}}))
+    small = {name: {**http, "url": f"{server.mcp}/{name}"} for name in _SMALL_SURFACES}
+    config.write_text(json.dumps({"mcpServers": {"http": http, "stdio": stdio, **small}}))
 
     def inspect(name: str, era: str, method: str, *options: str) -> Outcome:
         chosen = ["--config", str(config), "--server", name, "--protocol-era", era]
@@ -90,6 +93,7 @@ def _inspector(node: Path, home: Path, server: HttpServer) -> Report:
         created = inspect(name, era, *create, json.dumps(_GOOD))
         report.check(_NAME in created.stdout, f"tools/call {where}: {created.stderr[-500:]}")
         if name == "stdio":
+            # Each of its calls starts a server.
             continue
         refused = inspect(name, era, *create, json.dumps(_BAD))
         report.check(
@@ -102,6 +106,9 @@ def _inspector(node: Path, home: Path, server: HttpServer) -> Report:
                 listed.returncode == 0 and isinstance(json.loads(listed.stdout)[member], list),
                 f"{method} {where}: {listed.stderr[-500:]}",
             )
+    for name in _SMALL_SURFACES:
+        tools = inspect(name, "legacy", "tools/list", "--strict")
+        report.check(tools.returncode == 0, f"tools/list --strict of {name}: {tools.stderr[-500:]}")
     return report
 
 
