@@ -108,7 +108,7 @@ def _with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
 @app.command()
 @_with_setting_flags
 def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
-    """Serve MCP and REST over HTTP, or MCP over stdio.
+    """Serve MCP over HTTP, WebSocket or both, with REST beside it, or MCP over stdio.
 
     Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_API_KEY, MCP_TOKEN,
     MCP_CURSOR_SECRET.
@@ -142,8 +142,12 @@ async def _serve(config: ServerConfig) -> None:
     try:
         await starting
         settle_garbage_collector()
-        if config.transport == "http":
-            typer.echo(f"MCP   {server.mcp_url}\nREST  {server.rest_url}/docs", err=True)
+        if server.mcp_url is not None:
+            typer.echo(f"MCP   {server.mcp_url}", err=True)
+        if server.ws_url is not None:
+            typer.echo(f"WS    {server.ws_url}", err=True)
+        if server.rest_url is not None:
+            typer.echo(f"REST  {server.rest_url}/docs", err=True)
         closing = asyncio.create_task(server.wait_closed())
         await asyncio.wait({closing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         closing.cancel()

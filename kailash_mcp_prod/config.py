@@ -83,7 +83,9 @@ class ServerConfig(BaseSettings):
     mode: Literal["standalone", "development"] = Field(
         "standalone", description="development: no authentication on loopback, sample data."
     )
-    transport: Literal["http", "stdio"] = Field("http", description="How clients connect.")
+    transport: Literal["http", "stdio", "websocket", "all"] = Field(
+        "http", description="How clients connect; all is HTTP and WebSocket on one port."
+    )
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(
         3001, ge=0, le=65534, description="Port of MCP; REST is on the next one. 0: any free ones."
@@ -206,8 +208,17 @@ class ServerConfig(BaseSettings):
         4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
     )
     max_sessions: int = Field(1000, ge=1, description="Open MCP sessions (2025-11-25 and older).")
+    max_websockets: int = Field(
+        1000, ge=1, description="Open WebSockets, a quarter of them of one principal."
+    )
+    max_messages_per_second: int = Field(
+        1000, ge=1, description="Messages a second of one WebSocket."
+    )
+    websocket_idle_seconds: float = Field(
+        1800, gt=0, description="After how long without a message or request a WebSocket ends."
+    )
 
-    enable_http_transport: bool = Field(True, description="Serve MCP over HTTP, and REST.")
+    enable_http_transport: bool = Field(True, description="Allow transports with MCP over HTTP.")
     enable_caching: bool = Field(True, description="Cache reads.")
     cache_ttl_seconds: float = Field(300, gt=0, description="How long a cached read is used.")
     cache_max_size_mb: float = Field(100, gt=0, description="Size of the cache.")
@@ -269,13 +280,13 @@ class ServerConfig(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        if not self.enable_http_transport and self.transport == "http":
-            raise ValueError("enable_http_transport is off, so use --transport stdio")
+        if not self.enable_http_transport and self.transport in {"http", "all"}:
+            raise ValueError("enable_http_transport is off, so use --transport stdio or websocket")
         if self.cursor_secret is not None and _is_short(self.cursor_secret):
             raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
         if self.enable_auth:
             self._check_credentials()
-        elif self.transport == "http" and not is_loopback(self.host) and not self.insecure:
+        elif self.transport != "stdio" and not is_loopback(self.host) and not self.insecure:
             raise ValueError(
                 f"without authentication the server only listens on loopback, not on {self.host}. "
                 "Turn enable_auth on, or say --insecure if everybody on the network may do "

@@ -34,7 +34,9 @@ from kailash_mcp_prod.transports.http import HttpTransport
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
 from kailash_mcp_prod.transports.listening import Listener
 from kailash_mcp_prod.transports.rest import create_rest_app
+from kailash_mcp_prod.transports.routing import TransportRouter
 from kailash_mcp_prod.transports.stdio import StdioTransport
+from kailash_mcp_prod.transports.websocket import WebSocketTransport
 
 log = get_logger(__name__)
 
@@ -100,6 +102,7 @@ class ProductionMCPServer:
         self._stdio: StdioTransport | None = None
         self._background: BackgroundLoop | None = None
         self.mcp_url: str | None = None
+        self.ws_url: str | None = None
         self.rest_url: str | None = None
 
     async def start(self) -> None:
@@ -124,7 +127,13 @@ class ProductionMCPServer:
                 await self._start_application()
                 for listener in listeners:
                     await listener.start()
-                log.info("serving", mcp=self.mcp_url, rest=self.rest_url, tools=len(self.registry))
+                log.info(
+                    "serving",
+                    mcp=self.mcp_url,
+                    ws=self.ws_url,
+                    rest=self.rest_url,
+                    tools=len(self.registry),
+                )
             self.mcp_server.bind(asyncio.get_running_loop())
             stack.callback(self.mcp_server.bind, None)
             self._running = stack.pop_all()
@@ -219,11 +228,21 @@ class ProductionMCPServer:
         config = self.config
         hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
-        transport = HttpTransport(
+        http = HttpTransport(
             self._dispatcher,
             self._authenticator,
             max_body_bytes=config.max_body_bytes,
             max_sessions=config.max_sessions,
+            allowed_hosts=hosts,
+            allowed_origins=origins,
+        )
+        websocket = WebSocketTransport(
+            self._dispatcher,
+            self._authenticator,
+            max_message_bytes=config.max_body_bytes,
+            max_channels=config.max_websockets,
+            max_messages_per_second=config.max_messages_per_second,
+            idle_seconds=config.websocket_idle_seconds,
             allowed_hosts=hosts,
             allowed_origins=origins,
         )
@@ -235,16 +254,24 @@ class ProductionMCPServer:
             allowed_hosts=hosts,
             allowed_origins=origins,
         )
-        mcp_listener = Listener(transport, config.host, config.port)
+        with_http, with_ws = config.transport != "websocket", config.transport != "http"
+        mcp_listener = Listener(
+            TransportRouter(websocket, http if with_http else None),
+            config.host,
+            config.port,
+            max_message_bytes=config.max_body_bytes if with_ws else None,
+        )
         stack.push_async_callback(mcp_listener.stop)
         rest_listener = Listener(rest, config.host, config.port + 1 if config.port else 0)
         stack.push_async_callback(rest_listener.stop)
 
         async def end_requests() -> None:
-            await asyncio.gather(transport.stop(), rest.stop())
+            await asyncio.gather(http.stop(), websocket.stop(), rest.stop())
 
         stack.push_async_callback(end_requests)
-        self.mcp_url = f"{mcp_listener.url}/mcp"
+        address = mcp_listener.url
+        self.mcp_url = f"{address}/mcp" if with_http else None
+        self.ws_url = f"{address.replace('http', 'ws', 1)}/ws" if with_ws else None
         self.rest_url = rest_listener.url
         return [mcp_listener, rest_listener]
 

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import structlog.contextvars
-
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import (
@@ -20,7 +18,7 @@ from kailash_mcp_prod.errors import (
 )
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
-from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
@@ -157,9 +155,11 @@ class ToolService:
                 `asyncio.CancelledError` is ever raised.
         """
         # Bound for all that is logged below, so that a request id leads to every line of its call.
-        with structlog.contextvars.bound_contextvars(request_id=request_id, tool=name[:128]):
-            call = ToolCall(principal, arguments, request_id, peer)
-            return await self._call(call, name, surface)
+        before = of_the_call.set({"request_id": request_id, "tool": name[:128]})
+        try:
+            return await self._call(ToolCall(principal, arguments, request_id, peer), name, surface)
+        finally:
+            of_the_call.reset(before)
 
     async def _call(self, call: ToolCall, name: str, surface: str | None) -> dict[str, Any]:
         try:

@@ -22,29 +22,30 @@ class Headers:
     """Request headers by name, and which of them came more than once."""
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self._raw = [(name.lower(), value) for name, value in raw]
-        self._values = dict(self._raw)
+        self._raw = tuple(raw)
+        self._values = {
+            name.decode("latin-1").lower(): value.decode("latin-1").strip()
+            for name, value in self._raw
+        }
 
     def get(self, name: str) -> str | None:
         """The value; the last one where there are several."""
-        value = self._values.get(name.encode("latin-1"))
-        return None if value is None else value.decode("latin-1").strip()
+        return self._values.get(name)
 
     def starting_with(self, prefix: str) -> dict[str, str]:
         """The headers whose names begin so, by the rest of their names."""
-        start = prefix.encode("latin-1")
         return {
-            name[len(start) :].decode("latin-1"): value.decode("latin-1").strip()
+            name[len(prefix) :]: value
             for name, value in self._values.items()
-            if name.startswith(start)
+            if name.startswith(prefix)
         }
 
     def repeats(self, *names: str) -> str | None:
         """The first of these headers that came more than once."""
         if len(self._raw) == len(self._values):
             return None
-        counts = Counter(name for name, _ in self._raw)
-        return next((name for name in names if counts[name.encode("latin-1")] > 1), None)
+        counts = Counter(name.decode("latin-1").lower() for name, _ in self._raw)
+        return next((name for name in names if counts[name] > 1), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -22,11 +23,10 @@ import uvloop
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is sent: to where, the bytes, over how many connections, for how many seconds."""
+    """What is sent: to where, a request for each connection, and for how many seconds."""
 
     port: int
-    request: str
-    connections: int
+    requests: Sequence[str]
     seconds: float
     warm_up: float = 0.3
     core: int | None = None
@@ -110,11 +110,11 @@ class _Connection(asyncio.Protocol):
 async def load(plan: Plan) -> Load:
     """Carries a plan out."""
     loop = asyncio.get_running_loop()
-    request = plan.request.encode()
-    connections: Sequence[_Connection] = [
-        (await loop.create_connection(lambda: _Connection(request), "127.0.0.1", plan.port))[1]
-        for _ in range(plan.connections)
-    ]
+    connections: list[_Connection] = []
+    for request in plan.requests:
+        connection = _Connection(request.encode())
+        await loop.create_connection(partial(_same, connection), "127.0.0.1", plan.port)
+        connections.append(connection)
     await asyncio.sleep(plan.warm_up)
     for each in connections:
         each.counting = True
@@ -134,6 +134,10 @@ async def load(plan: Plan) -> Load:
         errors=sum(each.errors for each in connections),
         sample=connections[0].sample.decode(errors="replace"),
     )
+
+
+def _same(connection: _Connection) -> _Connection:
+    return connection
 
 
 def main() -> None:

@@ -53,13 +53,19 @@ def fastmcp(port: int) -> None:
 def kailash(port: int) -> None:
     from kailash_mcp import MCPServer
 
-    server = MCPServer("peer", transport="streamable-http", port=port)
+    server = MCPServer("peer")
     for number in range(TOOLS):
         named = type(nothing)(nothing.__code__, nothing.__globals__, f"no_op_{number}")
         named.__defaults__ = nothing.__defaults__
         named.__annotations__ = dict(nothing.__annotations__)
+        named.__doc__ = DESCRIPTION
         server.tool()(named)
-    server.run()
+    # It serves standard streams and WebSocket by itself; over HTTP it is its FastMCP that serves.
+    inner = server._mcp
+    inner.settings.port = port
+    inner.settings.log_level = "ERROR"
+    inner.settings.json_response = True
+    inner.run("streamable-http")
 
 
 if __name__ == "__main__":
