@@ -66,6 +66,7 @@ class ServerError(Exception):
             moved.field = f"{argument}.{self.field}"
             if self.message.startswith(f"{self.field}:"):
                 moved.message = f"{argument}.{self.message}"
+                moved.args = (moved.message,)
         problems = (self.details or {}).get("problems")
         if isinstance(problems, list):
             found = [{**each, "field": f"{argument}.{each['field']}"} for each in problems]

@@ -19,6 +19,12 @@ from mcp.client.streamable_http import streamable_http_client
 
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import ServerError
+from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL
+from kailash_mcp_prod.tools.surfaces.compact import DESCRIBE_MODELS
+from kailash_mcp_prod.tools.surfaces.names import CHOICES
+from kailash_mcp_prod.tools.surfaces.names import MODELS as MODELS_PREFIX
+from kailash_mcp_prod.tools.surfaces.searching import DESCRIBE_TOOL, SEARCH_TOOLS
+from kailash_mcp_prod.tools.surfaces.shortcuts import SHORTCUTS
 from scripts.generate_docs import TARGET, render
 from tests.e2e.record_tools import ALL_TOOLS, MODELS, UTILITIES
 from tests.e2e.servers import ROOT, HttpServer, environment, serving
@@ -51,6 +57,18 @@ def test_every_shell_snippet_of_the_readme_is_covered_by_a_test() -> None:
         """export API_KEYS='{"a-long-random-key": {"agent_id": "reporting", """
         """"permissions": ["*:read"]}}'""",
     ]
+
+
+def test_every_surface_and_every_tool_of_it_is_documented() -> None:
+    page = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Surfaces\n")[2].partition("\n## ")[0]
+    tools = [*(each.name for each in SHORTCUTS), DESCRIBE_MODELS, CALL_TOOL]
+
+    for name in (*CHOICES, f"{MODELS_PREFIX}Company,Quote"):
+        assert f"`{name}`" in section
+        assert f"`/mcp/{name}`" in section
+    for name in (*tools, SEARCH_TOOLS, DESCRIBE_TOOL):
+        assert f"`{name}`" in section
 
 
 @pytest.mark.parametrize("target", ["serve", "test"])

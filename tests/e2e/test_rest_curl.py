@@ -6,6 +6,7 @@ import subprocess
 from typing import Any
 
 import httpx
+from jsonschema import Draft202012Validator
 
 from tests.e2e.record_tools import ALL_TOOLS
 from tests.e2e.servers import HttpServer
@@ -42,7 +43,20 @@ def test_curl_lists_the_tools_in_order_with_their_schemas(development_server: Ht
     tools = json.loads(text)["tools"]
     assert [tool["name"] for tool in tools] == ALL_TOOLS
     status, text = fetch(f"{development_server.rest}/tools/Company_create")
-    assert (status, json.loads(text)) == (200, tools[0])
+    described = json.loads(text)
+    assert (status, described["name"]) == (200, "Company_create")
+    Draft202012Validator.check_schema(described["inputSchema"])
+    fields = described["inputSchema"]["properties"]["data"]["properties"]
+    assert fields.keys() == tools[0]["inputSchema"]["properties"]["data"]["properties"].keys()
+    assert fields["country_code"]["pattern"] == "^[A-Z]{2}$"
+    assert described["outputSchema"]["type"] == "object"
+
+
+def test_curl_lists_the_few_tools_of_the_compact_surface(development_server: HttpServer) -> None:
+    status, text = fetch(f"{development_server.rest}/tools?surface=compact")
+
+    assert status == 200
+    assert len(json.loads(text)["tools"]) == 9
 
 
 def test_curl_takes_a_company_through_its_life(development_server: HttpServer) -> None:

@@ -332,6 +332,7 @@ def test_an_error_names_its_key() -> None:
 
 def test_api_keys_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
     sales = {"agent_id": "sales", "tenant_id": "acme", "permissions": ["Company:read"]}
+    sales["surface"] = "models/Company,Quote"
     keys = {"a": {**sales, "rate_limit": 60}, "b": {}}
     monkeypatch.setenv("API_KEYS", json.dumps(keys))
 
@@ -341,6 +342,7 @@ def test_api_keys_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read["a"].permissions == ("Company:read",)
     assert read["a"].rate_limit == 60
     assert (read["b"].permissions, read["b"].tenant_id) == ((), None)
+    assert (read["a"].surface, read["b"].surface) == ("models/Company,Quote", None)
 
 
 @pytest.mark.parametrize(
@@ -348,6 +350,7 @@ def test_api_keys_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         *("{", "[]", '"*"', "1", "null", '{"": {}}', '{" ": {}}'),
         *('{"k": {"rate_limit": -1}}', '{"k": {"tenant_id": ""}}'),
+        *('{"k": {"surface": "tiny"}}', '{"k": {"surface": "models/"}}'),
     ],
 )
 def test_malformed_api_keys_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -373,6 +376,8 @@ def test_malformed_api_keys_are_refused(monkeypatch: pytest.MonkeyPatch, text: s
         {"auth_type": "basic"},
         {"transport": "carrier-pigeon"},
         {"log_level": "LOUD"},
+        {"surface": "tiny"},
+        {"surface": "models/Company"},
         {"execution": "fast"},
         {"auto_migrate": "perhaps"},
         {"wait_for_db": -1},

@@ -83,6 +83,27 @@ def test_the_body_tells_field_details_and_time_of_a_retry() -> None:
     assert str(error) == error.message == "Wait."
 
 
+def test_an_error_can_be_told_of_arguments_that_stand_below_another() -> None:
+    problems = [{"field": "data.name", "message": "m"}]
+    details = {"problems": problems, "known": ["a"]}
+    error = RateLimitedError(
+        "data.name: wait.", field="data.name", details=details, retry_after_seconds=2
+    )
+
+    moved = error.below("arguments")
+
+    assert type(moved) is RateLimitedError
+    assert moved.field == "arguments.data.name"
+    assert str(moved) == moved.message == "arguments.data.name: wait."
+    assert moved.details == {
+        "problems": [{"field": "arguments.data.name", "message": "m"}],
+        "known": ["a"],
+    }
+    assert moved.retry_after_seconds == 2
+    assert (error.field, error.message, error.details) == ("data.name", "data.name: wait.", details)
+    assert InternalError("Broken.").below("arguments").to_dict("r")["message"] == "Broken."
+
+
 def test_a_retry_at_once_is_told_too() -> None:
     assert RateLimitedError("Wait.", retry_after_seconds=0).to_dict("r")["retry_after_seconds"] == 0
 

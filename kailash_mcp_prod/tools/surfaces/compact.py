@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +24,8 @@ _MAX_PRINCIPALS = 256
 _MAX_CHOICES_SHOWN = 50
 _BY_NAME = {each.name: each for each in SHORTCUTS}
 
-# For each model that a principal may use at all: its record tools by operation.
-_Reach = Mapping[str, Mapping[str, ToolSpec]]
+# For each model that a shortcut reaches: the record tools by the value of `action`.
+_Targets = Mapping[str, Mapping[str, ToolSpec]]
 
 
 class CompactSurface:
@@ -42,7 +42,7 @@ class CompactSurface:
 
     def __init__(self, registry: ToolRegistry, policy: Policy) -> None:
         self._tools = FullSurface(registry, policy)
-        self._reaches = BoundedMemo[frozenset[str], _Reach](_MAX_PRINCIPALS)
+        self._reached = BoundedMemo[frozenset[str], Mapping[str, _Targets]](_MAX_PRINCIPALS)
         self._call_any = AnyTool(
             self._tools,
             "Calls any tool of the server by its name, also those that this list leaves out. "
@@ -52,60 +52,54 @@ class CompactSurface:
 
     def refresh(self) -> None:
         """Notices that the registry has changed."""
-        self._reaches.clear()
+        self._reached.clear()
 
     def listed(self, principal: Principal, *, complete: bool) -> list[dict[str, Any]]:
         """See `Surface.listed`; results depend on the model, so there are no schemas of them."""
-        reach = self._reach(principal)
         describe = self._tools.find(principal, models_info.NAME)
         tools = []
         if describe is not None:
             described = describe.to_mcp(complete=complete)
             tools.append({**described, "name": DESCRIBE_MODELS})
-        for shortcut in SHORTCUTS:
-            targets = _targets(shortcut, reach)
-            if targets:
-                tools.append(_listed(shortcut, targets))
-        if self._tools.tools(principal):
-            tools.append(dict(self._call_any.listed))
-        return tools
+        for name, targets in self._reach(principal).items():
+            tools.append(_listed(_BY_NAME[name], targets))
+        return [*tools, dict(self._call_any.listed)]
 
     def resolve(self, call: ToolCall, name: str) -> Resolved | None:
         """See `Surface.resolve`."""
         if name == CALL_TOOL:
-            return self._call_any.resolve(call) if self._tools.tools(call.principal) else None
+            return self._call_any.resolve(call)
         if name == DESCRIBE_MODELS:
             return self._tools.resolve(call, models_info.NAME)
-        shortcut = _BY_NAME.get(name)
-        targets = _targets(shortcut, self._reach(call.principal)) if shortcut else {}
-        return _resolve(shortcut, targets, call) if shortcut and targets else None
+        targets = self._reach(call.principal).get(name)
+        return None if targets is None else _resolve(_BY_NAME[name], targets, call)
 
-    def _reach(self, principal: Principal) -> _Reach:
-        return self._reaches.get(principal.permissions, lambda: self._find_reach(principal))
+    def _reach(self, principal: Principal) -> Mapping[str, _Targets]:
+        """What each shortcut reaches, without those that reach nothing."""
+        return self._reached.get(principal.permissions, lambda: self._find_reach(principal))
 
-    def _find_reach(self, principal: Principal) -> _Reach:
-        found: dict[str, dict[str, ToolSpec]] = {}
+    def _find_reach(self, principal: Principal) -> dict[str, _Targets]:
+        by_model: dict[str, dict[str, ToolSpec]] = {}
         for tool in self._tools.tools(principal):
             if tool.operation is not None:
-                found.setdefault(tool.group, {})[tool.operation] = tool
-        return found
+                by_model.setdefault(tool.group, {})[tool.operation] = tool
+        found = {each.name: _targets(each, by_model) for each in SHORTCUTS}
+        return {name: targets for name, targets in found.items() if targets}
 
 
-def _targets(shortcut: Shortcut, reach: _Reach) -> dict[str, dict[str, ToolSpec]]:
-    """For each model that the shortcut reaches: the tools by the value of `action`."""
-    found = {}
-    for model, tools in reach.items():
-        of_model = {
+def _targets(shortcut: Shortcut, by_model: Mapping[str, Mapping[str, ToolSpec]]) -> _Targets:
+    found = {
+        model: {
             action: tools[operation]
             for action, operation in shortcut.operations.items()
             if operation in tools
         }
-        if of_model:
-            found[model] = of_model
-    return found
+        for model, tools in by_model.items()
+    }
+    return {model: tools for model, tools in found.items() if tools}
 
 
-def _listed(shortcut: Shortcut, targets: Mapping[str, Mapping[str, ToolSpec]]) -> dict[str, Any]:
+def _listed(shortcut: Shortcut, targets: _Targets) -> dict[str, Any]:
     own: dict[str, Any] = {"model": {"enum": list(targets)}}
     if shortcut.by_action:
         own["action"] = {"enum": _actions(shortcut, targets)}
@@ -123,14 +117,12 @@ def _listed(shortcut: Shortcut, targets: Mapping[str, Mapping[str, ToolSpec]]) -
     }
 
 
-def _actions(shortcut: Shortcut, targets: Mapping[str, Mapping[str, ToolSpec]]) -> list[str]:
+def _actions(shortcut: Shortcut, targets: _Targets) -> list[str]:
     reached = {action for tools in targets.values() for action in tools}
     return [action for action in shortcut.operations if action in reached]
 
 
-def _resolve(
-    shortcut: Shortcut, targets: Mapping[str, Mapping[str, ToolSpec]], call: ToolCall
-) -> Resolved:
+def _resolve(shortcut: Shortcut, targets: _Targets, call: ToolCall) -> Resolved:
     arguments = dict(call.arguments)
     own = ["model", "action"] if shortcut.by_action else ["model"]
     known = [*own, *shortcut.properties]
@@ -141,9 +133,9 @@ def _resolve(
                 field=shown(name),
                 details={"known_fields": known},
             )
-    tools = targets[_chosen("model", arguments.pop("model", None), list(targets))]
+    tools = targets[_chosen("model", arguments.pop("model", None), targets)]
     if shortcut.by_action:
-        tool = tools[_chosen("action", arguments.pop("action", None), list(tools))]
+        tool = tools[_chosen("action", arguments.pop("action", None), tools)]
     else:
         tool = next(iter(tools.values()))
     for name in shortcut.required:
@@ -155,10 +147,10 @@ def _resolve(
     return Resolved(tool, replace(call, arguments=detour.arguments(arguments)), shape=detour.shape)
 
 
-def _chosen(argument: str, given: Any, choices: list[str]) -> str:
+def _chosen(argument: str, given: Any, choices: Collection[str]) -> str:
     if isinstance(given, str) and given in choices:
         return given
-    some = choices[:_MAX_CHOICES_SHOWN]
+    some = list(choices)[:_MAX_CHOICES_SHOWN]
     raise InvalidArgumentsError(
         f"{argument}: use one of: {', '.join(some)}{', …' if len(choices) > len(some) else ''}.",
         field=argument,

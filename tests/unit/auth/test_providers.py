@@ -138,6 +138,23 @@ async def test_a_key_stands_for_its_tenant() -> None:
     assert [each.tenant for each in principals if each is not None] == ["acme", None]
 
 
+async def test_a_key_and_a_token_may_name_a_surface() -> None:
+    keys = ApiKeyProvider(
+        {"a": ApiKey("key:a", frozenset(), surface="search"), "b": ApiKey("key:b", frozenset())}
+    )
+    principals = [
+        *[await keys.authenticate(Credentials(api_key=key)) for key in "ab"],
+        *[
+            await TOKENS.authenticate(bearer(token(**claims)))
+            for claims in ({"surface": "compact"}, {"surface": ["compact"]}, {})
+        ],
+    ]
+
+    assert [each.surface for each in principals if each is not None] == [
+        *("search", None, "compact", None, None)
+    ]
+
+
 async def test_a_token_tells_who_and_what() -> None:
     principal = await TOKENS.authenticate(bearer(token(permissions=["*:read"], team="sales")))
 

@@ -12,8 +12,18 @@ import pytest
 from kailash_mcp_prod.tools.search.index import ToolIndex
 from tests.unit.tools.conftest import Reference
 
-LINES = (Path(__file__).parent / "questions.txt").read_text(encoding="utf-8").splitlines()
-QUESTIONS = [tuple(line.split(": ", 1)) for line in LINES]
+Question = tuple[str, str]
+
+
+def questions(name: str) -> list[Question]:
+    """The tools and questions of a file, a pair on each line."""
+    lines = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
+    return [(tool, question) for tool, _, question in (line.partition(": ") for line in lines)]
+
+
+FIXED = questions("questions.txt")
+# Written when the index was done, and never looked at to make it better.
+UNSEEN = questions("unseen_questions.txt")
 
 
 @pytest.fixture(scope="module")
@@ -22,19 +32,21 @@ def index(reference: Reference) -> ToolIndex:
 
 
 def test_there_are_two_hundred_questions_about_tools_that_exist(reference: Reference) -> None:
-    assert len({question for _, question in QUESTIONS}) == 200
+    assert len({question for _, question in FIXED}) == 200
+    assert {question for _, question in FIXED}.isdisjoint({question for _, question in UNSEEN})
     names = {tool.name for tool in reference.service().registry}
-    assert {tool for tool, _ in QUESTIONS} <= names
+    assert {tool for tool, _ in (*FIXED, *UNSEEN)} <= names
     assert {tool.partition("_")[0] for tool in names} == {
-        tool.partition("_")[0] for tool, _ in QUESTIONS
+        tool.partition("_")[0] for tool, _ in FIXED
     }
 
 
+@pytest.mark.parametrize(("asked", "least"), [(FIXED, 0.95), (UNSEEN, 0.8)], ids=["200", "unseen"])
 def test_the_right_tool_is_among_the_first_five_for_nearly_all_questions(
-    index: ToolIndex, capsys: pytest.CaptureFixture[str]
+    index: ToolIndex, asked: list[Question], least: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ranks = []
-    for tool, question in QUESTIONS:
+    for tool, question in asked:
         found = [name for name, _ in index.search(question, 5)]
         ranks.append(found.index(tool) if tool in found else None)
 
@@ -44,14 +56,14 @@ def test_the_right_tool_is_among_the_first_five_for_nearly_all_questions(
         sys.stdout.write(
             f"\nsearch: recall@5 {recall:.1%}, first {first:.1%}, of {len(ranks)} questions\n"
         )
-    assert recall >= 0.95
+    assert recall >= least
 
 
 def test_a_search_takes_less_than_a_millisecond(
     index: ToolIndex, capsys: pytest.CaptureFixture[str]
 ) -> None:
     times = []
-    for _, question in QUESTIONS:
+    for _, question in FIXED:
         begin = time.perf_counter()
         index.search(question, 5)
         times.append(time.perf_counter() - begin)
