@@ -24,11 +24,12 @@ from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
-from kailash_mcp_prod.protocol import Dispatcher
+from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.transports.http import HttpTransport
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
 from kailash_mcp_prod.transports.listening import Listener
@@ -84,6 +85,7 @@ class ProductionMCPServer:
             ConcurrencyLimit(self.config.max_concurrent_requests),
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
+            surface=self.config.surface,
         )
         self.application = DataFlowApplication(
             self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
@@ -93,7 +95,9 @@ class ProductionMCPServer:
         if self.config.enable_auth and not providers:
             raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
         self._authenticator = CredentialChain(providers)
-        self._dispatcher = Dispatcher(self.service, instructions=INSTRUCTIONS)
+        self._dispatcher = Dispatcher(
+            self.service, instructions=INSTRUCTIONS, seal=Seal(self.config.cursor_key)
+        )
         self._running: AsyncExitStack | None = None
         self._stdio: StdioTransport | None = None
         self._background: BackgroundLoop | None = None
@@ -114,6 +118,7 @@ class ProductionMCPServer:
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
             stack.push_async_callback(self.application.stop)
+            stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 await self._start_stdio(stack)
                 await self._start_application()
@@ -308,7 +313,9 @@ class ToolCaller:
         """
         return await run_on(
             self.loop,
-            self._service.call(principal, name, dict(arguments or {}), request_id=uuid4().hex),
+            self._service.call(
+                principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
+            ),
         )
 
 
@@ -324,6 +331,7 @@ def _providers(config: ServerConfig) -> list[AuthProvider]:
                 permissions=frozenset(entry.permissions),
                 rate_limit=entry.rate_limit,
                 tenant=entry.tenant_id,
+                surface=entry.surface,
             )
             for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
         }

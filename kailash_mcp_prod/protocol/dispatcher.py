@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
+
+import msgspec
 
 from kailash_mcp_prod.errors import InternalError, ServerError
 from kailash_mcp_prod.protocol.changes import Changes
@@ -42,6 +43,8 @@ from kailash_mcp_prod.protocol.revisions import BATCH_REVISION, MODERN_REVISIONS
 from kailash_mcp_prod.protocol.rounds import Rounds
 from kailash_mcp_prod.protocol.sealing import Seal
 from kailash_mcp_prod.protocol.subscriptions import News, SubscriptionMethods
+from kailash_mcp_prod.protocol.task_methods import TaskMethods
+from kailash_mcp_prod.protocol.tasks import TaskStore
 from kailash_mcp_prod.protocol.tool_methods import ToolMethods
 
 _log = logging.getLogger(__name__)
@@ -86,7 +89,9 @@ class Dispatcher:
         self._rounds = Rounds(seal or Seal())
         peers = Peers(self._rounds)
         capabilities: dict[str, Any] = {"tools": {"listChanged": True}, "logging": {}}
-        methods = [*ToolMethods(host, peers).methods(), *LOGGING_METHODS]
+        self._tasks = TaskStore()
+        tasks = TaskMethods(self._tasks, peers)
+        methods = [*ToolMethods(host, tasks).methods(), *tasks.methods(), *LOGGING_METHODS]
         lists = {"toolsListChanged": Changes(host.on_tools_changed)}
         news = News(lists)
         if prompts is not None:
@@ -141,6 +146,10 @@ class Dispatcher:
         modern_only = method is not None and Era.LEGACY not in method.eras
         return Era.MODERN if modern_only and not channel_open else Era.LEGACY
 
+    def close(self) -> None:
+        """End what still runs without a request, because the server stops."""
+        self._tasks.cancel_all()
+
     def streams(self, request: Request) -> bool:
         """Whether the method answers with a stream of notifications."""
         method = self._table.find(request.method)
@@ -185,7 +194,9 @@ class Dispatcher:
     ) -> Reply | None:
         if isinstance(item, Invalid):
             return encode_error(item.id, item.error)
-        return await self.handle(item, dataclasses.replace(context, request_id=new_request_id()))
+        return await self.handle(
+            item, msgspec.structs.replace(context, request_id=new_request_id())
+        )
 
     async def _answer(self, request: Request, context: Context) -> Reply | None:
         try:
