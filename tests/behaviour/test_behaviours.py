@@ -275,3 +275,48 @@ async def test_stopping_waits_for_requests_and_answers_them(
         await stopping
 
     assert reply.result["structuredContent"] == {"slow": "done"}
+
+
+async def test_progress_and_log_messages_come_before_the_answer(connect: Connect) -> None:
+    client = await connect()
+    level = {"io.modelcontextprotocol/logLevel": "info"} if client.modern else {}
+    params = {"name": "report", "_meta": {"progressToken": "p", **level}}
+    result = (await client.request("tools/call", params)).result
+
+    told = [client.notifications.get_nowait() for _ in range(client.notifications.qsize())]
+    progress = [each["params"]["progress"] for each in told if "progress" in each["method"]]
+    logged = [each["params"]["level"] for each in told if each["method"].endswith("/message")]
+    assert result["structuredContent"] == {"steps": 3}
+    assert progress == [1, 2, 3]
+    assert logged == ["warning"]
+
+
+async def test_a_tool_asks_the_user(connect: Connect) -> None:
+    client = await connect(elicitation={})
+    answer = {"action": "accept", "content": {"name": "Ada"}}
+    client.answers["elicitation/create"] = lambda _asked: answer
+    result = await call(client, "ask")
+    if client.modern:
+        assert result["resultType"] == "input_required"
+        [(key, asked)] = result["inputRequests"].items()
+        assert asked["method"] == "elicitation/create"
+        again = {
+            "name": "ask",
+            "arguments": {},
+            "inputResponses": {key: answer},
+            "requestState": result["requestState"],
+        }
+        result = (await client.request("tools/call", again)).result
+
+    assert result["structuredContent"] == {"answer": answer}
+
+
+async def test_resources_and_prompts_are_read(connect: Connect) -> None:
+    client = await connect()
+
+    read = (await client.request("resources/read", {"uri": "sample://7"})).result
+    prompt = (
+        await client.request("prompts/get", {"name": "greet", "arguments": {"whom": "you"}})
+    ).result
+    assert read["contents"][0]["text"] == "text 7"
+    assert prompt["messages"][0]["content"]["text"] == "Greet you."

@@ -33,7 +33,7 @@ class Target:
 
 
 def parse_target(eras: tuple[str, ...]) -> Target:
-    """Read the command line: `stdio -- COMMAND ARG…`, `http URL` or `websocket URL`; options first."""
+    """Read the command line: `stdio -- COMMAND ARG…`, `http URL` or `websocket URL`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("transport", choices=["stdio", "http", "websocket"])
     parser.add_argument("--era", choices=eras, default=eras[0])
