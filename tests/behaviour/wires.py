@@ -19,7 +19,14 @@ from kailash_mcp_prod.transports.stdio_streams import open_source
 from tests import wire_schema
 from tests.behaviour.clients import SECONDS, ChannelClient, Client, JsonObject, Pending
 
-_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 
 
 class StdioClient(ChannelClient):
