@@ -12,7 +12,6 @@ from typing import Any
 import uvicorn
 
 from kailash_mcp_prod.errors import StartupError
-from kailash_mcp_prod.transports.websocket_wire import BoundedWebSocketProtocol
 
 _GRACE_SECONDS = 1
 
@@ -46,7 +45,7 @@ class Listener:
             log_config=None,
             access_log=False,
             server_header=False,
-            ws="none" if max_message_bytes is None else BoundedWebSocketProtocol,
+            ws="none" if max_message_bytes is None else _websocket_protocol(),
             ws_max_size=max_message_bytes or 0,
             ws_ping_interval=ping_seconds,
             ws_ping_timeout=ping_seconds,
@@ -97,6 +96,13 @@ class _EmbeddedServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+
+def _websocket_protocol() -> type[asyncio.Protocol]:
+    # Late, because servers without WebSocket start faster without its library.
+    from kailash_mcp_prod.transports.websocket_wire import BoundedWebSocketProtocol
+
+    return BoundedWebSocketProtocol
 
 
 def _bind(host: str, port: int) -> socket.socket:

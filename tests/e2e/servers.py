@@ -181,6 +181,11 @@ class HttpServer:
     rest: str
 
     @property
+    def ws(self) -> str:
+        """The URL of WebSocket, where it is served."""
+        return re.sub(r"^http(.*)/mcp$", r"ws\1/ws", self.mcp)
+
+    @property
     def ports(self) -> list[int]:
         """Both of its ports."""
         return [int(re.findall(r":(\d+)", url)[0]) for url in (self.mcp, self.rest)]

@@ -206,6 +206,17 @@ def test_the_server_for_a_network_asks_for_the_key_of_the_readme(tmp_path: Path)
     assert [tool["name"] for tool in allowed["tools"]] == [*readable, *UTILITIES]
 
 
+def test_the_page_of_transports_serves_and_calls_over_websocket(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "transports.md"
+    [serve] = snippets(page, "sh")
+    [example] = snippets(page, "python")
+    with serving(tmp_path, *shlex.split(serve)[2:]) as server:
+        program = tmp_path / "call.py"
+        program.write_text(example.replace("ws://127.0.0.1:3001/ws", server.ws), encoding="utf-8")
+        companies = json.loads(run_in(tmp_path, "python call.py"))
+    assert len(companies["records"]) == 3
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_snippets_are_valid_and_links_lead_somewhere(page: Path) -> None:
     for text in snippets(page, "python"):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.record_tools import ALL_TOOLS, CALLS, NAMES, assert_company_lived
-from tests.e2e.servers import COMMAND, STDIO, HttpServer, environment, serving
+from tests.e2e.servers import COMMAND, DEVELOPMENT, STDIO, HttpServer, environment, serving
 from tests.interop.peers import run_client
 
 SPEAKING = [
@@ -66,3 +66,14 @@ def test_the_official_clients_see_the_same_on_postgresql(postgres_url: str, tmp_
 
     assert_complete(legacy, "2025-11-25")
     assert_complete(modern, "2026-07-28")
+
+
+def test_the_official_client_sees_the_same_over_websocket_beside_http(tmp_path: Path) -> None:
+    with serving(tmp_path, *DEVELOPMENT, "--transport", "all") as server:
+        websocket = run("sdk1", "websocket", server.ws, workdir=tmp_path)
+        http = run("sdk2", "http", "--era", "modern", server.mcp, workdir=tmp_path)
+        assert f"WS    {server.ws}" in server.process.errors.text
+        assert server.process.end() == 0
+
+    assert_complete(websocket, "2025-11-25")
+    assert_complete(http, "2026-07-28")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,9 @@ from typing import Any
 import httpx
 import pytest
 from dataflow import DataFlow
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from kailash_mcp_prod import ProductionMCPServer, ServerConfig
 from kailash_mcp_prod.auth.principal import Credentials, Principal
@@ -128,6 +132,42 @@ async def test_a_server_serves_inside_the_callers_loop(db: Any) -> None:
             assert listed.json()["records"] == [made]
             head = await rest.head("/tools")
             assert (head.status_code, head.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("transport", "http", "websocket"),
+    [("http", True, False), ("websocket", False, True), ("all", True, True)],
+)
+async def test_the_port_serves_what_the_transport_says(
+    db: Any, transport: str, http: bool, websocket: bool
+) -> None:
+    initialize = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "tests", "version": "1"},
+        },
+    }
+    async with server_of(db, transport=transport) as server:
+        assert ((server.mcp_url is not None), (server.ws_url is not None)) == (http, websocket)
+        async with rest_of(server) as rest:
+            assert (await rest.get("/health")).status_code == 200
+            address = server.mcp_url or str(server.ws_url).replace("ws", "http", 1)
+            accept = {"accept": "application/json, text/event-stream"}
+            posted = await rest.post(address, json=initialize, headers=accept)
+            assert posted.status_code == (200 if http else 404)
+        address = server.ws_url or str(server.mcp_url).replace("http", "ws", 1)[:-3] + "ws"
+        if not websocket:
+            with pytest.raises(InvalidStatus):
+                await connect(address, subprotocols=[Subprotocol("mcp")], proxy=None)
+            return
+        async with connect(address, subprotocols=[Subprotocol("mcp")], proxy=None) as channel:
+            await channel.send(json.dumps(initialize))
+            answer = json.loads(await channel.recv())
+            assert answer["result"]["serverInfo"]["name"]
 
 
 async def test_a_failed_call_raises_the_error_that_a_client_would_get(db: Any) -> None:

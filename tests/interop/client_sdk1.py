@@ -2,6 +2,7 @@
 
     python client_sdk1.py stdio -- COMMAND ARG… < calls.json
     python client_sdk1.py http --header "Authorization: Bearer …" URL < calls.json
+    python client_sdk1.py websocket URL < calls.json
 
 `sequence.py` describes the calls. The report has the keys `server`, `protocol`, `tools` (names)
 and `results`; a call answered by a JSON-RPC error has its code as `rpc_code`.
@@ -17,6 +18,7 @@ from typing import Any
 from mcp import ClientSession, McpError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+from mcp.client.websocket import websocket_client
 from mcp.types import TextContent
 from sequence import Result, Target, parse_target, report, run_calls
 
@@ -28,6 +30,8 @@ async def connect(target: Target, stack: AsyncExitStack) -> ClientSession:
             streamable_http_client(target.address[0], http_client=http)
         )
         read, write = streams[0], streams[1]
+    elif target.transport == "websocket":
+        read, write = await stack.enter_async_context(websocket_client(target.address[0]))
     else:
         command, *arguments = target.address
         parameters = StdioServerParameters(command=command, args=arguments, env=dict(os.environ))

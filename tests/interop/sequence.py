@@ -20,7 +20,7 @@ class Target:
     """The server a client is to connect to.
 
     Attributes:
-        transport: `stdio` or `http`.
+        transport: `stdio`, `http` or `websocket`.
         address: The command and its arguments, or the URL alone.
         headers: Sent with each HTTP request.
         era: The negotiation asked for: `auto`, `legacy` or `modern`.
@@ -33,15 +33,15 @@ class Target:
 
 
 def parse_target(eras: tuple[str, ...]) -> Target:
-    """Read the command line: `stdio -- COMMAND ARG…` or `http URL`, with options before `--`."""
+    """Read the command line: `stdio -- COMMAND ARG…`, `http URL` or `websocket URL`."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("transport", choices=["stdio", "http"])
+    parser.add_argument("transport", choices=["stdio", "http", "websocket"])
     parser.add_argument("--era", choices=eras, default=eras[0])
     parser.add_argument("--header", action="append", default=[], metavar="NAME: VALUE")
     parser.add_argument("address", nargs="+", metavar="URL | -- COMMAND ARG…")
     options = parser.parse_args()
-    if options.transport == "http" and len(options.address) != 1:
-        parser.error("http takes one URL")
+    if options.transport != "stdio" and len(options.address) != 1:
+        parser.error(f"{options.transport} takes one URL")
     headers = dict(header.split(": ", 1) for header in options.header)
     return Target(options.transport, tuple(options.address), headers, options.era)
 

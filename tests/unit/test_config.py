@@ -259,8 +259,16 @@ def test_stdio_without_authentication_listens_nowhere_and_is_allowed() -> None:
     assert not load(host="0.0.0.0", enable_auth=False, transport="stdio").enable_auth
 
 
-def test_http_without_its_transport_is_refused() -> None:
-    assert "stdio" in refusal(enable_auth=False, enable_http_transport=False)
+@pytest.mark.parametrize("transport", ["http", "all"])
+def test_http_without_its_transport_is_refused(transport: str) -> None:
+    without = {"enable_auth": False, "enable_http_transport": False}
+    assert "stdio or websocket" in refusal(**without, transport=transport)
+    assert load(**without, transport="websocket").transport == "websocket"
+
+
+@pytest.mark.parametrize("transport", ["websocket", "all"])
+def test_a_websocket_on_the_network_needs_authentication(transport: str) -> None:
+    refusal(host="0.0.0.0", enable_auth=False, transport=transport)
 
 
 def test_development_needs_no_credential() -> None:
