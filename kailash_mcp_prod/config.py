@@ -121,6 +121,13 @@ class ServerConfig(BaseSettings):
             "missing."
         ),
     )
+    instant_start: bool = Field(
+        True,
+        description=(
+            "Over stdio, serve from what an earlier start has noted of the models and tables, "
+            "while it holds, instead of importing the application."
+        ),
+    )
     wait_for_db: float = Field(
         0,
         ge=0,

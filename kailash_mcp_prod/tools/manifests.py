@@ -1,0 +1,156 @@
+"""Reads and writes the manifest of an application, as its configuration allows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.manifest.content import (
+    FORMAT,
+    Manifest,
+    ServedModel,
+    ToolEntry,
+    database_changed,
+    identity_of,
+    sources_changed,
+)
+from kailash_mcp_prod.manifest.entries import NotStorableError, entry_of
+from kailash_mcp_prod.manifest.file import ManifestFile
+from kailash_mcp_prod.manifest.sources import sources_of
+from kailash_mcp_prod.models_loader import absolute_sqlite_url
+from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.records.columns import Table
+from kailash_mcp_prod.records.execution import Execution
+from kailash_mcp_prod.records.model import Model
+from kailash_mcp_prod.records.operations import operations_for
+from kailash_mcp_prod.tools.spec import ToolSpec
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model as a start has found and served it."""
+
+    model: Model
+    table: Table
+    execution: Execution
+    tools: list[ToolSpec]
+
+
+class Manifests:
+    """The manifest of one application. Made before the application is imported.
+
+    Args:
+        config: Says which application, which database, and what else the tools depend on.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._url = config.database_url and absolute_sqlite_url(config.database_url)
+        # The import of an application may set variables, such as those of a file `.env`.
+        self._environment = dict(os.environ)
+        settings = {
+            "operations": config.operations,
+            "execution": config.execution,
+            "auto_migrate": config.auto_migrate,
+            "development": config.mode == "development",
+        }
+        self._identity = identity_of(config.models, self._url, settings)
+        self._file = ManifestFile(self._identity)
+
+    async def read(self) -> tuple[Manifest, str] | None:
+        """The manifest, if it still holds, and the address of its database."""
+        manifest = await asyncio.to_thread(self._read)
+        if manifest is None:
+            return None
+        url = self._url or manifest.sqlite_url
+        if url is None or await database_changed(manifest, url):
+            log.info("manifest_stale", changed="database")
+            return None
+        return manifest, url
+
+    async def write(
+        self, served: Iterable[Served], sampled: Collection[str], database_url: str
+    ) -> None:
+        """Writes the manifest of what is served, unless it can't be written down faithfully.
+
+        Args:
+            served: The models, in their order.
+            sampled: The models for which there are sample rows.
+            database_url: The address that the application uses.
+        """
+        try:
+            await asyncio.to_thread(self._write, list(served), sampled, database_url)
+        except NotStorableError as reason:
+            log.info("no_manifest", reason=f"{reason}.")
+            await self.remove()
+
+    async def remove(self) -> None:
+        """Removes the manifest: the application is more than a file can hold."""
+        await asyncio.to_thread(self._file.remove)
+
+    def _read(self) -> Manifest | None:
+        manifest = self._file.read(Manifest)
+        if manifest is None:
+            return None
+        if manifest.identity != self._identity or sources_changed(manifest, self._environment):
+            log.info("manifest_stale", changed="sources")
+            return None
+        return manifest
+
+    def _write(self, served: list[Served], sampled: Collection[str], database_url: str) -> None:
+        own_url = None
+        if self._url is None:
+            # Any other address may hold a password.
+            if not database_url.startswith("sqlite:///") or "?" in database_url:
+                raise NotStorableError("the address of the database is not in the configuration")
+            own_url = database_url
+        manifest = Manifest(
+            format=FORMAT,
+            identity=self._identity,
+            sources=sources_of(self._config.models, self._environment),
+            models=tuple(self._served(each, each.model.name in sampled) for each in served),
+            sqlite_url=own_url,
+        )
+        self._file.write(manifest)
+
+    def _served(self, served: Served, sampled: bool) -> ServedModel:
+        model = served.model
+        if served.execution.store != "sql":
+            raise NotStorableError(f"{model.name} is reached through DataFlow")
+        operations = operations_for(model, self._config.operations)
+        return ServedModel(
+            model=entry_of(model),
+            table=served.table,
+            execution=served.execution,
+            tools=tuple(
+                ToolEntry(
+                    operation=operation,
+                    name=tool.name,
+                    title=tool.title,
+                    description=tool.description,
+                    input_schema=_faithful(tool.name, tool.input_schema),
+                    output_schema=_faithful(tool.name, tool.output_schema),
+                    hints=asdict(tool.hints),
+                    permissions=tool.permissions,
+                    group=tool.group,
+                )
+                for operation, tool in zip(operations, served.tools, strict=True)
+            ),
+            sampled=sampled,
+        )
+
+
+def _faithful(tool: str, schema: Any) -> Any:
+    """A schema that is the same, to the byte, when it is read back."""
+    encoded = msgspec.json.encode(schema)
+    if msgspec.json.encode(msgspec.json.decode(encoded)) != encoded:
+        raise NotStorableError(f"a schema of {tool} would not be the same when read back")
+    return schema
