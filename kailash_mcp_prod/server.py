@@ -24,7 +24,7 @@ from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
-from kailash_mcp_prod.protocol import Dispatcher
+from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.registry import ToolRegistry
@@ -91,7 +91,9 @@ class ProductionMCPServer:
         if self.config.enable_auth and not providers:
             raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
         self._authenticator = CredentialChain(providers)
-        self._dispatcher = Dispatcher(self.service, instructions=INSTRUCTIONS)
+        self._dispatcher = Dispatcher(
+            self.service, instructions=INSTRUCTIONS, seal=Seal(self.config.cursor_key)
+        )
         self._running: AsyncExitStack | None = None
         self._stdio: StdioTransport | None = None
         self._background: BackgroundLoop | None = None
@@ -111,6 +113,7 @@ class ProductionMCPServer:
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
             stack.push_async_callback(self.application.stop)
+            stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 await self._start_stdio(stack)
                 await self._start_application()

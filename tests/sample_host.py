@@ -46,6 +46,7 @@ class SampleHost:
         "ask",
         "ask twice",
         "draw",
+        "job",
         "conflict",
         "crash",
         "lost",
@@ -72,6 +73,9 @@ class SampleHost:
         names = self.names if "*" in principal.permissions and surface != "small" else ("echo",)
         return json.dumps([_tool(name) for name in names]).encode()
 
+    def header_arguments(self, name: str) -> dict[str, tuple[str, ...]]:
+        return {"region": ("where", "region")} if name == "echo" else {}
+
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         self.listeners.append(listener)
         self.listening.set()
@@ -86,7 +90,7 @@ class SampleHost:
         if self.broken:
             raise UnavailableError("The models could not be loaded.")
 
-    async def call(
+    async def call(  # noqa: PLR0912 - a branch for each tool
         self,
         principal: Principal,
         name: str,
@@ -120,6 +124,8 @@ class SampleHost:
                 return {"first": first, "second": second}
             case "draw":
                 return ToolContent([{"type": "text", "text": "a drawing"}], {"lines": 3})
+            case "job":
+                return await self._job(arguments, peer)
             case "conflict":
                 raise ConflictError("The name is taken.", field="data.name")
             case "crash":
@@ -133,6 +139,17 @@ class SampleHost:
                 os.write(1, b"stray output of the system\n")
                 return {"standard_input": os.read(0, 10).decode()}
         raise UnknownToolError(f"Unknown tool: {name}")
+
+    async def _job(self, arguments: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        await peer.defer(required=arguments.get("required", False))
+        await peer.progress(1, message="under way")
+        if arguments.get("fail"):
+            raise UnknownToolError("There is no such part.")
+        if arguments.get("ask"):
+            return {"answer": await peer.elicit("Go on?", FORM, "sure")}
+        if arguments.get("slow"):
+            return await self._slow()
+        return {"job": "done"}
 
     async def _slow(self) -> dict[str, Any]:
         self.slow_started.set()

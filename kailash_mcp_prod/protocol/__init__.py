@@ -13,6 +13,7 @@ from kailash_mcp_prod.protocol.codec import (
     encode_notification,
 )
 from kailash_mcp_prod.protocol.connection import Connection
+from kailash_mcp_prod.protocol.deferral import Ask
 from kailash_mcp_prod.protocol.dispatcher import Dispatcher
 from kailash_mcp_prod.protocol.faults import RpcError, from_server_error
 from kailash_mcp_prod.protocol.host import (
@@ -42,7 +43,7 @@ from kailash_mcp_prod.protocol.methods import (
     MirroredHeaders,
     new_request_id,
 )
-from kailash_mcp_prod.protocol.peer import Ask, Peer
+from kailash_mcp_prod.protocol.peer import Peer
 from kailash_mcp_prod.protocol.revisions import SUPPORTED_REVISIONS, Era
 from kailash_mcp_prod.protocol.sealing import Seal
 

@@ -42,6 +42,8 @@ from kailash_mcp_prod.protocol.revisions import BATCH_REVISION, MODERN_REVISIONS
 from kailash_mcp_prod.protocol.rounds import Rounds
 from kailash_mcp_prod.protocol.sealing import Seal
 from kailash_mcp_prod.protocol.subscriptions import News, SubscriptionMethods
+from kailash_mcp_prod.protocol.task_methods import TaskMethods
+from kailash_mcp_prod.protocol.tasks import TaskStore
 from kailash_mcp_prod.protocol.tool_methods import ToolMethods
 
 _log = logging.getLogger(__name__)
@@ -86,7 +88,9 @@ class Dispatcher:
         self._rounds = Rounds(seal or Seal())
         peers = Peers(self._rounds)
         capabilities: dict[str, Any] = {"tools": {"listChanged": True}, "logging": {}}
-        methods = [*ToolMethods(host, peers).methods(), *LOGGING_METHODS]
+        self._tasks = TaskStore()
+        tasks = TaskMethods(self._tasks, peers)
+        methods = [*ToolMethods(host, tasks).methods(), *tasks.methods(), *LOGGING_METHODS]
         lists = {"toolsListChanged": Changes(host.on_tools_changed)}
         news = News(lists)
         if prompts is not None:
@@ -140,6 +144,10 @@ class Dispatcher:
         method = self._table.find(message.method)
         modern_only = method is not None and Era.LEGACY not in method.eras
         return Era.MODERN if modern_only and not channel_open else Era.LEGACY
+
+    def close(self) -> None:
+        """End what still runs without a request, because the server stops."""
+        self._tasks.cancel_all()
 
     def streams(self, request: Request) -> bool:
         """Whether the method answers with a stream of notifications."""

@@ -120,10 +120,10 @@ class ModernRules:
         """The result with its type, the server's identity and the caching hints."""
         meta = {**result.get("_meta", {}), META_SERVER_INFO: self._server_info}
         finished = {"resultType": "complete", **result, "_meta": meta}
-        # A result with more rounds behind it depends on answers that no cache knows.
-        if method.cacheable and finished["resultType"] == "complete" and not _in_rounds(call):
-            shared = call.context.principal == ANONYMOUS
-            finished["ttlMs"] = CACHE_TTL_MS
+        if method.cacheable and finished["resultType"] == "complete":
+            shared = call.context.principal == ANONYMOUS and not _in_rounds(call)
+            # What depends on answers is good for nobody else, and not again.
+            finished["ttlMs"] = 0 if _in_rounds(call) else CACHE_TTL_MS
             finished["cacheScope"] = "public" if shared else "private"
         return finished
 
@@ -142,6 +142,12 @@ class ModernRules:
             name = request.params.get(method.mirrored_param)
             if isinstance(name, str):
                 _compare("Mcp-Name", headers.name, name)
+        if method is not None and method.mirrored_arguments is not None:
+            for param, value in method.mirrored_arguments(request.params).items():
+                header = f"Mcp-Param-{param}"
+                if param in headers.params and headers.params[param] is None:
+                    raise RpcError(HEADER_MISMATCH, f"The header {header} is malformed.")
+                _compare(header, headers.params.get(param), value)
 
 
 def _in_rounds(call: Call) -> bool:

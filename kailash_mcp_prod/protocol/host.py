@@ -64,6 +64,13 @@ class ToolHost(Protocol):
         """
         ...
 
+    def header_arguments(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        """Which arguments of a tool clients repeat in headers.
+
+        By what follows `Mcp-Param-`, in lower case, the path of each; empty for an unknown tool.
+        """
+        ...
+
     def on_tools_changed(self, listener: Callable[[], None]) -> Unsubscribe:
         """Call `listener` whenever a tool list changed. Returns a function that ends it."""
         ...

@@ -14,6 +14,7 @@ from kailash_mcp_prod.protocol.revisions import (
     LATEST_LEGACY_REVISION,
     LEGACY_REVISIONS,
     SUPPORTED_REVISIONS,
+    TASKS_EXTENSION,
     Era,
 )
 
@@ -100,6 +101,6 @@ class LifecycleMethods:
         """Every revision of both eras, the capabilities and the instructions."""
         return {
             "supportedVersions": list(SUPPORTED_REVISIONS),
-            "capabilities": self._capabilities,
+            "capabilities": {**self._capabilities, "extensions": {TASKS_EXTENSION: {}}},
             **self._instructions,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,13 +26,15 @@ def new_request_id() -> str:
 class MirroredHeaders:
     """The request metadata that HTTP repeats in headers; `None` where a header is missing.
 
-    `name` is decoded already. `malformed` names a header that occurs twice or can't be decoded.
+    `name` and `params` are decoded already, the latter by what follows `Mcp-Param-`, in lower case.
+    `malformed` names a header that occurs twice or can't be decoded.
     """
 
     version: str | None = None
     method: str | None = None
     name: str | None = None
     malformed: str | None = None
+    params: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Method:
         opens_channel: Whether it may come before the handshake.
         mirrored_param: The parameter that HTTP repeats in `Mcp-Name`.
         rounds: Whether it may ask the client for more before it ends.
+        mirrored_arguments: What HTTP repeats in `Mcp-Param-` headers of a request's parameters.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Method:
     opens_channel: bool = False
     mirrored_param: str | None = None
     rounds: bool = False
+    mirrored_arguments: Callable[[Params], Mapping[str, str]] | None = None
 
 
 class MethodTable:

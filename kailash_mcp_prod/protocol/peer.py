@@ -18,12 +18,14 @@ from typing import Any, Final
 
 from kailash_mcp_prod.errors import Interruption
 from kailash_mcp_prod.protocol.codec import encode_notification
+from kailash_mcp_prod.protocol.deferral import Ask, Deferral
 from kailash_mcp_prod.protocol.faults import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     MISSING_CAPABILITY,
     RpcError,
 )
+from kailash_mcp_prod.protocol.revisions import TASKS_EXTENSION
 from kailash_mcp_prod.protocol.server_requests import ServerRequests
 
 LOG_LEVELS: Final = (
@@ -46,18 +48,6 @@ _CAPABILITY_OF: Final = {
 _MAX_ASKED: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A request to the client: `elicitation/create`, `sampling/createMessage` or `roots/list`."""
-
-    method: str
-    params: Mapping[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The MCP `InputRequest` object."""
-        return {"method": self.method, "params": dict(self.params)}
-
-
 class InputRequired(Interruption):
     """The client has to answer `asked`, by key, and send its request again."""
 
@@ -69,12 +59,19 @@ class InputRequired(Interruption):
 class MissingCapability(RpcError, Interruption):  # noqa: N818 - as its base
     """The client can't do what the call needs of it (-32021)."""
 
-    def __init__(self, capability: str) -> None:
+    def __init__(self, capability: str, required: Mapping[str, Any] | None = None) -> None:
         super().__init__(
             MISSING_CAPABILITY,
             f"This needs a client with the capability {capability!r}.",
-            data={"requiredCapabilities": {capability: {}}},
+            data={"requiredCapabilities": {capability: {}} if required is None else required},
         )
+
+
+class MissingExtension(MissingCapability):
+    """The client has not declared an extension of the protocol that the call needs."""
+
+    def __init__(self, extension: str) -> None:
+        super().__init__(extension, {"extensions": {extension: {}}})
 
 
 class FailedAnswer(RpcError, Interruption):  # noqa: N818 - as its base
@@ -93,6 +90,7 @@ class Channel:
         progress_token: How the client wants to recognise progress.
         log_level: From which level on it wants log messages.
         pause: Ends the stream that carries the answer; the client comes back for the rest.
+        deferral: Lets the call become a task.
     """
 
     emit: Callable[[bytes], Awaitable[None]] | None = None
@@ -102,6 +100,7 @@ class Channel:
     progress_token: str | int | None = None
     log_level: str | None = None
     pause: Callable[[], Awaitable[None]] | None = None
+    deferral: Deferral | None = None
 
 
 class Peer:
@@ -135,6 +134,9 @@ class Peer:
         self, progress: float, total: float | None = None, message: str | None = None
     ) -> None:
         """Tell how far the request is, if the client wants to know; figures have to grow."""
+        if self._deferred is not None:
+            self._deferred.report(message)
+            return
         token, emit = self._channel.progress_token, self._channel.emit
         if token is None or emit is None or self._closed or progress <= self._progress:
             return
@@ -149,7 +151,7 @@ class Peer:
     async def log(self, level: str, data: Any, logger: str | None = None) -> None:
         """Send a log message, if the client wants those of its level (one of `LOG_LEVELS`)."""
         wanted, emit = self._channel.log_level, self._channel.emit
-        if wanted is None or emit is None or self._closed:
+        if wanted is None or emit is None or self._closed or self._deferred is not None:
             return
         if LOG_LEVELS.index(level) < LOG_LEVELS.index(wanted):
             return
@@ -175,7 +177,9 @@ class Peer:
             if not self.can(capability):
                 raise MissingCapability(capability)
         if answers is not None:
-            if missing:
+            if missing and self._deferred is not None:
+                answers = {**answers, **await self._deferred.ask(missing)}
+            elif missing:
                 raise InputRequired(missing)
             return {key: _object(answers[key], key) for key in asked}
         requests, emit = self._channel.requests, self._channel.emit
@@ -199,6 +203,29 @@ class Peer:
         """
         params = {"message": message, "requestedSchema": dict(schema)}
         return (await self.ask({key: Ask("elicitation/create", params)}))[key]
+
+    async def defer(self, *, required: bool = False) -> None:
+        """Say that the call will take long: it becomes a task, if the client takes tasks.
+
+        A call that asks its client before that does so in the request itself.
+
+        Args:
+            required: Whether it can't be done otherwise.
+
+        Raises:
+            MissingExtension: It is required, and the client takes none.
+        """
+        deferral = self._channel.deferral
+        if deferral is not None:
+            deferral.wanted.set()
+            await deferral.settled.wait()
+        elif required:
+            raise MissingExtension(TASKS_EXTENSION)
+
+    @property
+    def _deferred(self) -> Deferral | None:
+        deferral = self._channel.deferral
+        return deferral if deferral is not None and deferral.settled.is_set() else None
 
     async def pause_stream(self) -> None:
         """Let go of the connection that waits for the answer, where the client can come back."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from kailash_mcp_prod.protocol.deferral import Deferral
 from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError
 from kailash_mcp_prod.protocol.methods import Call
 from kailash_mcp_prod.protocol.peer import LOG_LEVELS, Channel, Peer
@@ -24,22 +25,28 @@ class Peers:
         self._rounds = rounds
 
     @contextmanager
-    def of(self, call: Call) -> Iterator[Peer]:
+    def of(self, call: Call, deferral: Deferral | None = None) -> Iterator[Peer]:
         """The peer of a request, for as long as the block answers it.
+
+        Args:
+            call: The request.
+            deferral: Lets it become a task, in the new era.
 
         Raises:
             RpcError: -32602 for malformed members of the request that are meant for the peer.
         """
         meta = call.request.meta
         told: Mapping[str, Any] = meta if isinstance(meta, dict) else {}
-        channel = self._modern(call, told) if call.era is Era.MODERN else _legacy(call, told)
+        channel = (
+            self._modern(call, told, deferral) if call.era is Era.MODERN else _legacy(call, told)
+        )
         peer = Peer(channel)
         try:
             yield peer
         finally:
             peer.close()
 
-    def _modern(self, call: Call, meta: Mapping[str, Any]) -> Channel:
+    def _modern(self, call: Call, meta: Mapping[str, Any], deferral: Deferral | None) -> Channel:
         return Channel(
             emit=call.context.emit,
             answers=self._rounds.answers(call),
@@ -47,6 +54,7 @@ class Peers:
             progress_token=_progress_token(meta),
             log_level=checked_level(meta[META_LOG_LEVEL]) if META_LOG_LEVEL in meta else None,
             pause=call.context.pause,
+            deferral=deferral,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,8 +10,10 @@ import msgspec
 from kailash_mcp_prod.errors import ServerError, UnknownToolError
 from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError, from_server_error
 from kailash_mcp_prod.protocol.host import ToolContent, ToolHost
+from kailash_mcp_prod.protocol.messages import Params
 from kailash_mcp_prod.protocol.methods import Call, Method
-from kailash_mcp_prod.protocol.peers import Peers
+from kailash_mcp_prod.protocol.peer import Peer
+from kailash_mcp_prod.protocol.task_methods import TaskMethods
 
 _encoder = msgspec.json.Encoder()
 
@@ -33,19 +36,32 @@ class ToolMethods:
 
     Args:
         host: The tools.
-        peers: Makes the peer of each call.
+        tasks: Runs the calls, and makes tasks of those that take long.
     """
 
-    def __init__(self, host: ToolHost, peers: Peers) -> None:
+    def __init__(self, host: ToolHost, tasks: TaskMethods) -> None:
         self._host = host
-        self._peers = peers
+        self._tasks = tasks
 
     def methods(self) -> list[Method]:
         """The entries for the method table."""
         return [
             Method("tools/list", self.list, cacheable=True),
-            Method("tools/call", self.call, mirrored_param="name", rounds=True),
+            Method(
+                "tools/call",
+                self.call,
+                mirrored_param="name",
+                rounds=True,
+                mirrored_arguments=self.mirrored_arguments,
+            ),
         ]
+
+    def mirrored_arguments(self, params: Params) -> dict[str, str]:
+        """What clients repeat of a call's arguments in headers, as it stands there."""
+        name, arguments = params.get("name"), params.get("arguments")
+        paths = self._host.header_arguments(name) if isinstance(name, str) else {}
+        found = {header: _at(arguments, path) for header, path in paths.items()}
+        return {header: value for header, value in found.items() if value is not None}
 
     async def list(self, call: Call) -> dict[str, Any]:
         """All tools on one page, as the host's bytes.
@@ -71,18 +87,22 @@ class ToolMethods:
         arguments = call.params.get("arguments", {})
         if not isinstance(arguments, dict):
             raise RpcError(INVALID_PARAMS, "params.arguments must be an object.")
+        return await self._tasks.run(call, partial(self._run, call, name, arguments))
+
+    async def _run(
+        self, call: Call, name: str, arguments: dict[str, Any], peer: Peer
+    ) -> dict[str, Any]:
         context = call.context
         try:
             await self._host.ready()
-            with self._peers.of(call) as peer:
-                outcome = await self._host.call(
-                    context.principal,
-                    name,
-                    arguments,
-                    request_id=context.request_id,
-                    surface=context.surface,
-                    peer=peer,
-                )
+            outcome = await self._host.call(
+                context.principal,
+                name,
+                arguments,
+                request_id=context.request_id,
+                surface=context.surface,
+                peer=peer,
+            )
         except UnknownToolError as error:
             raise from_server_error(error, context.request_id, code=INVALID_PARAMS) from error
         except ServerError as error:
@@ -90,6 +110,19 @@ class ToolMethods:
         if isinstance(outcome, ToolContent):
             return _content_result(outcome)
         return tool_result(outcome, is_error=False)
+
+
+def _at(arguments: Any, path: tuple[str, ...]) -> str | None:
+    value = arguments
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() | int():
+            return str(value)
+        case _:
+            return None
 
 
 def _content_result(outcome: ToolContent) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from kailash_mcp_prod.errors import (
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
@@ -61,7 +62,8 @@ class ToolService:
         self._timeout_seconds = timeout_seconds
         self._list_output_schemas = list_output_schemas
         self._encoded: dict[frozenset[str], bytes] = {}
-        registry.subscribe(self._encoded.clear)
+        registry.subscribe(self._forget)
+        self._header_paths: dict[str, HeaderPaths] = {}
         self._ready = asyncio.Event()
         self._failed = False
 
@@ -163,6 +165,20 @@ class ToolService:
             field="name",
             details={"similar": similar} if similar else None,
         )
+
+    def header_arguments(self, name: str) -> HeaderPaths:
+        """Which arguments of a tool clients repeat in headers, by the header's name."""
+        paths = self._header_paths.get(name)
+        if paths is None:
+            tool = self.registry.get(name)
+            if tool is None:
+                return {}
+            paths = self._header_paths[name] = header_paths(tool.input_schema)
+        return paths
+
+    def _forget(self) -> None:
+        self._encoded.clear()
+        self._header_paths.clear()
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls the listener whenever the tools change; the returned function ends that.

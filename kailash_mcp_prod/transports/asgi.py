@@ -113,21 +113,46 @@ class EventStream:
         self._keepalive_seconds = keepalive_seconds
         self._lock = asyncio.Lock()
         self._ticker: asyncio.Task[None] | None = None
+        self._ended = False
         self.started = False
 
-    async def start(self) -> None:
-        """Send the response's head and a comment, so that proxies pass them on."""
+    async def start(self, first_id: str | None = None) -> None:
+        """Send the response's head and a comment, so that proxies pass them on.
+
+        Args:
+            first_id: The id of an empty event, by which a client may come back before the first.
+        """
         if self.started:
             return
         self.started = True
-        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
-        await self._write(b": open\n\n")
+        async with self._lock:
+            await self._send(
+                {"type": "http.response.start", "status": 200, "headers": self._headers}
+            )
+            opening = b": open\n\n"
+            if first_id is not None:
+                opening += f"id: {first_id}\ndata:\n\n".encode()
+            await self._send({"type": "http.response.body", "body": opening, "more_body": True})
         self._ticker = asyncio.create_task(self._tick())
 
-    async def event(self, message: bytes) -> None:
+    async def event(self, message: bytes, event_id: str | None = None) -> None:
         """Send one JSON-RPC message; JSON as encoded here has no newlines."""
         await self.start()
-        await self._write(b"event: message\ndata: " + message + b"\n\n")
+        identity = b"" if event_id is None else f"id: {event_id}\n".encode()
+        await self._write(b"event: message\n" + identity + b"data: " + message + b"\n\n")
+
+    async def end(self, *, retry_ms: int | None = None) -> None:
+        """End the response, whatever the block still does; later events are not sent.
+
+        Args:
+            retry_ms: After how long the client may come back for the rest.
+        """
+        if not self.started or self._ended:
+            return
+        if self._ticker is not None:
+            self._ticker.cancel()
+        last = b"" if retry_ms is None else f"retry: {retry_ms}\n\n".encode()
+        await self._write(last, more=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -140,8 +165,8 @@ class EventStream:
     ) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-        if self.started and exc_type is None:
-            await self._write(b"", more=False)
+        if exc_type is None:
+            await self.end()
 
     async def _tick(self) -> None:
         # A server that reports a lost client by OSError tells the stream's own writes too.
@@ -152,4 +177,6 @@ class EventStream:
 
     async def _write(self, data: bytes, *, more: bool = True) -> None:
         async with self._lock:
-            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+            if not self._ended:
+                self._ended = not more
+                await self._send({"type": "http.response.body", "body": data, "more_body": more})

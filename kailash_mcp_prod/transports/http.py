@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
-from contextlib import AsyncExitStack
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Credentials, Principal
@@ -32,52 +31,33 @@ from kailash_mcp_prod.protocol import (
     Lifetime,
     Message,
     Notification,
-    Reply,
     Request,
     decode,
     encode_error,
     new_request_id,
 )
 from kailash_mcp_prod.protocol.eras import unsupported_version
-from kailash_mcp_prod.protocol.faults import (
-    HEADER_MISMATCH,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    PARSE_ERROR,
-    UNSUPPORTED_PROTOCOL_VERSION,
-)
 from kailash_mcp_prod.protocol.revisions import MODERN_REVISIONS, SUPPORTED_REVISIONS
 from kailash_mcp_prod.transports.asgi import (
     BodyTooLargeError,
     ClientGoneError,
-    EventStream,
     Receive,
     Scope,
     Send,
-    on_disconnect,
     path_below_root,
     read_body,
 )
 from kailash_mcp_prod.transports.base import BaseTransport
-from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
+from kailash_mcp_prod.transports.http_answers import Answers, status_of
+from kailash_mcp_prod.transports.http_capacity import Capacity
 from kailash_mcp_prod.transports.http_exchange import Exchange, Refusal, bad_request
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
-from kailash_mcp_prod.transports.http_headers import Headers, is_json, mirrored
+from kailash_mcp_prod.transports.http_headers import Headers, is_json
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
+from kailash_mcp_prod.transports.surface_path import surface_of, unknown_surface
 
 _log = logging.getLogger(__name__)
 
-_LEGACY_STATUS: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400}
-_MODERN_STATUS: Final = {
-    PARSE_ERROR: 400,
-    INVALID_REQUEST: 400,
-    INVALID_PARAMS: 400,
-    HEADER_MISMATCH: 400,
-    UNSUPPORTED_PROTOCOL_VERSION: 400,
-    METHOD_NOT_FOUND: 404,
-}
-_STATUS: Final = {Era.LEGACY: _LEGACY_STATUS, Era.MODERN: _MODERN_STATUS}
 _SESSION_HEADER: Final = "mcp-session-id"
 _SINGLE: Final = ("host", "origin", "authorization", "x-api-key", "content-type", _SESSION_HEADER)
 _SHOWN: Final = 200
@@ -136,6 +116,7 @@ class HttpTransport(BaseTransport):
         self._keepalive_seconds = keepalive_seconds
         self._stop_seconds = stop_seconds
         self._lifetime = Lifetime()
+        self._answers = Answers(dispatcher, self._capacity, self._lifetime, keepalive_seconds)
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
 
     async def start(self) -> None:
@@ -181,8 +162,7 @@ class HttpTransport(BaseTransport):
                 await exchange.refuse(Refusal(InternalError(message)))
 
     async def _route(self, scope: Scope, exchange: Exchange) -> None:
-        if path_below_root(scope).rstrip("/") != self._path:
-            raise Refusal(NotFoundError(f"There is nothing here; MCP is at {self._path or '/'}."))
+        exchange.surface = surface_of(path_below_root(scope), self._path)
         if (repeated := exchange.headers.repeats(*_SINGLE)) is not None:
             raise bad_request(f"The header {repeated} is repeated.", 400)
         self._check_origin(exchange)
@@ -199,6 +179,8 @@ class HttpTransport(BaseTransport):
                 api_key=exchange.headers.get("x-api-key"),
             )
         )
+        if exchange.surface is not None and not self.dispatcher.host.has_surface(exchange.surface):
+            raise unknown_surface(exchange.surface)
         await serve(exchange, principal)
 
     def _check_origin(self, exchange: Exchange) -> None:
@@ -261,7 +243,7 @@ class HttpTransport(BaseTransport):
         if streams and not exchange.accept.events:
             raise bad_request("The Accept header must allow text/event-stream.", 406)
         with self._capacity.stream() if streams else self._capacity.request():
-            await self._answer(exchange, principal, message, Era.MODERN)
+            await self._answers.modern(exchange, principal, message)
 
     async def _post_legacy(
         self, exchange: Exchange, principal: Principal, message: Message
@@ -275,7 +257,7 @@ class HttpTransport(BaseTransport):
             if isinstance(message, Request) or (
                 isinstance(message, Batch) and message.expects_reply
             ):
-                await self._answer(exchange, principal, message, Era.LEGACY, session.connection)
+                await self._answers.legacy(exchange, principal, message, session)
                 return
             context = self._context(exchange, principal, session.connection)
             reply = await self.dispatcher.handle(message, context)
@@ -296,55 +278,9 @@ class HttpTransport(BaseTransport):
         if reply is None:
             raise Refusal(UnavailableError("The server is shutting down."))
         if reply.error_code is not None:
-            await exchange.reply(reply, _LEGACY_STATUS.get(reply.error_code, 200))
+            await exchange.reply(reply, status_of(reply, Era.LEGACY))
         else:
             await exchange.reply(reply, 200, [(_SESSION_HEADER.encode(), session.id.encode())])
-
-    async def _answer(
-        self,
-        exchange: Exchange,
-        principal: Principal,
-        message: Request | Batch,
-        era: Era,
-        connection: Connection | None = None,
-    ) -> None:
-        """Run a request and answer it, as events if it emits any before its response."""
-        async with exchange.event_stream() as stream:
-            context = Context(
-                principal,
-                stream.event,
-                self._lifetime,
-                connection,
-                mirrored(exchange.headers) if era is Era.MODERN else None,
-                exchange.request_id,
-            )
-            reply: Reply | None = None
-            with self._capacity.running() as scope:
-                async with AsyncExitStack() as watched:
-                    if era is Era.MODERN:
-                        # In this era a disconnect is the client's way to cancel.
-                        await watched.enter_async_context(
-                            on_disconnect(exchange.receive, scope.cancel)
-                        )
-                    reply = await self.dispatcher.handle(message, context)
-            if scope.cancelled:
-                if self._lifetime.ended and not stream.started:
-                    raise UnavailableError("The server shut down during the request.")
-                return
-            if stream.started:
-                if reply is not None:
-                    await stream.event(reply.body)
-            elif reply is None:
-                # Cancelled by the client: an event stream that ends without a response says so.
-                await (stream.start() if exchange.accept.events else exchange.empty(204))
-            else:
-                status = 200
-                if reply.error_code is not None:
-                    status = _STATUS[era].get(reply.error_code, 200)
-                if exchange.accept.json or status != 200:
-                    await exchange.reply(reply, status)
-                else:
-                    await stream.event(reply.body)
 
     async def _get(self, exchange: Exchange, principal: Principal) -> None:
         if not exchange.accept.events:
@@ -356,22 +292,11 @@ class HttpTransport(BaseTransport):
         with self._sessions.use(session), self._capacity.stream():
             session.streams += 1
             try:
-                async with exchange.event_stream() as stream:
-                    await stream.start()
-                    await self._relay(session, principal, exchange, stream)
+                await self._answers.relay(
+                    exchange, principal, session, exchange.headers.get("last-event-id")
+                )
             finally:
                 session.streams -= 1
-
-    async def _relay(
-        self, session: Session, principal: Principal, exchange: Exchange, stream: EventStream
-    ) -> None:
-        """Pass a session's messages on until it ends, the client goes or its credential expires."""
-        outbox = session.connection.outbox
-        with self._capacity.running() as scope:
-            async with on_disconnect(exchange.receive, scope.cancel):
-                with cancel_at(principal.expires_at, scope):
-                    while (message := await outbox.get()) is not None:
-                        await stream.event(message)
 
     async def _delete(self, exchange: Exchange, principal: Principal) -> None:
         self._check_version(exchange)

@@ -54,7 +54,8 @@ class Exchange:
     """A request's headers and the means to answer it.
 
     `request_id` is the server's own id of it; `accept` is which forms of an answer the client
-    takes; `version` is the `MCP-Protocol-Version` header.
+    takes; `version` is the `MCP-Protocol-Version` header; `surface` is the set of tools that the
+    address names.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Exchange:
         self.headers = headers
         self.receive = receive
         self.answered = False
+        self.surface: str | None = None
         self.accept = Accept.parse(headers.get("accept"))
         self.version = headers.get("mcp-protocol-version")
         self._send = send

@@ -12,6 +12,7 @@ from kailash_mcp_prod.protocol import MirroredHeaders
 
 _BASE64_PREFIX: Final = "=?base64?"
 _BASE64_SUFFIX: Final = "?="
+_PARAM: Final = "mcp-param-"
 _MIRRORED: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
 
 
@@ -30,6 +31,14 @@ class Headers:
     def get(self, name: str) -> str | None:
         """The value; the last one where there are several."""
         return self._values.get(name)
+
+    def starting_with(self, prefix: str) -> dict[str, str]:
+        """The headers whose names begin so, by the rest of their names."""
+        return {
+            name[len(prefix) :]: value
+            for name, value in self._values.items()
+            if name.startswith(prefix)
+        }
 
     def repeats(self, *names: str) -> str | None:
         """The first of these headers that came more than once."""
@@ -88,7 +97,8 @@ def decode_value(value: str) -> str | None:
 
 def mirrored(headers: Headers) -> MirroredHeaders:
     """What the client repeated of its message in headers."""
-    malformed = headers.repeats(*_MIRRORED)
+    params = headers.starting_with(_PARAM)
+    malformed = headers.repeats(*_MIRRORED, *(f"{_PARAM}{param}" for param in params))
     name = headers.get("mcp-name")
     if name is not None:
         name = decode_value(name)
@@ -99,4 +109,5 @@ def mirrored(headers: Headers) -> MirroredHeaders:
         method=headers.get("mcp-method"),
         name=name,
         malformed=malformed,
+        params={param: decode_value(value) for param, value in params.items()},
     )

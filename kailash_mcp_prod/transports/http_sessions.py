@@ -10,13 +10,14 @@ from typing import Final
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS
 from kailash_mcp_prod.protocol import Connection
+from kailash_mcp_prod.transports.event_log import EventLogs
 
 _ID_BYTES: Final = 32
 
 
 @dataclass(slots=True)
 class Session:
-    """One legacy client: its channel, whom it belongs to, and how busy it is.
+    """One legacy client: its channel, whom it belongs to, how busy it is, what was sent to it.
 
     `users` counts requests and streams that are under way; a session in use is never idle.
     """
@@ -27,6 +28,7 @@ class Session:
     last_used: float = 0.0
     users: int = 0
     streams: int = 0
+    logs: EventLogs = field(default_factory=EventLogs)
 
 
 class SessionStore:

@@ -32,7 +32,10 @@ async def test_discover_names_all_versions_of_both_eras(client: Client) -> None:
     result = (await client.modern("server/discover"))["result"]
 
     assert result["supportedVersions"] == ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"]
-    assert result["capabilities"] == OFFERED
+    assert result["capabilities"] == {
+        **OFFERED,
+        "extensions": {"io.modelcontextprotocol/tasks": {}},
+    }
     assert result["instructions"] == "Echo what you hear."
     assert result["_meta"][SERVER_INFO]["name"] == "kailash-mcp-prod"
 

@@ -135,6 +135,8 @@ class RawExchange:
             app(scope, self._incoming.get, self._outgoing.put)  # type: ignore[arg-type]
         )
         self._text = ""
+        self.last_id = ""
+        self.retry = ""
 
     async def begin(self) -> int:
         start = await self._outgoing.get()
@@ -159,9 +161,14 @@ class RawExchange:
         """The next JSON-RPC message; `None` at the end of the stream."""
         while (block := await self.block()) is not None:
             if not block.startswith(":"):
-                event, data = block.split("\n")
-                assert event == "event: message"
-                return json.loads(data.removeprefix("data: "))
+                fields = dict(line.split(":", 1) for line in block.split("\n"))
+                self.last_id = fields.get("id", self.last_id).strip()
+                if not fields.get("data"):
+                    # The one by which a client may come back before the first.
+                    self.retry = fields.get("retry", self.retry)
+                    continue
+                assert fields["event"] == " message"
+                return json.loads(fields["data"])
         return None
 
     def disconnect(self) -> None:
