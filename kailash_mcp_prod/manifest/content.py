@@ -111,8 +111,7 @@ def sources_changed(manifest: Manifest, environment: Mapping[str, str]) -> bool:
 
 
 async def database_changed(manifest: Manifest, url: str) -> bool:
-    """Whether a table is no longer what it was, or one that gets sample rows is empty.
-    """
+    """Whether a table is no longer what it was, or one that gets sample rows is empty."""
     try:
         found = await reflect_tables(url, [each.table.name for each in manifest.models])
     except DatabaseStartupError:

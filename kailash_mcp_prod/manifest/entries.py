@@ -142,9 +142,7 @@ def _field_entry(model: Model, field: Field) -> FieldEntry:
 
 def _field_of(entry: FieldEntry) -> Field:
     known = entry.constraints
-    values = {
-        each: getattr(known, each) for each in known.__struct_fields__ if each != "checks"
-    }
+    values = {each: getattr(known, each) for each in known.__struct_fields__ if each != "checks"}
     checks = tuple((name, NamedCheck(name)) for name in known.checks)
     return Field(
         name=entry.name,
@@ -161,7 +159,6 @@ def _without_checks(model: Model) -> Model:
     return replace(
         model,
         fields=tuple(
-            replace(each, constraints=replace(each.constraints, checks=()))
-            for each in model.fields
+            replace(each, constraints=replace(each.constraints, checks=())) for each in model.fields
         ),
     )

@@ -88,9 +88,7 @@ def _digest(data: bytes) -> str:
 
 
 def _files(package: str) -> tuple[str, ...]:
-    standard = tuple(
-        f"{sysconfig.get_path(each)}{os.sep}" for each in ("stdlib", "platstdlib")
-    )
+    standard = tuple(f"{sysconfig.get_path(each)}{os.sep}" for each in ("stdlib", "platstdlib"))
     found = set()
     for name, module in tuple(sys.modules.items()):
         file = getattr(module, "__file__", None)

@@ -97,4 +97,3 @@ class ModelStores:
                 return f"{name} is unique, and its column keeps fewer digits than its numbers."
         self._sql.add(made)
         return None
-

@@ -159,9 +159,7 @@ class DataFlowApplication:
             # Of several processes that start at once, one finds the tables empty.
             async with migration_lock(url):
                 sampled = await self._load_sample_rows(prepared.models, store_of)
-        tools = {
-            model.name: self._tools(store_of[model.name], model) for model in prepared.models
-        }
+        tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
         self._registry.add([*chain.from_iterable(tools.values()), self._models_info()])
         if self._manifests is not None:
@@ -294,17 +292,13 @@ class DataFlowApplication:
             from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 
             make = self._discovery_class or DataFlowToolDiscovery
-            self._discoveries[store] = make(
-                store, self._config.operations, self._cursors
-            )
+            self._discoveries[store] = make(store, self._config.operations, self._cursors)
         return self._discoveries[store].tools_of(model)
 
     def _models_info(self) -> ToolSpec:
         stores = self._stores or self._instant
         assert stores is not None  # noqa: S101 - set by start
-        return models_info_tool(
-            self._registry, self._policy, self._models.values, stores.execution
-        )
+        return models_info_tool(self._registry, self._policy, self._models.values, stores.execution)
 
     async def _load_sample_rows(
         self, models: Iterable[Model], stores: Mapping[str, RecordStore]

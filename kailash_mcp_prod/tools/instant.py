@@ -126,4 +126,3 @@ def _import_sql() -> None:
     """Imports what takes longest, so that the event loop need not wait for it."""
     import kailash_mcp_prod.records.sql.opening
     import kailash_mcp_prod.records.sql.store  # noqa: F401
-
