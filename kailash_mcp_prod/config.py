@@ -7,7 +7,6 @@ the JSON file named by `MCP_CONFIG_FILE`, else from its default. Unknown keys ar
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -30,7 +29,14 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from kailash_mcp_prod.config_values import ApiKeyEntry, Words, read_keys, split_words
+from kailash_mcp_prod.config_values import (
+    ApiKeyEntry,
+    Words,
+    check_endpoint,
+    is_loopback,
+    read_keys,
+    split_words,
+)
 from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.records.operations import DEFAULT_OPERATIONS, Operation
 
@@ -84,6 +90,14 @@ class ServerConfig(BaseSettings):
         "standalone", description="development: no authentication on loopback, sample data."
     )
     transport: Literal["http", "stdio"] = Field("http", description="How clients connect.")
+    connect: str | None = Field(
+        None,
+        repr=False,
+        description=(
+            "With the transport stdio: relay to the running server at this address, such as "
+            "http://127.0.0.1:3001/mcp, instead of serving."
+        ),
+    )
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(
         3001, ge=0, le=65534, description="Port of MCP; REST is on the next one. 0: any free ones."
@@ -267,6 +281,12 @@ class ServerConfig(BaseSettings):
     def _refuse_unsafe(self) -> Self:
         if not self.enable_http_transport and self.transport == "http":
             raise ValueError("enable_http_transport is off, so use --transport stdio")
+        if self.connect is not None:
+            if self.transport != "stdio":
+                raise ValueError("connect needs --transport stdio")
+            credential = self.api_key is not None or self.token is not None
+            check_endpoint(self.connect, credential=credential, insecure=self.insecure)
+            return self
         if self.cursor_secret is not None and _is_short(self.cursor_secret):
             raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
         if self.enable_auth:
@@ -318,16 +338,6 @@ class ServerConfig(BaseSettings):
 
 def _is_short(secret: SecretStr) -> bool:
     return len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -28,11 +28,11 @@ from kailash_mcp_prod.records.connecting import (
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.operations import Operation
 
-FORMAT = 1
+FORMAT: Final = 1
 """Counts the versions of the form below."""
 
 
-class ToolEntry(Entry):
+class ToolEntry(Entry, frozen=True):
     """What clients are told of a record tool."""
 
     operation: Operation
@@ -46,7 +46,7 @@ class ToolEntry(Entry):
     group: str
 
 
-class ServedModel(Entry):
+class ServedModel(Entry, frozen=True):
     """A model, its table, how its records are reached, and its tools.
 
     `sampled` says that the application has sample rows for it, which an empty table would get.
@@ -59,7 +59,7 @@ class ServedModel(Entry):
     sampled: bool = False
 
 
-class Manifest(Entry):
+class Manifest(Entry, frozen=True):
     """All that was found out at a start. `sqlite_url` is the application's own address, if any."""
 
     format: Literal[1]

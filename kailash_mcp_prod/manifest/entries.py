@@ -22,7 +22,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """The base of all entries: unknown members and wrong types make a manifest unreadable."""
 
 
-class ConstraintsEntry(Entry):
+class ConstraintsEntry(Entry, frozen=True):
     """`Constraints`, with the checks by the names that DataFlow has for them."""
 
     min_length: int | None = None
@@ -34,7 +34,7 @@ class ConstraintsEntry(Entry):
     checks: tuple[str, ...] = ()
 
 
-class FieldEntry(Entry):
+class FieldEntry(Entry, frozen=True):
     """A `Field`, with its default in the form that results have."""
 
     name: str
@@ -46,7 +46,7 @@ class FieldEntry(Entry):
     constraints: ConstraintsEntry = ConstraintsEntry()
 
 
-class ModelEntry(Entry):
+class ModelEntry(Entry, frozen=True):
     """A `Model` that needs none of DataFlow's other options."""
 
     name: str

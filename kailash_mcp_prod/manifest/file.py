@@ -129,7 +129,7 @@ def _forget_oldest(folder: Path) -> None:
     for each in folder.glob(f"*{_SUFFIX}"):
         try:
             dated.append((each.stat().st_mtime, each))
-        except FileNotFoundError:  # noqa: PERF203 - another process removes them too
+        except FileNotFoundError:
             continue
     for _, each in sorted(dated)[:-MAX_FILES]:
         each.unlink(missing_ok=True)

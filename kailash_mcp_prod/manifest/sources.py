@@ -28,7 +28,7 @@ _VARIABLE = re.compile(rb"""["']([A-Z][A-Z0-9_]{2,63})["']""")
 _LEFT_OUT = frozenset({"DATABASE_URL"})
 
 
-class Sources(Entry):
+class Sources(Entry, frozen=True):
     """The files and variables that count, and what they were."""
 
     files: tuple[str, ...]
@@ -116,5 +116,7 @@ def _installed() -> list[str]:
     names: set[str] = set()
     for folder in sys.path:
         if Path(folder).name in _INSTALLED and Path(folder).is_dir():
-            names.update(each for each in os.listdir(folder) if each.endswith(_METADATA))
+            names.update(
+                each.name for each in Path(folder).iterdir() if each.name.endswith(_METADATA)
+            )
     return sorted(names)

@@ -26,7 +26,7 @@ class Statement:
 
 
 def compile_statement(statement: Any, dialect: Dialect) -> Statement:
-    """The text of a statement. Parameters named `a` and a number are arguments, others constants."""
+    """The text of a statement. Its parameters `a0`, `a1`, … are arguments, others constants."""
     compiled: SQLCompiler = statement.compile(dialect=_dialect(dialect))
     order: list[tuple[bool, Any]] = []
     for name in compiled.positiontup or ():
