@@ -47,6 +47,7 @@ class SampleHost:
         "ask twice",
         "draw",
         "job",
+        "pause",
         "conflict",
         "crash",
         "lost",
@@ -108,6 +109,9 @@ class SampleHost:
             case "add":
                 return {"sum": arguments["a"] + arguments["b"]}
             case "slow":
+                return await self._slow()
+            case "pause":
+                await peer.pause_stream()
                 return await self._slow()
             case "report":
                 for step in (1, 2, 2, 3):

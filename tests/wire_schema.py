@@ -25,11 +25,29 @@ _RESULTS = {
         "ping": "EmptyResult",
         "tools/list": "ListToolsResult",
         "tools/call": "CallToolResult",
+        "resources/list": "ListResourcesResult",
+        "resources/templates/list": "ListResourceTemplatesResult",
+        "resources/read": "ReadResourceResult",
+        "prompts/list": "ListPromptsResult",
+        "prompts/get": "GetPromptResult",
+        "completion/complete": "CompleteResult",
+        "logging/setLevel": "EmptyResult",
+        "resources/subscribe": "EmptyResult",
+        "resources/unsubscribe": "EmptyResult",
     },
     MODERN: {
         "server/discover": "DiscoverResult",
         "tools/list": "ListToolsResult",
         "tools/call": "CallToolResult",
+        "resources/list": "ListResourcesResult",
+        "resources/templates/list": "ListResourceTemplatesResult",
+        "resources/read": "ReadResourceResult",
+        "prompts/list": "ListPromptsResult",
+        "prompts/get": "GetPromptResult",
+        "completion/complete": "CompleteResult",
+        "tasks/get": "Result",
+        "tasks/update": "EmptyResult",
+        "tasks/cancel": "EmptyResult",
         "subscriptions/listen": "SubscriptionsListenResult",
     },
 }
@@ -39,16 +57,37 @@ _REQUESTS = {
     "server/discover": "DiscoverRequest",
     "tools/list": "ListToolsRequest",
     "tools/call": "CallToolRequest",
+    "resources/list": "ListResourcesRequest",
+    "resources/templates/list": "ListResourceTemplatesRequest",
+    "resources/read": "ReadResourceRequest",
+    "resources/subscribe": "SubscribeRequest",
+    "resources/unsubscribe": "UnsubscribeRequest",
+    "prompts/list": "ListPromptsRequest",
+    "prompts/get": "GetPromptRequest",
+    "completion/complete": "CompleteRequest",
+    "logging/setLevel": "SetLevelRequest",
+    "tasks/get": "JSONRPCRequest",
+    "tasks/update": "JSONRPCRequest",
+    "tasks/cancel": "JSONRPCRequest",
+    "elicitation/create": "ElicitRequest",
+    "sampling/createMessage": "CreateMessageRequest",
+    "roots/list": "ListRootsRequest",
     "subscriptions/listen": "SubscriptionsListenRequest",
 }
 _NOTIFICATIONS = {
     "notifications/initialized": "InitializedNotification",
     "notifications/cancelled": "CancelledNotification",
     "notifications/tools/list_changed": "ToolListChangedNotification",
+    "notifications/prompts/list_changed": "PromptListChangedNotification",
+    "notifications/resources/list_changed": "ResourceListChangedNotification",
+    "notifications/resources/updated": "ResourceUpdatedNotification",
+    "notifications/progress": "ProgressNotification",
+    "notifications/message": "LoggingMessageNotification",
     "notifications/subscriptions/acknowledged": "SubscriptionsAcknowledgedNotification",
 }
 _ERRORS = {
     -32020: "HeaderMismatchError",
+    -32021: "MissingRequiredClientCapabilityError",
     -32022: "UnsupportedProtocolVersionError",
 }
 
@@ -95,5 +134,13 @@ def check_response(revision: str, message: dict[str, Any], method: str | None = 
             check(MODERN, _ERRORS[code], stripped)
         return
     check(revision, "JSONRPCResultResponse", message)
-    if method is not None:
-        check(revision, _RESULTS[revision][method], message["result"])
+    if method is None:
+        return
+    match message["result"].get("resultType"):
+        case "input_required":
+            check(revision, "InputRequiredResult", message["result"])
+        case "task":
+            # The extension's own schema is not part of the specification's.
+            check(revision, "Result", message["result"])
+        case _:
+            check(revision, _RESULTS[revision][method], message["result"])

@@ -56,13 +56,16 @@ class EventLog:
         self._news.set()
 
     def pause(self) -> None:
-        """Let everybody go who follows now, once they have what there is."""
+        """Let everybody go who follows, once they have what there is."""
         self._paused = True
         self._news.set()
 
+    def resume(self) -> None:
+        """Let those stay who follow from now on."""
+        self._paused = False
+
     async def follow(self, after: int) -> AsyncIterator[tuple[int, bytes]]:
         """The events behind a position, those to come too, until the log ends or pauses."""
-        self._paused = False
         after = min(after, self._count)
         while True:
             for position, message in tuple(self._events):

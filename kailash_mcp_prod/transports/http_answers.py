@@ -131,6 +131,7 @@ class Answers:
         """
         found = None if last_event is None else session.logs.find(last_event)
         log, position = found or (session.logs.new(carries_answer=False), 0)
+        log.resume()
         async with exchange.event_stream() as stream:
             await stream.start()
             with self._capacity.running() as scope:

@@ -45,6 +45,8 @@ class Client:
         self.connection: Connection | None = Connection()
         self.lifetime = Lifetime()
         self.notifications: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.meta = META
         self.next_id = 1
 
     def context(self, **changes: Any) -> Context:
@@ -53,6 +55,10 @@ class Client:
 
     async def emit(self, message: bytes) -> None:
         decoded = json.loads(message)
+        if "id" in decoded:
+            wire_schema.check_request(wire_schema.LEGACY, decoded)
+            await self.asked.put(decoded)
+            return
         wire_schema.check_notification(wire_schema.MODERN, decoded)
         await self.notifications.put(decoded)
 
@@ -71,7 +77,7 @@ class Client:
 
     async def modern(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send a valid modern request; the response."""
-        message = self._request(method, {**(params or {}), "_meta": META})
+        message = self._request(method, {**(params or {}), "_meta": self.meta})
         wire_schema.check_request(wire_schema.MODERN, message)
         return self._checked(wire_schema.MODERN, method, await self.send(message))
 
@@ -81,17 +87,39 @@ class Client:
             message["params"] = params
         assert await self.send(message) is None
 
-    async def initialize(self, version: str = "2025-11-25") -> dict[str, Any]:
+    async def initialize(
+        self, version: str = "2025-11-25", capabilities: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Do the legacy handshake; the initialize result."""
         params = {
             "protocolVersion": version,
-            "capabilities": {},
+            "capabilities": capabilities or {},
             "clientInfo": {"name": "tests", "version": "1"},
         }
         response = await self.legacy("initialize", params)
         await self.notify("notifications/initialized")
         result: dict[str, Any] = response["result"]
         return result
+
+    def declare(self, capabilities: dict[str, Any], **meta: Any) -> None:
+        """Send these capabilities, and more, with each modern request from now on."""
+        key = "io.modelcontextprotocol/clientCapabilities"
+        self.meta = {**META, key: capabilities, **meta}
+
+    async def answer(self, result: dict[str, Any] | None) -> dict[str, Any]:
+        """Answer the next request of the server, with an error for `None`; the request."""
+        request = await self.asked.get()
+        message: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
+        if result is None:
+            message["error"] = {"code": -1, "message": "The user has gone."}
+        else:
+            message["result"] = result
+        assert await self.send(message) is None
+        return request
+
+    def told(self) -> list[dict[str, Any]]:
+        """The notifications that have come and were not looked at yet."""
+        return [self.notifications.get_nowait() for _ in range(self.notifications.qsize())]
 
     def _request(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
         message: dict[str, Any] = {"jsonrpc": "2.0", "id": self.next_id, "method": method}
