@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import json
 import logging
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.cli_loop import run, settle_garbage_collector
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
 from kailash_mcp_prod.errors import StartupError
 
@@ -107,7 +107,7 @@ def _with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
 @app.command()
 @_with_setting_flags
 def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
-    """Serve MCP and REST over HTTP, or MCP over stdio.
+    """Serve MCP over HTTP, WebSocket or both, with REST beside it, or MCP over stdio.
 
     Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_API_KEY, MCP_TOKEN,
     MCP_CURSOR_SECRET.
@@ -119,7 +119,7 @@ def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     _configure_logging(loaded)
     for name, meant in misspelt_variables(os.environ).items():
         typer.echo(f"Warning: {name} is not a setting. Is {meant} meant?", err=True)
-    asyncio.run(_serve(loaded) if loaded.connect is None else _bridge(loaded, loaded.connect))
+    run(_serve(loaded) if loaded.connect is None else _bridge(loaded, loaded.connect))
 
 
 def _configure_logging(config: ServerConfig) -> None:
@@ -129,9 +129,8 @@ def _configure_logging(config: ServerConfig) -> None:
 
         configure_logging(config.log_level)
     else:
-        logging.basicConfig(
-            level=config.log_level, format="%(asctime)s [%(levelname)s] %(message)s"
-        )
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(message)s")
+        logging.getLogger("kailash_mcp_prod").setLevel(config.log_level)
 
 
 async def _bridge(config: ServerConfig, url: str) -> None:
@@ -174,10 +173,13 @@ async def _serve(config: ServerConfig) -> None:
         return
     try:
         await starting
-        # What the start has made stays. Looking through it again would hold every call up to 0.1 s.
-        gc.freeze()
-        if config.transport == "http":
-            typer.echo(f"MCP   {server.mcp_url}\nREST  {server.rest_url}/docs", err=True)
+        settle_garbage_collector()
+        if server.mcp_url is not None:
+            typer.echo(f"MCP   {server.mcp_url}", err=True)
+        if server.ws_url is not None:
+            typer.echo(f"WS    {server.ws_url}", err=True)
+        if server.rest_url is not None:
+            typer.echo(f"REST  {server.rest_url}/docs", err=True)
         closing = asyncio.create_task(server.wait_closed())
         await asyncio.wait({closing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         closing.cancel()

@@ -7,7 +7,6 @@ the JSON file named by `MCP_CONFIG_FILE`, else from its default. Unknown keys ar
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -35,6 +34,7 @@ from kailash_mcp_prod.config_values import (
     check_endpoint,
     is_loopback,
     read_keys,
+    read_settings,
     split_words,
 )
 from kailash_mcp_prod.errors import ConfigError
@@ -89,7 +89,9 @@ class ServerConfig(BaseSettings):
     mode: Literal["standalone", "development"] = Field(
         "standalone", description="development: no authentication on loopback, sample data."
     )
-    transport: Literal["http", "stdio"] = Field("http", description="How clients connect.")
+    transport: Literal["http", "stdio", "websocket", "all"] = Field(
+        "http", description="How clients connect; all is HTTP and WebSocket on one port."
+    )
     connect: str | None = Field(
         None,
         repr=False,
@@ -155,8 +157,19 @@ class ServerConfig(BaseSettings):
             "is new at each start. Several replicas without jwt_secret need it."
         ),
     )
+    surface: Literal["full", "compact", "search"] = Field(
+        "full",
+        description=(
+            "The tools that clients are shown whose URL and credential name no surface: all, a few "
+            "for all models, or a search."
+        ),
+    )
     list_output_schemas: bool = Field(
-        False, description="Send result schemas in tool lists; they make lists half as long again."
+        False,
+        description=(
+            "Send exact schemas in tool lists, those of results too; they make lists four times "
+            "as long."
+        ),
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="What is logged to stderr."
@@ -186,7 +199,7 @@ class ServerConfig(BaseSettings):
         repr=False,
         description=(
             'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], '
-            '"rate_limit"}}.'
+            '"rate_limit", "surface"}}.'
         ),
     )
     api_key: SecretStr | None = Field(
@@ -216,8 +229,17 @@ class ServerConfig(BaseSettings):
         4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
     )
     max_sessions: int = Field(1000, ge=1, description="Open MCP sessions (2025-11-25 and older).")
+    max_websockets: int = Field(
+        1000, ge=1, description="Open WebSockets, a quarter of them of one principal."
+    )
+    max_messages_per_second: int = Field(
+        1000, ge=1, description="Messages a second of one WebSocket."
+    )
+    websocket_idle_seconds: float = Field(
+        1800, gt=0, description="After how long without a message or request a WebSocket ends."
+    )
 
-    enable_http_transport: bool = Field(True, description="Serve MCP over HTTP, and REST.")
+    enable_http_transport: bool = Field(True, description="Allow transports with MCP over HTTP.")
     enable_caching: bool = Field(True, description="Cache reads.")
     cache_ttl_seconds: float = Field(300, gt=0, description="How long a cached read is used.")
     cache_max_size_mb: float = Field(100, gt=0, description="Size of the cache.")
@@ -248,7 +270,7 @@ class ServerConfig(BaseSettings):
         file = _chosen_file.get() or os.environ.get(CONFIG_FILE_VARIABLE)
         if not file:
             return init_settings, env_settings
-        file_settings = InitSettingsSource(settings_cls, _read_file(Path(file)))
+        file_settings = InitSettingsSource(settings_cls, read_settings(Path(file)))
         return init_settings, env_settings, file_settings
 
     @classmethod
@@ -279,8 +301,8 @@ class ServerConfig(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
-        if not self.enable_http_transport and self.transport == "http":
-            raise ValueError("enable_http_transport is off, so use --transport stdio")
+        if not self.enable_http_transport and self.transport in {"http", "all"}:
+            raise ValueError("enable_http_transport is off, so use --transport stdio or websocket")
         if self.connect is not None:
             if self.transport != "stdio":
                 raise ValueError("connect needs --transport stdio")
@@ -291,7 +313,7 @@ class ServerConfig(BaseSettings):
             raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
         if self.enable_auth:
             self._check_credentials()
-        elif self.transport == "http" and not is_loopback(self.host) and not self.insecure:
+        elif self.transport != "stdio" and not is_loopback(self.host) and not self.insecure:
             raise ValueError(
                 f"without authentication the server only listens on loopback, not on {self.host}. "
                 "Turn enable_auth on, or say --insecure if everybody on the network may do "
@@ -359,22 +381,6 @@ def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
             if similar:
                 found[name] = meant[similar[0]]
     return found
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"The configuration file {path} does not exist.")
-    try:
-        settings = json.loads(path.read_bytes())
-    except OSError as failure:
-        raise ConfigError(
-            f"The configuration file {path} can't be read: {failure.strerror}."
-        ) from None
-    except (ValueError, RecursionError):
-        raise ConfigError(f"The configuration file {path} is not valid JSON.") from None
-    if not isinstance(settings, dict):
-        raise ConfigError(f"The configuration file {path} must hold a JSON object.")
-    return settings
 
 
 def _describe(error: ValidationError, config: type[BaseSettings]) -> str:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import NoDecode
+
+from kailash_mcp_prod.errors import ConfigError
+from kailash_mcp_prod.tools.surfaces.names import CHOICES, is_surface
+
+
+def _surface(name: str) -> str:
+    if not is_surface(name):
+        raise ValueError(f"must be {', '.join(CHOICES)}, or models/ and names of models")
+    return name
 
 
 class ApiKeyEntry(BaseModel):
     """What one API key stands for.
 
     `tenant_id` is the tenant whose records it reaches in multi-tenant models; `rate_limit` is in
-    calls a minute.
+    calls a minute; `surface` is the surface of tools that it is shown by default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,6 +35,7 @@ class ApiKeyEntry(BaseModel):
     tenant_id: str | None = Field(default=None, min_length=1)
     permissions: tuple[str, ...] = ()
     rate_limit: int | None = Field(default=None, ge=1)
+    surface: Annotated[str, AfterValidator(_surface)] | None = None
 
 
 def split_words(value: Any) -> Any:
@@ -100,3 +111,24 @@ def check_endpoint(url: str, *, credential: bool, insecure: bool) -> None:
             f"the credential would go to {host} where everybody on the way can read it. Use "
             "https, or say --insecure"
         )
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file.
+
+    Raises:
+        ConfigError: It can't be read, or holds no JSON object.
+    """
+    if not path.is_file():
+        raise ConfigError(f"The configuration file {path} does not exist.")
+    try:
+        settings = json.loads(path.read_bytes())
+    except OSError as failure:
+        raise ConfigError(
+            f"The configuration file {path} can't be read: {failure.strerror}."
+        ) from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"The configuration file {path} is not valid JSON.") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"The configuration file {path} must hold a JSON object.")
+    return settings

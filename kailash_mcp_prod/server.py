@@ -28,6 +28,7 @@ from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class ProductionMCPServer:
             ConcurrencyLimit(self.config.max_concurrent_requests),
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
+            surface=self.config.surface,
         )
         self.application = DataFlowApplication(
             self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
@@ -97,6 +99,7 @@ class ProductionMCPServer:
         self._stdio: StdioTransport | None = None
         self._background: BackgroundLoop | None = None
         self.mcp_url: str | None = None
+        self.ws_url: str | None = None
         self.rest_url: str | None = None
 
     async def start(self) -> None:
@@ -121,7 +124,13 @@ class ProductionMCPServer:
                 await self._start_application()
                 for listener in listeners:
                     await listener.start()
-                log.info("serving", mcp=self.mcp_url, rest=self.rest_url, tools=len(self.registry))
+                log.info(
+                    "serving",
+                    mcp=self.mcp_url,
+                    ws=self.ws_url,
+                    rest=self.rest_url,
+                    tools=len(self.registry),
+                )
             self.mcp_server.bind(asyncio.get_running_loop())
             stack.callback(self.mcp_server.bind, None)
             self._running = stack.pop_all()
@@ -218,15 +227,27 @@ class ProductionMCPServer:
         from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
         from kailash_mcp_prod.transports.listening import Listener
         from kailash_mcp_prod.transports.rest import create_rest_app
+        from kailash_mcp_prod.transports.routing import TransportRouter
+        from kailash_mcp_prod.transports.websocket import WebSocketTransport
 
         config = self.config
         hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
-        transport = HttpTransport(
+        http = HttpTransport(
             self._dispatcher,
             self._authenticator,
             max_body_bytes=config.max_body_bytes,
             max_sessions=config.max_sessions,
+            allowed_hosts=hosts,
+            allowed_origins=origins,
+        )
+        websocket = WebSocketTransport(
+            self._dispatcher,
+            self._authenticator,
+            max_message_bytes=config.max_body_bytes,
+            max_channels=config.max_websockets,
+            max_messages_per_second=config.max_messages_per_second,
+            idle_seconds=config.websocket_idle_seconds,
             allowed_hosts=hosts,
             allowed_origins=origins,
         )
@@ -238,16 +259,24 @@ class ProductionMCPServer:
             allowed_hosts=hosts,
             allowed_origins=origins,
         )
-        mcp_listener = Listener(transport, config.host, config.port)
+        with_http, with_ws = config.transport != "websocket", config.transport != "http"
+        mcp_listener = Listener(
+            TransportRouter(websocket, http if with_http else None),
+            config.host,
+            config.port,
+            max_message_bytes=config.max_body_bytes if with_ws else None,
+        )
         stack.push_async_callback(mcp_listener.stop)
         rest_listener = Listener(rest, config.host, config.port + 1 if config.port else 0)
         stack.push_async_callback(rest_listener.stop)
 
         async def end_requests() -> None:
-            await asyncio.gather(transport.stop(), rest.stop())
+            await asyncio.gather(http.stop(), websocket.stop(), rest.stop())
 
         stack.push_async_callback(end_requests)
-        self.mcp_url = f"{mcp_listener.url}/mcp"
+        address = mcp_listener.url
+        self.mcp_url = f"{address}/mcp" if with_http else None
+        self.ws_url = f"{address.replace('http', 'ws', 1)}/ws" if with_ws else None
         self.rest_url = rest_listener.url
         return [mcp_listener, rest_listener]
 
@@ -289,7 +318,9 @@ class ToolCaller:
         """
         return await run_on(
             self.loop,
-            self._service.call(principal, name, dict(arguments or {}), request_id=uuid4().hex),
+            self._service.call(
+                principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
+            ),
         )
 
 
@@ -305,6 +336,7 @@ def _providers(config: ServerConfig) -> list[AuthProvider]:
                 permissions=frozenset(entry.permissions),
                 rate_limit=entry.rate_limit,
                 tenant=entry.tenant_id,
+                surface=entry.surface,
             )
             for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
         }

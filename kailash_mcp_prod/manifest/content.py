@@ -32,6 +32,13 @@ FORMAT: Final = 1
 """Counts the versions of the form below."""
 
 
+class ListingEntry(Entry, frozen=True):
+    """What tool lists say of a tool when they are to be short."""
+
+    description: str
+    input_schema: dict[str, Any]
+
+
 class ToolEntry(Entry, frozen=True):
     """What clients are told of a record tool."""
 
@@ -44,6 +51,7 @@ class ToolEntry(Entry, frozen=True):
     hints: dict[str, bool]
     permissions: tuple[str, ...]
     group: str
+    listing: ListingEntry | None = None
 
 
 class ServedModel(Entry, frozen=True):

@@ -15,12 +15,30 @@ from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.scopes import scope_of
-from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.spec import Handler, Hints, Listing, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
     from kailash_mcp_prod.records.sql.database import PoolSettings
     from kailash_mcp_prod.records.sql.store import SqlStore
+
+
+def tool_of(entry: ToolEntry, handler: Handler) -> ToolSpec:
+    """The tool of an entry."""
+    listing = entry.listing
+    return ToolSpec(
+        name=entry.name,
+        title=entry.title,
+        description=entry.description,
+        input_schema=entry.input_schema,
+        output_schema=entry.output_schema,
+        hints=Hints(**entry.hints),
+        permissions=entry.permissions,
+        group=entry.group,
+        handler=handler,
+        operation=str(entry.operation),
+        listing=None if listing is None else Listing(listing.description, listing.input_schema),
+    )
 
 
 class InstantModels:
@@ -79,17 +97,7 @@ class InstantModels:
             run = self._operations.get(entry.name) or await self._operation(model, entry)
             return await run(call.arguments, scope_of(model, call.principal))
 
-        return ToolSpec(
-            name=entry.name,
-            title=entry.title,
-            description=entry.description,
-            input_schema=entry.input_schema,
-            output_schema=entry.output_schema,
-            hints=Hints(**entry.hints),
-            permissions=entry.permissions,
-            group=entry.group,
-            handler=handle,
-        )
+        return tool_of(entry, handle)
 
     async def _operation(self, model: Model, entry: ToolEntry) -> RecordOperation:
         store = await self._opened()

@@ -6,13 +6,13 @@ import asyncio
 import os
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import msgspec
 
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.manifest.content import (
     FORMAT,
+    ListingEntry,
     Manifest,
     ServedModel,
     ToolEntry,
@@ -28,7 +28,8 @@ from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.columns import Table
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.model import Model
-from kailash_mcp_prod.records.operations import operations_for
+from kailash_mcp_prod.records.operations import Operation, operations_for
+from kailash_mcp_prod.tools.instant import tool_of
 from kailash_mcp_prod.tools.spec import ToolSpec
 
 log = get_logger(__name__)
@@ -131,26 +132,30 @@ class Manifests:
             table=served.table,
             execution=served.execution,
             tools=tuple(
-                ToolEntry(
-                    operation=operation,
-                    name=tool.name,
-                    title=tool.title,
-                    description=tool.description,
-                    input_schema=_faithful(tool.name, tool.input_schema),
-                    output_schema=_faithful(tool.name, tool.output_schema),
-                    hints=asdict(tool.hints),
-                    permissions=tool.permissions,
-                    group=tool.group,
-                )
+                _entry_of(tool, operation)
                 for operation, tool in zip(operations, served.tools, strict=True)
             ),
             sampled=sampled,
         )
 
 
-def _faithful(tool: str, schema: Any) -> Any:
-    """A schema that is the same, to the byte, when it is read back."""
-    encoded = msgspec.json.encode(schema)
-    if msgspec.json.encode(msgspec.json.decode(encoded)) != encoded:
-        raise NotStorableError(f"a schema of {tool} would not be the same when read back")
-    return schema
+def _entry_of(tool: ToolSpec, operation: Operation) -> ToolEntry:
+    listing = tool.listing
+    entry = ToolEntry(
+        operation=operation,
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=dict(tool.input_schema),
+        output_schema=dict(tool.output_schema),
+        hints=asdict(tool.hints),
+        permissions=tool.permissions,
+        group=tool.group,
+        listing=listing and ListingEntry(listing.description, dict(listing.input_schema)),
+    )
+    encoded = msgspec.json.encode(entry)
+    again = msgspec.json.decode(encoded, type=ToolEntry)
+    # The texts too, because lists have to be the same to the byte.
+    if msgspec.json.encode(again) != encoded or tool_of(again, tool.handler) != tool:
+        raise NotStorableError(f"{tool.name} would not be the same when read back")
+    return entry

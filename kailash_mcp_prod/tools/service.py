@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Callable
 from typing import Any
-
-import msgspec
-import structlog.contextvars
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
@@ -22,15 +18,19 @@ from kailash_mcp_prod.errors import (
 )
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
-from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
+from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL
+from kailash_mcp_prod.tools.surfaces.base import Resolved
+from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
+from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
+from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
 
 log = get_logger(__name__)
-
-_MAX_ENCODED_LISTS = 256
 
 
 class ToolService:
@@ -42,7 +42,8 @@ class ToolService:
         rates: How often it may call.
         concurrency: How many calls run and wait at once.
         timeout_seconds: How long one call may take.
-        list_output_schemas: Whether tool lists carry the result schemas, half as long again.
+        list_output_schemas: Whether tool lists carry the exact schemas, those of results too.
+        surface: The surface for those whose request and credential name none.
     """
 
     def __init__(
@@ -54,39 +55,77 @@ class ToolService:
         *,
         timeout_seconds: float,
         list_output_schemas: bool = False,
+        surface: str = FULL,
     ) -> None:
         self.registry = registry
-        self._policy = policy
         self._rates = rates
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
-        self._list_output_schemas = list_output_schemas
-        self._encoded: dict[frozenset[str], bytes] = {}
-        registry.subscribe(self._forget)
+        self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
+        self._surface = surface
         self._header_paths: dict[str, HeaderPaths] = {}
+        registry.subscribe(self._header_paths.clear)
         self._ready = asyncio.Event()
         self._failed = False
 
     def visible(self, principal: Principal) -> list[ToolSpec]:
         """The tools that the principal may call, in order."""
-        return [tool for tool in self.registry if self._policy.allows(principal, tool)]
+        return self._catalogue.full.tools(principal)
 
     def has_surface(self, name: str) -> bool:
-        """Whether there is a set of tools of this name."""
-        return name == "full"
+        """Whether there is a surface of that name, such as `compact` or `models/Company,Quote`."""
+        return is_surface(name)
+
+    def surface_for(self, principal: Principal, requested: str | None = None) -> str:
+        """The surface of a request: the one it names, else the credential's, else the server's.
+
+        Args:
+            principal: Who asks. A surface of its credential that does not exist counts as none.
+            requested: What the request names.
+
+        Raises:
+            NotFoundError: The request names a surface that does not exist.
+        """
+        if requested is not None:
+            self._catalogue.get(requested)
+            return requested
+        if principal.surface is not None and is_surface(principal.surface):
+            return principal.surface
+        return self._surface
+
+    def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
+        """The tools of a surface that the principal sees, encoded once for its permissions.
+
+        Args:
+            principal: Who asks.
+            surface: The surface; `None` for the principal's own.
+
+        Raises:
+            NotFoundError: There is no such surface.
+        """
+        return self._catalogue.encoded(principal, self.surface_for(principal, surface))
 
     def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
-        """The visible tools as an encoded JSON array; encoded once for each set of permissions."""
-        encoded = self._encoded.get(principal.permissions)
-        if encoded is None:
-            tools = [
-                tool.to_mcp(with_output_schema=self._list_output_schemas)
-                for tool in self.visible(principal)
-            ]
-            if len(self._encoded) >= _MAX_ENCODED_LISTS:
-                del self._encoded[next(iter(self._encoded))]
-            encoded = self._encoded[principal.permissions] = msgspec.json.encode(tools)
-        return encoded
+        """The same as an encoded JSON array.
+
+        Raises:
+            NotFoundError: There is no such surface.
+        """
+        return self.encoded_list(principal, surface).body
+
+    def describe(
+        self, principal: Principal, name: str, surface: str | None = None
+    ) -> dict[str, Any]:
+        """One listed tool as an MCP `Tool` object with its exact schemas.
+
+        Raises:
+            NotFoundError: There is no such surface, or no such tool on it.
+        """
+        chosen = self.surface_for(principal, surface)
+        for tool in self._catalogue.get(chosen).listed(principal, complete=True):
+            if tool["name"] == name:
+                return tool
+        raise self._unknown(principal, name, chosen)
 
     async def call(
         self,
@@ -105,7 +144,9 @@ class ToolService:
             name: The tool.
             arguments: Its arguments as JSON values; validated here.
             request_id: Stands in the log and in errors.
-            surface: The set of tools among which it is; `None` for the principal's own.
+            surface: Where the name is looked up; `None` for the principal's own surface. What a
+                tool of a surface stands for is checked, counted and run once, as if it had been
+                called itself.
             peer: The client that calls.
 
         Raises:
@@ -114,15 +155,24 @@ class ToolService:
                 `asyncio.CancelledError` is ever raised.
         """
         # Bound for all that is logged below, so that a request id leads to every line of its call.
-        with structlog.contextvars.bound_contextvars(request_id=request_id, tool=name[:128]):
-            return await self._call(ToolCall(principal, arguments, request_id, peer), name)
+        before = of_the_call.set({"request_id": request_id, "tool": name[:128]})
+        try:
+            return await self._call(ToolCall(principal, arguments, request_id, peer), name, surface)
+        finally:
+            of_the_call.reset(before)
 
-    async def _call(self, call: ToolCall, name: str) -> dict[str, Any]:
+    async def _call(self, call: ToolCall, name: str, surface: str | None) -> dict[str, Any]:
         try:
             await self._rates.take(call.principal)
-            tool = self._find(call.principal, name)
+            meant = self._resolve(call, name, surface)
             async with self._concurrency.slot():
-                return await self._run(tool, call)
+                try:
+                    result = await self._run(meant.tool, meant.call)
+                except ServerError as error:
+                    if meant.below is None:
+                        raise
+                    raise error.below(meant.below) from error
+            return result if meant.shape is None else meant.shape(result)
         except ServerError as error:
             log.info("call_failed", code=error.code)
             raise
@@ -133,6 +183,13 @@ class ToolService:
             raise InternalError(
                 "The server could not do this. Report the request id to its operator."
             ) from defect
+
+    def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
+        chosen = self.surface_for(call.principal, surface)
+        meant = self._catalogue.get(chosen).resolve(call, name)
+        if meant is None:
+            raise self._unknown(call.principal, name, chosen)
+        return meant
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:
@@ -153,18 +210,13 @@ class ToolService:
                 details={"outcome": "unknown"},
             ) from None
 
-    def _find(self, principal: Principal, name: str) -> ToolSpec:
-        tool = self.registry.get(name)
-        if tool is not None and self._policy.allows(principal, tool):
-            return tool
-        names = [each.name for each in self.visible(principal)]
-        similar = difflib.get_close_matches(name[:128], names, n=3)
-        hint = f" Did you mean {' or '.join(similar)}?" if similar else " List the tools for names."
-        raise UnknownToolError(
-            f"Unknown tool '{name[:128]}'.{hint}",
-            field="name",
-            details={"similar": similar} if similar else None,
-        )
+    def _unknown(self, principal: Principal, name: str, surface: str) -> UnknownToolError:
+        listed = self._catalogue.get(surface).listed(principal, complete=False)
+        names = [each["name"] for each in listed]
+        elsewhere = ""
+        if CALL_TOOL in names and self._catalogue.full.find(principal, name) is not None:
+            elsewhere = f"The list of this surface has it not; call it with {CALL_TOOL}."
+        return unknown_tool(name, names, elsewhere=elsewhere)
 
     def header_arguments(self, name: str) -> HeaderPaths:
         """Which arguments of a tool clients repeat in headers, by the header's name."""
@@ -175,10 +227,6 @@ class ToolService:
                 return {}
             paths = self._header_paths[name] = header_paths(tool.input_schema)
         return paths
-
-    def _forget(self) -> None:
-        self._encoded.clear()
-        self._header_paths.clear()
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls the listener whenever the tools change; the returned function ends that.

@@ -12,20 +12,31 @@ from typing import Any
 import uvicorn
 
 from kailash_mcp_prod.errors import StartupError
+from kailash_mcp_prod.transports.websocket_wire import BoundedWebSocketProtocol
 
 _GRACE_SECONDS = 1
 
 
 class Listener:
-    """One listening socket and the HTTP server behind it.
+    """One listening socket and the server of HTTP and WebSocket behind it.
 
     Args:
         app: The ASGI application.
         host: The address to listen on.
         port: The port; 0 for any free one.
+        max_message_bytes: The longest WebSocket message; `None` for a server without WebSocket.
+        ping_seconds: How often an open WebSocket is pinged, and how long an answer may take.
     """
 
-    def __init__(self, app: Any, host: str, port: int) -> None:
+    def __init__(
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        *,
+        max_message_bytes: int | None = None,
+        ping_seconds: float = 20.0,
+    ) -> None:
         self._host = host
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
@@ -35,7 +46,12 @@ class Listener:
             log_config=None,
             access_log=False,
             server_header=False,
-            ws="none",
+            ws="none" if max_message_bytes is None else BoundedWebSocketProtocol,
+            ws_max_size=max_message_bytes or 0,
+            ws_ping_interval=ping_seconds,
+            ws_ping_timeout=ping_seconds,
+            # Compression costs memory for each client, and tells lengths of secrets.
+            ws_per_message_deflate=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         self._server = _EmbeddedServer(config)

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,12 @@ async def call(registry: ToolRegistry, name: str, **arguments: Any) -> Any:
 
 async def test_any_start_writes_and_only_one_over_stdio_reads(shop: Shop) -> None:
     async with shop.started(transport="http") as (_, registry):
-        imported = [(each.to_mcp(with_output_schema=True), each.group) for each in registry]
+        imported = [replace(each, handler=call) for each in registry]
     assert len(shop.manifests) == 1
 
     async with shop.started() as (application, registry):
         assert "shop" not in sys.modules
-        served = [(each.to_mcp(with_output_schema=True), each.group) for each in registry]
+        served = [replace(each, handler=call) for each in registry]
         stored = await call(registry, "Shelf_create", data={"email": "a@b.example"})
         assert stored["label"] == "new"
         with pytest.raises(InvalidArgumentsError, match=r"data\.email"):
