@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import sqlite3
 import sys
@@ -12,8 +13,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
-
-import msgspec
 
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.errors import DatabaseStartupError
@@ -99,7 +98,7 @@ def identity_of(target: str, database_url: str | None, settings: Mapping[str, An
         None if database_url is None else without_password(database_url),
         settings,
     ]
-    return hashlib.sha256(msgspec.json.encode(state)).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
 
 
 def without_password(url: str) -> str:

@@ -9,14 +9,13 @@ besides, such as a data file or a database, is not seen.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import msgspec
 
 from kailash_mcp_prod.manifest.entries import Entry, NotStorableError
 
@@ -80,7 +79,8 @@ def digest_of(
         [[name, environment.get(name)] for name in variables],
         _installed(),
     ]
-    return _digest(msgspec.json.encode(state))
+    # Not by msgspec, which refuses names and values that are no Unicode.
+    return _digest(json.dumps(state).encode())
 
 
 def _digest(data: bytes) -> str:

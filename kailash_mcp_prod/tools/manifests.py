@@ -113,14 +113,22 @@ class Manifests:
             if not database_url.startswith("sqlite:///") or "?" in database_url:
                 raise NotStorableError("the address of the database is not in the configuration")
             own_url = database_url
-        manifest = Manifest(
+        try:
+            self._file.write(self._manifest(served, sampled, own_url))
+        except (msgspec.MsgspecError, ValueError, TypeError) as problem:
+            # UnicodeError is a ValueError: a path may hold bytes that are no text.
+            raise NotStorableError(f"JSON has no form for it ({type(problem).__name__})") from None
+
+    def _manifest(
+        self, served: list[Served], sampled: Collection[str], own_url: str | None
+    ) -> Manifest:
+        return Manifest(
             format=FORMAT,
             identity=self._identity,
             sources=sources_of(self._config.models, self._environment),
             models=tuple(self._served(each, each.model.name in sampled) for each in served),
             sqlite_url=own_url,
         )
-        self._file.write(manifest)
 
     def _served(self, served: Served, sampled: bool) -> ServedModel:
         model = served.model
@@ -151,7 +159,11 @@ def _entry_of(tool: ToolSpec, operation: Operation) -> ToolEntry:
         hints=asdict(tool.hints),
         permissions=tool.permissions,
         group=tool.group,
-        listing=listing and ListingEntry(listing.description, dict(listing.input_schema)),
+        listing=(
+            None
+            if listing is None
+            else ListingEntry(listing.description, dict(listing.input_schema))
+        ),
     )
     encoded = msgspec.json.encode(entry)
     again = msgspec.json.decode(encoded, type=ToolEntry)

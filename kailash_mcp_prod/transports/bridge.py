@@ -43,11 +43,11 @@ from kailash_mcp_prod.transports.stdio_streams import (
 _log = logging.getLogger(__name__)
 
 _INITIALIZED: Final = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
-_REFUSED: Final = frozenset({401, 403})
 _RESUMPTIONS: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 60.0
 
 
 class Bridge:
@@ -269,7 +269,9 @@ class Bridge:
             headers: Mapping[str, str] = {}
         else:
             headers = modern_headers(fields) or (session.headers if session else {})
-        async with self._endpoint.request("POST", headers, line) as answer:
+        # What is not answered holds up what follows, so not for ever.
+        patience = _PATIENCE_SECONDS if expected is None else None
+        async with self._endpoint.request("POST", headers, line, patience=patience) as answer:
             if answer.status == 404 and SESSION_HEADER in headers:
                 await answer.body()
             else:
@@ -297,7 +299,7 @@ class Bridge:
                 return f"The server refused a message: {reply['error']}"
             await self._write(body)
             return None
-        if answer.status in _REFUSED:
+        if answer.status in {401, 403}:
             return f"The server refuses access ({answer.status}). Set MCP_API_KEY or MCP_TOKEN."
         if expected is None and answer.status < 300:
             return None

@@ -155,9 +155,20 @@ class Endpoint:
 
     @asynccontextmanager
     async def request(
-        self, method: str, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        patience: float | None = None,
     ) -> AsyncIterator[Answer]:
         """Sends a request; its answer may be read within the block, which closes it.
+
+        Args:
+            method: The HTTP method.
+            headers: Those beside the credentials.
+            body: The body, as JSON.
+            patience: How many seconds the server may be silent; by default any.
 
         Raises:
             UnreachableError: There is no answer.
@@ -171,7 +182,7 @@ class Endpoint:
                 self.url,
                 headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
                 content=body,
-                extensions={"timeout": {"connect": _CONNECT_SECONDS}},
+                extensions={"timeout": {"connect": _CONNECT_SECONDS, "read": patience}},
             ) as response:
                 yield Answer(response)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kailash_mcp_prod.manifest import sources as manifest_sources
+from kailash_mcp_prod.manifest.content import identity_of
 from kailash_mcp_prod.manifest.entries import NotStorableError
 from kailash_mcp_prod.manifest.sources import Sources, digest_of, sources_of
 
@@ -84,3 +86,11 @@ def test_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(NotStorableError, match="more than 1 files"):
         sources_of("goods:db", {})
+
+
+def test_a_path_and_a_variable_that_are_no_text_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_text = os.fsdecode(b"/srv/\xff")
+    monkeypatch.setattr(sys, "path", [no_text, *sys.path])
+
+    assert len(identity_of("models:db", None, {})) == 32
+    assert digest_of([], ["A"], {"A": no_text}) != digest_of([], ["A"], {"A": "/srv"})

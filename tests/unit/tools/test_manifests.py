@@ -130,7 +130,13 @@ async def test_any_start_writes_and_only_one_over_stdio_reads(shop: Shop) -> Non
         with pytest.raises(InvalidArgumentsError, match=r"data\.email"):
             await call(registry, "Shelf_create", data={"email": "none"})
         assert (await application.health())["health_status"] == "healthy"
-    assert msgspec.json.encode(served) == msgspec.json.encode(imported)
+    assert served == imported
+    for complete in (False, True):
+        one, other = (
+            msgspec.json.encode([tool.to_mcp(complete=complete) for tool in tools])
+            for tools in (served, imported)
+        )
+        assert one == other
     assert not await shop.is_instant(transport="http")
 
 
