@@ -21,7 +21,6 @@ from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.cli_loop import run, settle_garbage_collector
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
 from kailash_mcp_prod.errors import StartupError
-from kailash_mcp_prod.observe.logs import configure_logging
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.client import ToolClient
@@ -117,10 +116,43 @@ def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     if no_auth:
         flags["enable_auth"] = False
     loaded = ServerConfig.load(flags, config)
-    configure_logging(loaded.log_level)
+    _configure_logging(loaded)
     for name, meant in misspelt_variables(os.environ).items():
         typer.echo(f"Warning: {name} is not a setting. Is {meant} meant?", err=True)
-    run(_serve(loaded))
+    run(_serve(loaded) if loaded.connect is None else _bridge(loaded, loaded.connect))
+
+
+def _configure_logging(config: ServerConfig) -> None:
+    if config.connect is None:
+        # Late, because it takes as long to import as all that a bridge needs.
+        from kailash_mcp_prod.observe.logs import configure_logging
+
+        configure_logging(config.log_level)
+    else:
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(message)s")
+        logging.getLogger("kailash_mcp_prod").setLevel(config.log_level)
+
+
+async def _bridge(config: ServerConfig, url: str) -> None:
+    from kailash_mcp_prod.transports.bridge import Bridge
+    from kailash_mcp_prod.transports.bridge_http import Endpoint
+
+    credentials = {}
+    if config.api_key is not None:
+        credentials["X-API-Key"] = config.api_key.get_secret_value()
+    if config.token is not None:
+        credentials["Authorization"] = f"Bearer {config.token.get_secret_value()}"
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stopped.set)
+    bridge = Bridge(Endpoint(url, credentials), max_line_bytes=config.max_body_bytes)
+    async with bridge:
+        ends = [asyncio.create_task(end) for end in (bridge.wait_closed(), stopped.wait())]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        _leave_in_time()
 
 
 async def _serve(config: ServerConfig) -> None:

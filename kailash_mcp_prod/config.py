@@ -7,8 +7,6 @@ the JSON file named by `MCP_CONFIG_FILE`, else from its default. Unknown keys ar
 from __future__ import annotations
 
 import difflib
-import ipaddress
-import json
 import os
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -30,7 +28,15 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from kailash_mcp_prod.config_values import ApiKeyEntry, Words, read_keys, split_words
+from kailash_mcp_prod.config_values import (
+    ApiKeyEntry,
+    Words,
+    check_endpoint,
+    is_loopback,
+    read_keys,
+    read_settings,
+    split_words,
+)
 from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.records.operations import DEFAULT_OPERATIONS, Operation
 
@@ -86,6 +92,14 @@ class ServerConfig(BaseSettings):
     transport: Literal["http", "stdio", "websocket", "all"] = Field(
         "http", description="How clients connect; all is HTTP and WebSocket on one port."
     )
+    connect: str | None = Field(
+        None,
+        repr=False,
+        description=(
+            "With the transport stdio: relay to the running server at this address, such as "
+            "http://127.0.0.1:3001/mcp, instead of serving."
+        ),
+    )
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(
         3001, ge=0, le=65534, description="Port of MCP; REST is on the next one. 0: any free ones."
@@ -121,6 +135,13 @@ class ServerConfig(BaseSettings):
         description=(
             "Make missing tables, columns and indexes at the start. Off: check, and say what is "
             "missing."
+        ),
+    )
+    instant_start: bool = Field(
+        True,
+        description=(
+            "Over stdio, serve from what an earlier start has noted of the models and tables, "
+            "while it holds, instead of importing the application."
         ),
     )
     wait_for_db: float = Field(
@@ -249,7 +270,7 @@ class ServerConfig(BaseSettings):
         file = _chosen_file.get() or os.environ.get(CONFIG_FILE_VARIABLE)
         if not file:
             return init_settings, env_settings
-        file_settings = InitSettingsSource(settings_cls, _read_file(Path(file)))
+        file_settings = InitSettingsSource(settings_cls, read_settings(Path(file)))
         return init_settings, env_settings, file_settings
 
     @classmethod
@@ -282,6 +303,12 @@ class ServerConfig(BaseSettings):
     def _refuse_unsafe(self) -> Self:
         if not self.enable_http_transport and self.transport in {"http", "all"}:
             raise ValueError("enable_http_transport is off, so use --transport stdio or websocket")
+        if self.connect is not None:
+            if self.transport != "stdio":
+                raise ValueError("connect needs --transport stdio")
+            credential = self.api_key is not None or self.token is not None
+            check_endpoint(self.connect, credential=credential, insecure=self.insecure)
+            return self
         if self.cursor_secret is not None and _is_short(self.cursor_secret):
             raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
         if self.enable_auth:
@@ -335,16 +362,6 @@ def _is_short(secret: SecretStr) -> bool:
     return len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like one of ours but are not, each with the one that may be meant.
 
@@ -364,22 +381,6 @@ def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
             if similar:
                 found[name] = meant[similar[0]]
     return found
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"The configuration file {path} does not exist.")
-    try:
-        settings = json.loads(path.read_bytes())
-    except OSError as failure:
-        raise ConfigError(
-            f"The configuration file {path} can't be read: {failure.strerror}."
-        ) from None
-    except (ValueError, RecursionError):
-        raise ConfigError(f"The configuration file {path} is not valid JSON.") from None
-    if not isinstance(settings, dict):
-        raise ConfigError(f"The configuration file {path} must hold a JSON object.")
-    return settings
 
 
 def _describe(error: ValidationError, config: type[BaseSettings]) -> str:

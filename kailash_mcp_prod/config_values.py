@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import NoDecode
 
+from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.tools.surfaces.names import CHOICES, is_surface
 
 
@@ -66,3 +70,65 @@ def read_keys(value: Any) -> dict[str, ApiKeyEntry]:
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_words)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_endpoint(url: str, *, credential: bool, insecure: bool) -> None:
+    """Checks the address of a running server.
+
+    Args:
+        url: The address.
+        credential: Whether a credential is sent there.
+        insecure: Whether that may be done where others can read it.
+
+    Raises:
+        ValueError: It is no such address, holds a credential, or would give one away.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        parts.port  # noqa: B018 - a number that is none raises
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in {"http", "https"} or parts.fragment:
+        raise ValueError("connect must be an address such as http://127.0.0.1:3001/mcp")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "connect must not hold a user or password: addresses end up in logs. Set MCP_API_KEY "
+            "or MCP_TOKEN"
+        )
+    if credential and parts.scheme == "http" and not (is_loopback(host) or insecure):
+        raise ValueError(
+            f"the credential would go to {host} where everybody on the way can read it. Use "
+            "https, or say --insecure"
+        )
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file.
+
+    Raises:
+        ConfigError: It can't be read, or holds no JSON object.
+    """
+    if not path.is_file():
+        raise ConfigError(f"The configuration file {path} does not exist.")
+    try:
+        settings = json.loads(path.read_bytes())
+    except OSError as failure:
+        raise ConfigError(
+            f"The configuration file {path} can't be read: {failure.strerror}."
+        ) from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"The configuration file {path} is not valid JSON.") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"The configuration file {path} must hold a JSON object.")
+    return settings

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from kailash_mcp_prod.auth.policy import Policy
@@ -26,17 +26,14 @@ from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.tools.application import DataFlowApplication
-from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.surfaces.names import FULL
-from kailash_mcp_prod.transports.http import HttpTransport
-from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
-from kailash_mcp_prod.transports.listening import Listener
-from kailash_mcp_prod.transports.rest import create_rest_app
-from kailash_mcp_prod.transports.routing import TransportRouter
 from kailash_mcp_prod.transports.stdio import StdioTransport
-from kailash_mcp_prod.transports.websocket import WebSocketTransport
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+    from kailash_mcp_prod.transports.listening import Listener
 
 log = get_logger(__name__)
 
@@ -58,7 +55,7 @@ class ProductionMCPServer:
         dataflow: The DataFlow instance; by default the one that `config.models` names.
         auth_providers: Asked before the configured ones for who a client is, whatever
             `enable_auth` says. With `auth_type="custom"` no others are needed.
-        discovery: Makes the tools of a model.
+        discovery: Makes the tools of a model; by default `DataFlowToolDiscovery`.
 
     Example:
         ```python
@@ -73,7 +70,7 @@ class ProductionMCPServer:
         *,
         dataflow: Any = None,
         auth_providers: Sequence[AuthProvider] = (),
-        discovery: type[DataFlowToolDiscovery] = DataFlowToolDiscovery,
+        discovery: type[DataFlowToolDiscovery] | None = None,
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
@@ -225,6 +222,14 @@ class ProductionMCPServer:
         stack.push_async_callback(self._stdio.stop)
 
     def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
+        # Late, because a process over stdio needs none of it.
+        from kailash_mcp_prod.transports.http import HttpTransport
+        from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
+        from kailash_mcp_prod.transports.listening import Listener
+        from kailash_mcp_prod.transports.rest import create_rest_app
+        from kailash_mcp_prod.transports.routing import TransportRouter
+        from kailash_mcp_prod.transports.websocket import WebSocketTransport
+
         config = self.config
         hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from kailash_mcp_prod.errors import ModelError
 from kailash_mcp_prod.records.columns import Table
-from kailash_mcp_prod.records.connecting import is_postgresql, sqlite_path
 from kailash_mcp_prod.records.dataflow_session import DataFlowSession
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.node_store import NodeStore
 from kailash_mcp_prod.records.sql.codecs import UnsupportedColumnError
-from kailash_mcp_prod.records.sql.database import Database, PoolSettings
+from kailash_mcp_prod.records.sql.database import PoolSettings
+from kailash_mcp_prod.records.sql.opening import open_database
 from kailash_mcp_prod.records.sql.store import SqlStore
 from kailash_mcp_prod.records.sql.table import TableSql
 from kailash_mcp_prod.records.store import RecordStore
@@ -38,7 +38,7 @@ class ModelStores:
     def __init__(self, db: Any, choice: Choice, pool: PoolSettings) -> None:
         self._choice: Choice = choice
         self._nodes = NodeStore(DataFlowSession(db))
-        self._sql = SqlStore(_database(str(db.config.database.url), pool))
+        self._sql = SqlStore(open_database(str(db.config.database.url), pool))
         self._executions: dict[str, Execution] = {}
 
     def add(self, model: Model, table: Table) -> RecordStore:
@@ -97,14 +97,3 @@ class ModelStores:
                 return f"{name} is unique, and its column keeps fewer digits than its numbers."
         self._sql.add(made)
         return None
-
-
-def _database(url: str, pool: PoolSettings) -> Database:
-    if is_postgresql(url):
-        # Late, because asyncpg is an extra.
-        from kailash_mcp_prod.records.sql.postgresql import PostgresqlDatabase
-
-        return PostgresqlDatabase(url, pool)
-    from kailash_mcp_prod.records.sql.sqlite import SqliteDatabase
-
-    return SqliteDatabase(sqlite_path(url), readers=pool.size)

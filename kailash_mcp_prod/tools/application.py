@@ -6,7 +6,8 @@ import asyncio
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.config import ServerConfig
@@ -16,23 +17,21 @@ from kailash_mcp_prod.errors import (
     ServerError,
     StartupError,
 )
-from kailash_mcp_prod.models_loader import load_dataflow, load_sample_rows
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.cursors import CursorSigner
-from kailash_mcp_prod.records.executor import RecordOperation
-from kailash_mcp_prod.records.introspect import describe_model
-from kailash_mcp_prod.records.migration_lock import migration_lock
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import Operation
-from kailash_mcp_prod.records.prepare import prepare_database, prepare_models
-from kailash_mcp_prod.records.query import EVERYTHING
 from kailash_mcp_prod.records.sql.database import PoolSettings
-from kailash_mcp_prod.records.store import RecordStore
-from kailash_mcp_prod.records.stores import ModelStores
-from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolSpec
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.records.store import RecordStore
+    from kailash_mcp_prod.records.stores import ModelStores
+    from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+    from kailash_mcp_prod.tools.instant import InstantModels
+    from kailash_mcp_prod.tools.manifests import Manifests
 
 log = get_logger(__name__)
 
@@ -49,7 +48,10 @@ class DataFlowApplication:
         registry: Gets the tools.
         policy: Says which models a principal may know of.
         dataflow: The instance itself, instead of the one that the configuration names.
-        discovery: Makes the tools of a model.
+        discovery: Makes the tools of a model; by default `DataFlowToolDiscovery`.
+
+    Over stdio, a manifest of an earlier start takes the place of the instance while it holds. The
+    instance is then only loaded to register a further model.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class DataFlowApplication:
         policy: Policy,
         *,
         dataflow: Any,
-        discovery: type[DataFlowToolDiscovery],
+        discovery: type[DataFlowToolDiscovery] | None,
     ) -> None:
         self._config = config
         self._registry = registry
@@ -69,11 +71,14 @@ class DataFlowApplication:
         self._cursors = CursorSigner(config.cursor_key)
         self._discoveries: dict[RecordStore, DataFlowToolDiscovery] = {}
         self._stores: ModelStores | None = None
+        self._instant: InstantModels | None = None
+        self._manifests: Manifests | None = None
         self._models: dict[str, Model] = {}
         self._loads_by_name = dataflow is None
         self._refused: dict[str, str] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
+        self._loading = asyncio.Lock()
         self._asking = asyncio.Lock()
         self._asked_at = -math.inf
         self._answered = False
@@ -85,36 +90,86 @@ class DataFlowApplication:
             StartupError: Something of that can't be done.
         """
         self._changing = asyncio.Lock()
+        self._loading = asyncio.Lock()
         self._asking = asyncio.Lock()
         self._asked_at = -math.inf
+        self._manifests = await self._own_manifests()
+        if not await self._start_instantly():
+            await self._start_loaded()
+
+    async def _own_manifests(self) -> Manifests | None:
+        """Where this application's manifest is; `None` if it can't be described by one."""
+        loaded_by_name = self._loads_by_name and self._db is None
+        if not (self._config.instant_start and loaded_by_name and self._discovery_class is None):
+            return None
+        from kailash_mcp_prod.tools.manifests import Manifests
+
+        try:
+            return Manifests(self._config)
+        except OSError:
+            # There is no working directory; whether that matters, the import shows.
+            return None
+
+    async def _start_instantly(self) -> bool:
+        """Serves what the manifest says, if there is one that holds."""
+        if self._manifests is None or self._config.transport != "stdio":
+            return False
+        found = await self._manifests.read()
+        if found is None:
+            return False
+        from kailash_mcp_prod.tools.instant import InstantModels
+
+        manifest, url = found
+        try:
+            instant = InstantModels(manifest, url, _pool_settings(self._config), self._cursors)
+        except ValueError:
+            log.warning("manifest_ignored", reason="A default is not of its field's type.")
+            return False
+        self._instant = instant
+        self._models.update((model.name, model) for model in instant.models)
+        self._registry.add([*instant.tools(), self._models_info()])
+        return True
+
+    async def _start_loaded(self) -> None:
+        """Loads the models, prepares the database and makes the tools."""
+        from kailash_mcp_prod.models_loader import load_dataflow
+        from kailash_mcp_prod.records.migration_lock import migration_lock
+        from kailash_mcp_prod.records.prepare import prepare_database
+        from kailash_mcp_prod.records.stores import ModelStores
+
+        config = self._config
         if self._db is None:
             # In a thread, because DataFlow takes seconds to import and a stdio client is waiting.
-            self._db = await asyncio.to_thread(
-                load_dataflow, self._config.models, self._config.database_url
-            )
-        config = self._config
+            self._db = await asyncio.to_thread(load_dataflow, config.models, config.database_url)
         prepared = await prepare_database(
             self._db, auto_migrate=config.auto_migrate, wait_seconds=config.wait_for_db
         )
-        self._stores = ModelStores(self._db, config.execution, _pool_settings(config))
+        stores = self._stores = ModelStores(self._db, config.execution, _pool_settings(config))
         if not await self._database_answers():
             # DataFlow reports success even where it could not open a SQLite file.
             raise DatabaseStartupError(
                 "The database can't be opened. Check DATABASE_URL and that the database is up."
             )
-        stores = {
-            model.name: self._stores.add(model, prepared.tables[model.name])
-            for model in prepared.models
+        store_of = {
+            model.name: stores.add(model, prepared.tables[model.name]) for model in prepared.models
         }
+        url = str(self._db.config.database.url)
+        sampled: frozenset[str] = frozenset()
         if config.mode == "development" and self._loads_by_name:
             # Of several processes that start at once, one finds the tables empty.
-            async with migration_lock(str(self._db.config.database.url)):
-                await self._load_sample_rows(prepared.models, stores)
-        tools = [
-            tool for model in prepared.models for tool in self._tools(stores[model.name], model)
-        ]
+            async with migration_lock(url):
+                sampled = await self._load_sample_rows(prepared.models, store_of)
+        tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
-        self._registry.add([*tools, self._models_info()])
+        self._registry.add([*chain.from_iterable(tools.values()), self._models_info()])
+        if self._manifests is not None:
+            from kailash_mcp_prod.tools.manifests import Served
+
+            served = [
+                Served(each, prepared.tables[each.name], stores.execution(each.name), made)
+                for each, made in zip(prepared.models, tools.values(), strict=True)
+            ]
+            await self._manifests.write(served, sampled, url)
         self._watcher = asyncio.create_task(self._watch(), name="model-watcher")
 
     async def stop(self) -> None:
@@ -126,6 +181,9 @@ class DataFlowApplication:
         if self._stores is not None:
             await self._stores.close()
             self._stores = None
+        if self._instant is not None:
+            await self._instant.close()
+            self._instant = None
         self._discoveries.clear()
         self._asked_at = -math.inf
 
@@ -135,8 +193,12 @@ class DataFlowApplication:
         Raises:
             StartupError: It can't be served.
         """
-        if self._db is None or self._stores is None:
-            raise StartupError("Start the server before you register models.")
+        if self._stores is None:
+            if self._instant is None:
+                raise StartupError("Start the server before you register models.")
+            async with self._loading:
+                if self._stores is None:
+                    await self._start_loaded()
         name = model_class.__name__
         registered = self._db.get_models().get(name)
         if registered is None:
@@ -171,11 +233,12 @@ class DataFlowApplication:
             return self._answered
 
     async def _ask_database(self) -> bool:
-        if self._stores is None:
+        stores = self._stores or self._instant
+        if stores is None:
             return False
         try:
             async with asyncio.timeout(_PING_SECONDS):
-                await self._stores.ping()
+                await stores.ping()
         except (ServerError, TimeoutError):
             return False
         return True
@@ -207,6 +270,9 @@ class DataFlowApplication:
             log.warning("model_refused", model=name, reason=reason)
 
     async def _serve_model(self, name: str) -> None:
+        from kailash_mcp_prod.records.introspect import describe_model
+        from kailash_mcp_prod.records.prepare import prepare_models
+
         async with self._changing:
             if name in self._models:
                 return
@@ -217,28 +283,44 @@ class DataFlowApplication:
             self._models[name] = model
             self._registry.add(self._tools(store, model))
             log.info("model_added", model=name)
+            if self._manifests is not None:
+                # Without the application, the next process would not come to this model.
+                await self._manifests.remove()
 
     def _tools(self, store: RecordStore, model: Model) -> list[ToolSpec]:
         if store not in self._discoveries:
-            self._discoveries[store] = self._discovery_class(
-                store, self._config.operations, self._cursors
-            )
+            from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+
+            make = self._discovery_class or DataFlowToolDiscovery
+            self._discoveries[store] = make(store, self._config.operations, self._cursors)
         return self._discoveries[store].tools_of(model)
 
     def _models_info(self) -> ToolSpec:
-        assert self._stores is not None  # noqa: S101 - set by start
-        return models_info_tool(
-            self._registry, self._policy, self._models.values, self._stores.execution
-        )
+        stores = self._stores or self._instant
+        assert stores is not None  # noqa: S101 - set by start
+        return models_info_tool(self._registry, self._policy, self._models.values, stores.execution)
 
     async def _load_sample_rows(
         self, models: Iterable[Model], stores: Mapping[str, RecordStore]
-    ) -> None:
-        """Fills empty tables with the application's sample rows, through its own record tools."""
+    ) -> frozenset[str]:
+        """Fills empty tables with the application's sample rows, through its own record tools.
+
+        Returns:
+            The models for which there are such rows.
+        """
+        from kailash_mcp_prod.models_loader import load_sample_rows
+        from kailash_mcp_prod.records.executor import RecordOperation
+        from kailash_mcp_prod.records.query import EVERYTHING
+
         known = {model.name: model for model in models}
-        for name, rows in load_sample_rows(self._config.models).items():
-            model = known.get(name)
-            if model is None or not rows or await stores[name].count(model, EVERYTHING):
+        samples = {
+            name: rows
+            for name, rows in load_sample_rows(self._config.models).items()
+            if rows and name in known
+        }
+        for name, rows in samples.items():
+            model = known[name]
+            if await stores[name].count(model, EVERYTHING):
                 continue
             try:
                 await RecordOperation(stores[name], model, Operation.BULK_CREATE)(
@@ -248,6 +330,7 @@ class DataFlowApplication:
                 raise DatabaseStartupError(
                     f"The sample rows of {name} can't be stored: {refused.message}"
                 ) from None
+        return frozenset(samples)
 
 
 def _pool_settings(config: ServerConfig) -> PoolSettings:

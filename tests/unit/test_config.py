@@ -467,3 +467,33 @@ def test_cursors_are_signed_with_a_secret_that_clients_do_not_know() -> None:
     assert load(jwt_secret=jwt, cursor_secret=own, api_keys=ONE_KEY).cursor_key == own.encode()
     assert load(jwt_secret=jwt, api_keys=ONE_KEY).cursor_key == jwt.encode()
     assert load(api_keys=ONE_KEY).cursor_key is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://a/mcp", "localhost:3001/mcp", "http:///mcp", "http://a:port/mcp", "http://a/mcp#x", ""],
+)
+def test_connect_must_be_an_address(url: str) -> None:
+    assert "connect must be an address" in refusal(transport="stdio", connect=url)
+
+
+def test_connect_needs_no_credentials_of_a_server() -> None:
+    config = load(transport="stdio", connect="http://mcp.example.com/mcp")
+
+    assert config.connect == "http://mcp.example.com/mcp"
+    assert "mcp.example.com" not in repr(config)
+
+
+@pytest.mark.parametrize("secret", ["api_key", "token"])
+def test_a_credential_only_goes_where_nobody_can_read_it(secret: str) -> None:
+    def to(url: str, **more: Any) -> dict[str, Any]:
+        return {"transport": "stdio", "connect": url, secret: KEY, **more}
+
+    refused = refusal(**to("http://mcp.example.com/mcp"))
+    assert "mcp.example.com" in refused
+    assert KEY not in refused
+    load(**to("https://mcp.example.com/mcp"))
+    load(**to("http://localhost:3001/mcp"))
+    load(**to("http://[::1]:3001/mcp"))
+    load(**to("http://mcp.example.com/mcp", insecure=True))
+    assert "user or password" in refusal(**to("https://me:secret@mcp.example.com/mcp"))

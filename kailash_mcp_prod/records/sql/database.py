@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from kailash_mcp_prod.records.sql.codecs import Dialect
-from kailash_mcp_prod.records.sql.table import TableSql
+if TYPE_CHECKING:
+    from kailash_mcp_prod.records.sql.codecs import Dialect
+    from kailash_mcp_prod.records.sql.table import TableSql
 
 Rows = Sequence[Sequence[Any]]
 

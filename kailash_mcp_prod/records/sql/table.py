@@ -9,13 +9,9 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.base import PGDialect
-from sqlalchemy.dialects.sqlite.base import SQLiteDialect
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import NullType, String, UserDefinedType
 
 from kailash_mcp_prod.errors import InternalError
@@ -24,6 +20,7 @@ from kailash_mcp_prod.records.model import Field, Model, Row
 from kailash_mcp_prod.records.query import Condition, Sort
 from kailash_mcp_prod.records.sql.codecs import Codec, Dialect, codec_for
 from kailash_mcp_prod.records.sql.conditions import Conditions, binder
+from kailash_mcp_prod.records.sql.statements import Statement, compile_statement
 from kailash_mcp_prod.records.sql.terms import terms_of
 from kailash_mcp_prod.records.types import FieldType, Kind
 
@@ -35,27 +32,10 @@ Build = Callable[[Callable[[], Any]], Any]
 _MAX_STATEMENTS = 256
 # No field begins with an underscore.
 _POSITION = "_position"
-# The plain ones: those of a driver add casts, and parameters have to follow the real column.
-_DIALECTS: dict[Dialect, Any] = {
-    "postgresql": PGDialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
-    "sqlite": SQLiteDialect(paramstyle="qmark"),
-}
 _LARGE_KINDS = frozenset({Kind.TEXT, Kind.OBJECT, Kind.ARRAY, Kind.BYTES})
 _DELETED_AT = Field(
     "deleted_at", FieldType(Kind.DATETIME, nullable=True), "", required=False, read_only=True
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A text for the driver. `order` says which argument, or which constant, each parameter is."""
-
-    text: str
-    order: tuple[tuple[bool, Any], ...]
-
-    def bind(self, arguments: Sequence[Any]) -> list[Any]:
-        """The parameters in the driver's order."""
-        return [arguments[value] if varies else value for varies, value in self.order]
 
 
 class TableSql:
@@ -357,7 +337,7 @@ class TableSql:
     def _compiled(self, key: tuple[Any, ...], build: Build) -> Statement:
         statement = self._statements.get(key)
         if statement is None:
-            statement = self._statements[key] = _compile(build(binder()), self.dialect)
+            statement = self._statements[key] = compile_statement(build(binder()), self.dialect)
             if len(self._statements) > _MAX_STATEMENTS:
                 self._statements.popitem(last=False)
         else:
@@ -387,12 +367,3 @@ def _column(field: Field, codec: Codec) -> sa.Column[Any]:
     textual = codec.as_text or field.type.kind is Kind.TEXT
     name = sa.sql.quoted_name(field.name, quote=True)
     return sa.Column(name, String() if textual else NullType())
-
-
-def _compile(statement: Any, dialect: Dialect) -> Statement:
-    compiled: SQLCompiler = statement.compile(dialect=_DIALECTS[dialect])
-    order: list[tuple[bool, Any]] = []
-    for name in compiled.positiontup or ():
-        varies = name[:1] == "a" and name[1:].isdigit()
-        order.append((True, int(name[1:])) if varies else (False, compiled.params[name]))
-    return Statement(str(compiled), tuple(order))
