@@ -65,6 +65,7 @@ class DataFlowToolDiscovery:
             permissions=(f"{model.name}:{operation}",),
             group=model.name,
             handler=_handler(run, model),
+            operation=operation,
         )
 
 

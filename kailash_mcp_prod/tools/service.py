@@ -32,6 +32,9 @@ log = get_logger(__name__)
 
 _MAX_ENCODED_LISTS = 256
 
+CallListener = Callable[[ToolSpec, Principal, dict[str, Any]], None]
+"""Hears of a successful call: the tool, who called, and the result."""
+
 
 class ToolService:
     """Lists and calls tools: policy, limits and time-out stand before every handler.
@@ -64,12 +67,17 @@ class ToolService:
         self._encoded: dict[frozenset[str], bytes] = {}
         registry.subscribe(self._forget)
         self._header_paths: dict[str, HeaderPaths] = {}
+        self._call_listeners: dict[object, CallListener] = {}
         self._ready = asyncio.Event()
         self._failed = False
 
     def visible(self, principal: Principal) -> list[ToolSpec]:
         """The tools that the principal may call, in order."""
-        return [tool for tool in self.registry if self._policy.allows(principal, tool)]
+        return [tool for tool in self.registry if self.allows(principal, tool)]
+
+    def allows(self, principal: Principal, tool: ToolSpec) -> bool:
+        """Whether the principal may call the tool, be it in the registry or not."""
+        return self._policy.allows(principal, tool)
 
     def has_surface(self, name: str) -> bool:
         """Whether there is a set of tools of this name."""
@@ -115,14 +123,36 @@ class ToolService:
         """
         # Bound for all that is logged below, so that a request id leads to every line of its call.
         with structlog.contextvars.bound_contextvars(request_id=request_id, tool=name[:128]):
-            return await self._call(ToolCall(principal, arguments, request_id, peer), name)
+            call = ToolCall(principal, arguments, request_id, peer)
+            return await self._call(call, lambda: self._find(principal, name))
 
-    async def _call(self, call: ToolCall, name: str) -> dict[str, Any]:
+    async def run(
+        self, principal: Principal, tool: ToolSpec, *, request_id: str, peer: Peer = NOBODY
+    ) -> dict[str, Any]:
+        """Runs a tool that no list shows, such as what reads a resource, as `call` does.
+
+        Args:
+            principal: Who calls.
+            tool: The tool; it gets no arguments.
+            request_id: Stands in the log and in errors.
+            peer: The client that calls.
+
+        Raises:
+            ServerError: As for `call`; `UnknownToolError` when the principal may not call it.
+        """
+        with structlog.contextvars.bound_contextvars(request_id=request_id, tool=tool.name):
+            call = ToolCall(principal, {}, request_id, peer)
+            return await self._call(call, lambda: self._allowed(principal, tool))
+
+    async def _call(self, call: ToolCall, find: Callable[[], ToolSpec]) -> dict[str, Any]:
         try:
             await self._rates.take(call.principal)
-            tool = self._find(call.principal, name)
+            tool = find()
             async with self._concurrency.slot():
-                return await self._run(tool, call)
+                result = await self._run(tool, call)
+            if self._call_listeners:
+                self._tell(tool, call.principal, result)
+            return result
         except ServerError as error:
             log.info("call_failed", code=error.code)
             raise
@@ -153,9 +183,40 @@ class ToolService:
                 details={"outcome": "unknown"},
             ) from None
 
+    def on_called(self, listener: CallListener) -> Callable[[], None]:
+        """Calls the listener after each successful call; the returned function ends that.
+
+        It runs before the result goes out, so it should be quick. What it raises is logged and
+        changes nothing for the caller.
+
+        Example:
+            ```python
+            end = service.on_called(lambda tool, principal, result: seen.append(tool.name))
+            ```
+        """
+        key = object()
+        self._call_listeners[key] = listener
+        return lambda: self._forget_listener(key)
+
+    def _forget_listener(self, key: object) -> None:
+        self._call_listeners.pop(key, None)
+
+    def _tell(self, tool: ToolSpec, principal: Principal, result: dict[str, Any]) -> None:
+        for listener in tuple(self._call_listeners.values()):
+            try:
+                listener(tool, principal, result)
+            except Exception:
+                # The call is done; a listener's defect must not make it look undone.
+                log.exception("call_listener_broke")
+
+    def _allowed(self, principal: Principal, tool: ToolSpec) -> ToolSpec:
+        if not self.allows(principal, tool):
+            raise UnknownToolError(f"Unknown tool '{tool.name}'.", field="name")
+        return tool
+
     def _find(self, principal: Principal, name: str) -> ToolSpec:
         tool = self.registry.get(name)
-        if tool is not None and self._policy.allows(principal, tool):
+        if tool is not None and self.allows(principal, tool):
             return tool
         names = [each.name for each in self.visible(principal)]
         similar = difflib.get_close_matches(name[:128], names, n=3)

@@ -40,7 +40,8 @@ class ToolSpec:
     `permissions` are all required: `Company:create` asks for that operation of that model. A tool
     without any is there for every caller, and has to look itself what that caller may see.
     `handler` validates the arguments and returns the structured result, or raises a
-    `ServerError`.
+    `ServerError`. `operation` is what the tool does with the records of the model that `group`
+    names, if it is a record tool.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ToolSpec:
     permissions: tuple[str, ...]
     group: str
     handler: Handler
+    operation: str | None = None
 
     def to_mcp(self, *, with_output_schema: bool) -> dict[str, Any]:
         """The tool as an MCP `Tool` object (revisions 2025-11-25 and 2026-07-28)."""
