@@ -42,6 +42,7 @@ lock: $(VENV)/.developing ## Resolve the lock files anew (ARGS=--upgrade takes n
 	$(LOCK) pyproject.toml --extra agent -o tests/interop/agent.txt
 	$(LOCK) tests/interop/sdk1.in -o tests/interop/sdk1.txt
 	$(LOCK) tests/interop/sdk2.in -o tests/interop/sdk2.txt
+	$(LOCK) tests/interop/fastmcp.in -o tests/interop/fastmcp.txt
 
 clean: ## Remove .venv and everything built or cached
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

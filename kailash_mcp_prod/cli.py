@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import json
 import logging
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.cli_loop import run, settle_garbage_collector
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.observe.logs import configure_logging
@@ -120,7 +120,7 @@ def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     configure_logging(loaded.log_level)
     for name, meant in misspelt_variables(os.environ).items():
         typer.echo(f"Warning: {name} is not a setting. Is {meant} meant?", err=True)
-    asyncio.run(_serve(loaded))
+    run(_serve(loaded))
 
 
 async def _serve(config: ServerConfig) -> None:
@@ -141,8 +141,7 @@ async def _serve(config: ServerConfig) -> None:
         return
     try:
         await starting
-        # What the start has made stays. Looking through it again would hold every call up to 0.1 s.
-        gc.freeze()
+        settle_garbage_collector()
         if config.transport == "http":
             typer.echo(f"MCP   {server.mcp_url}\nREST  {server.rest_url}/docs", err=True)
         closing = asyncio.create_task(server.wait_closed())

@@ -134,8 +134,19 @@ class ServerConfig(BaseSettings):
             "is new at each start. Several replicas without jwt_secret need it."
         ),
     )
+    surface: Literal["full", "compact", "search"] = Field(
+        "full",
+        description=(
+            "The tools that clients are shown whose URL and credential name no surface: all, a few "
+            "for all models, or a search."
+        ),
+    )
     list_output_schemas: bool = Field(
-        False, description="Send result schemas in tool lists; they make lists half as long again."
+        False,
+        description=(
+            "Send exact schemas in tool lists, those of results too; they make lists four times "
+            "as long."
+        ),
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="What is logged to stderr."
@@ -165,7 +176,7 @@ class ServerConfig(BaseSettings):
         repr=False,
         description=(
             'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], '
-            '"rate_limit"}}.'
+            '"rate_limit", "surface"}}.'
         ),
     )
     api_key: SecretStr | None = Field(

@@ -6,15 +6,23 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import NoDecode
+
+from kailash_mcp_prod.tools.surfaces.names import CHOICES, is_surface
+
+
+def _surface(name: str) -> str:
+    if not is_surface(name):
+        raise ValueError(f"must be {', '.join(CHOICES)}, or models/ and names of models")
+    return name
 
 
 class ApiKeyEntry(BaseModel):
     """What one API key stands for.
 
     `tenant_id` is the tenant whose records it reaches in multi-tenant models; `rate_limit` is in
-    calls a minute.
+    calls a minute; `surface` is the surface of tools that it is shown by default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,6 +31,7 @@ class ApiKeyEntry(BaseModel):
     tenant_id: str | None = Field(default=None, min_length=1)
     permissions: tuple[str, ...] = ()
     rate_limit: int | None = Field(default=None, ge=1)
+    surface: Annotated[str, AfterValidator(_surface)] | None = None
 
 
 def split_words(value: Any) -> Any:

@@ -6,8 +6,9 @@ field and the fix, and never carries text from a driver, a DSN, another row or a
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class ServerError(Exception):
@@ -53,6 +54,23 @@ class ServerError(Exception):
             body["details"] = self.details
         body["request_id"] = request_id
         return body
+
+    def below(self, argument: str) -> Self:
+        """The same error for arguments that stand in an argument of another tool.
+
+        Args:
+            argument: That argument; paths begin with it.
+        """
+        moved = copy.copy(self)
+        if self.field is not None:
+            moved.field = f"{argument}.{self.field}"
+            if self.message.startswith(f"{self.field}:"):
+                moved.message = f"{argument}.{self.message}"
+        problems = (self.details or {}).get("problems")
+        if isinstance(problems, list):
+            found = [{**each, "field": f"{argument}.{each['field']}"} for each in problems]
+            moved.details = {**(self.details or {}), "problems": found}
+        return moved
 
 
 class Interruption(Exception):  # noqa: N818 - an outcome of a call, not its failure

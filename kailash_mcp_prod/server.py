@@ -33,6 +33,7 @@ from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.transports.http import HttpTransport
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
 from kailash_mcp_prod.transports.listening import Listener
@@ -86,6 +87,7 @@ class ProductionMCPServer:
             ConcurrencyLimit(self.config.max_concurrent_requests),
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
+            surface=self.config.surface,
         )
         self.application = DataFlowApplication(
             self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
@@ -296,7 +298,9 @@ class ToolCaller:
         """
         return await run_on(
             self.loop,
-            self._service.call(principal, name, dict(arguments or {}), request_id=uuid4().hex),
+            self._service.call(
+                principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
+            ),
         )
 
 
@@ -312,6 +316,7 @@ def _providers(config: ServerConfig) -> list[AuthProvider]:
                 permissions=frozenset(entry.permissions),
                 rate_limit=entry.rate_limit,
                 tenant=entry.tenant_id,
+                surface=entry.surface,
             )
             for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
         }

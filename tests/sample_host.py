@@ -24,6 +24,7 @@ from kailash_mcp_prod.errors import (
 )
 from kailash_mcp_prod.protocol import Ask, Completions, Peer, ToolContent
 from kailash_mcp_prod.protocol.peer import SILENT
+from kailash_mcp_prod.tools.lists import EncodedList
 
 FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 ASKED = {"message": "Why?", "requestedSchema": FORM}
@@ -73,6 +74,17 @@ class SampleHost:
     def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
         names = self.names if "*" in principal.permissions and surface != "small" else ("echo",)
         return json.dumps([_tool(name) for name in names]).encode()
+
+    def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
+        return EncodedList(json.loads(self.tool_list(principal, surface)))
+
+    def describe(
+        self, principal: Principal, name: str, surface: str | None = None
+    ) -> dict[str, Any]:
+        for tool in json.loads(self.tool_list(principal, surface)):
+            if tool["name"] == name:
+                return dict(tool)
+        raise UnknownToolError(f"Unknown tool: {name}")
 
     def header_arguments(self, name: str) -> dict[str, tuple[str, ...]]:
         return {"region": ("where", "region")} if name == "echo" else {}

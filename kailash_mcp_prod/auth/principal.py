@@ -14,6 +14,7 @@ class Principal:
     `subject` is unique among all credentials. `permissions` are grants such as `*`,
     `Company:read` or `tool:Company_create`. `rate_limit` is in calls a minute; `None` stands
     for the server's own limit. `tenant` names whose records of multi-tenant models are its own.
+    `surface` is the surface of tools that it is shown where the request names none.
     """
 
     subject: str
@@ -22,6 +23,7 @@ class Principal:
     rate_limit: int | None = None
     expires_at: float | None = None
     tenant: str | None = None
+    surface: str | None = None
     claims: MappingProxyType[str, Any] = field(
         default_factory=lambda: MappingProxyType({}), compare=False
     )

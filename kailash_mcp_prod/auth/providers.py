@@ -40,12 +40,16 @@ class AuthProvider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What a key stands for. `rate_limit` is in calls a minute; `tenant` as in `Principal`."""
+    """What a key stands for.
+
+    `rate_limit` is in calls a minute; `tenant` and `surface` are as in `Principal`.
+    """
 
     subject: str
     permissions: frozenset[str]
     rate_limit: int | None = None
     tenant: str | None = None
+    surface: str | None = None
 
 
 class ApiKeyProvider:
@@ -59,20 +63,24 @@ class ApiKeyProvider:
     """
 
     def __init__(self, keys: Mapping[str, ApiKey]) -> None:
-        self._keys = {_digest(key): entry for key, entry in keys.items()}
-
-    async def authenticate(self, credentials: Credentials) -> Principal | None:
-        """See `AuthProvider.authenticate`."""
-        key = credentials.api_key or credentials.bearer_token
-        entry = self._keys.get(_digest(key)) if key else None
-        if entry is not None:
-            return Principal(
+        self._principals = {
+            _digest(key): Principal(
                 subject=entry.subject,
                 permissions=entry.permissions,
                 method="api_key",
                 rate_limit=entry.rate_limit,
                 tenant=entry.tenant,
+                surface=entry.surface,
             )
+            for key, entry in keys.items()
+        }
+
+    async def authenticate(self, credentials: Credentials) -> Principal | None:
+        """See `AuthProvider.authenticate`."""
+        key = credentials.api_key or credentials.bearer_token
+        principal = self._principals.get(_digest(key)) if key else None
+        if principal is not None:
+            return principal
         if credentials.api_key:
             raise UnauthenticatedError("The API key is not known. Ask the operator for a key.")
         return None
@@ -82,7 +90,7 @@ class JwtProvider:
     """Recognises JSON Web Tokens signed with the server's secret (HS256).
 
     `exp` and a text as `sub` are required; `permissions` is a list, or `scope` a text with
-    spaces. A token without either allows nothing.
+    spaces. A token without either allows nothing. `surface` names a surface of tools.
 
     Args:
         secret: The secret, at least 32 bytes.
@@ -120,6 +128,7 @@ class JwtProvider:
             method="jwt",
             expires_at=expires_at,
             tenant=_tenant(claims.get(self._tenant_claim)),
+            surface=_text(claims.get("surface")),
             claims=MappingProxyType(claims),
         )
 
@@ -159,6 +168,10 @@ def _digest(key: str) -> bytes:
 
 def _tenant(claim: Any) -> str | None:
     return claim if isinstance(claim, str) and 0 < len(claim) <= _MAX_TENANT_LENGTH else None
+
+
+def _text(claim: Any) -> str | None:
+    return claim if isinstance(claim, str) else None
 
 
 def _permissions(claims: Mapping[str, Any]) -> frozenset[str]:

@@ -23,6 +23,7 @@ from kailash_mcp_prod.records.problems import shown
 from kailash_mcp_prod.records.types import Kind
 from kailash_mcp_prod.records.values import MAX_INTEGER
 from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.tools.surfaces.names import FULL
 
 MAX_VALUES: Final = 100
 _MAX_LOOKED_AT: Final = 1_000
@@ -185,7 +186,7 @@ class DataCompletion:
     ) -> tuple[list[dict[str, Any]], bool]:
         try:
             page = await self._service.call(
-                asked.principal, tool, arguments, request_id=asked.request_id
+                asked.principal, tool, arguments, request_id=asked.request_id, surface=FULL
             )
         except (InvalidArgumentsError, NotFoundError, ForbiddenError):
             # No key looks like that, or none of these records are for this principal.

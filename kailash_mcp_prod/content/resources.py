@@ -32,6 +32,7 @@ from kailash_mcp_prod.tools.models_info import NAME as MODELS_INFO
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import Handler, Hints, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.surfaces.names import FULL
 
 HEALTH_PERMISSION: Final = "monitor:read"
 
@@ -169,7 +170,12 @@ class _Reading:
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return await self._service.call(
-            self._principal, tool, arguments, request_id=self._request_id, peer=self._peer
+            self._principal,
+            tool,
+            arguments,
+            request_id=self._request_id,
+            surface=FULL,
+            peer=self._peer,
         )
 
     async def run(self, tool: ToolSpec) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
 
 from kailash_mcp_prod.errors import OverloadedError
 
@@ -12,32 +11,58 @@ from kailash_mcp_prod.errors import OverloadedError
 class ConcurrencyLimit:
     """Lets a number of calls run and as many again wait; the rest are refused at once.
 
+    Those that wait come in their order.
+
     Args:
         running: How many calls run at the same time.
+
+    Example:
+        ```python
+        async with limit.slot():
+            await work()
+        ```
     """
 
     def __init__(self, running: int) -> None:
-        self._running = running
-        self._slots = asyncio.Semaphore(running)
-        self._admitted = 0
+        self._most = running
+        self._running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Waits for a place to run in.
+    def slot(self) -> ConcurrencyLimit:
+        """A place to run in, entered for a block; one may have to be waited for.
 
         Raises:
-            OverloadedError: Too many calls are waiting already.
+            OverloadedError: On entering, when too many calls are waiting already.
         """
-        if self._admitted >= 2 * self._running:
+        return self
+
+    async def __aenter__(self) -> None:
+        if self._running < self._most:
+            self._running += 1
+            return
+        if len(self._waiting) >= self._most:
             raise OverloadedError(
                 "The server is busy and did not start this call. Try again.", retry_after_seconds=1
             )
-        if not self._admitted:
-            # A semaphore belongs to the event loop of its first wait; a server may start anew.
-            self._slots = asyncio.Semaphore(self._running)
-        self._admitted += 1
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
         try:
-            async with self._slots:
-                yield
-        finally:
-            self._admitted -= 1
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                # The place was handed over already.
+                self._leave()
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    async def __aexit__(self, *_failure: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._running -= 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
+
+import msgspec
 
 from kailash_mcp_prod.errors import InternalError, ServerError
 from kailash_mcp_prod.protocol.changes import Changes
@@ -193,7 +194,9 @@ class Dispatcher:
     ) -> Reply | None:
         if isinstance(item, Invalid):
             return encode_error(item.id, item.error)
-        return await self.handle(item, dataclasses.replace(context, request_id=new_request_id()))
+        return await self.handle(
+            item, msgspec.structs.replace(context, request_id=new_request_id())
+        )
 
     async def _answer(self, request: Request, context: Context) -> Reply | None:
         try:

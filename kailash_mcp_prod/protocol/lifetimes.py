@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 
 class CancelScope:
@@ -34,7 +35,7 @@ class CancelScope:
             self.cancelled = True
             self._task.cancel()
 
-    def __enter__(self) -> CancelScope:
+    def __enter__(self) -> Self:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("A CancelScope needs a running task.")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from kailash_mcp_prod.protocol.faults import RpcError
 
 RequestId = str | int
 Params = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A call that is owed exactly one response."""
 
     id: RequestId
@@ -64,8 +65,7 @@ class Batch:
 Message = Request | Notification | ClientResponse | Batch
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """An encoded response or array of responses.
 
     `error_code` is the JSON-RPC code when the whole reply is one error, so that a transport can

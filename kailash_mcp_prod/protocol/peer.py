@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
+
+import msgspec
 
 from kailash_mcp_prod.errors import Interruption
 from kailash_mcp_prod.protocol.codec import encode_notification
@@ -78,8 +79,7 @@ class FailedAnswer(RpcError, Interruption):  # noqa: N818 - as its base
     """The client answered a request of the server with an error, or with something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(msgspec.Struct, frozen=True):
     """The means by which a peer reaches its client; those that are missing are not there.
 
     Args:
@@ -122,8 +122,11 @@ class Peer:
         self._progress = float("-inf")
         self._closed = False
 
-    def close(self) -> None:
-        """The request is answered: what is told from now on is not sent."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        # The request is answered: what is told from now on is not sent.
         self._closed = True
 
     def can(self, capability: str) -> bool:

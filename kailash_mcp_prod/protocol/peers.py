@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from kailash_mcp_prod.protocol.deferral import Deferral
@@ -24,9 +23,8 @@ class Peers:
     def __init__(self, rounds: Rounds) -> None:
         self._rounds = rounds
 
-    @contextmanager
-    def of(self, call: Call, deferral: Deferral | None = None) -> Iterator[Peer]:
-        """The peer of a request, for as long as the block answers it.
+    def of(self, call: Call, deferral: Deferral | None = None) -> Peer:
+        """The peer of a request, entered for the block that answers it.
 
         Args:
             call: The request.
@@ -37,14 +35,8 @@ class Peers:
         """
         meta = call.request.meta
         told: Mapping[str, Any] = meta if isinstance(meta, dict) else {}
-        channel = (
-            self._modern(call, told, deferral) if call.era is Era.MODERN else _legacy(call, told)
-        )
-        peer = Peer(channel)
-        try:
-            yield peer
-        finally:
-            peer.close()
+        modern = call.era is Era.MODERN
+        return Peer(self._modern(call, told, deferral) if modern else _legacy(call, told))
 
     def _modern(self, call: Call, meta: Mapping[str, Any], deferral: Deferral | None) -> Channel:
         return Channel(

@@ -59,6 +59,19 @@ def describe(model: Model, operation: Operation) -> str:
     return f"{sentence}\nExample: {example}"
 
 
+_SUMMED_UP = frozenset({Operation.CREATE, Operation.LIST})
+
+
+def describe_briefly(model: Model, operation: Operation) -> str:
+    """What tool lists say: what the model is only where agents begin, an example only of a list."""
+    summary = model.description if operation in _SUMMED_UP else ""
+    sentence = _SENTENCES[operation].format(name=model.name, summary=summary).strip()
+    if operation is not Operation.LIST:
+        return sentence
+    example = json.dumps(example_arguments(model, operation), ensure_ascii=False)
+    return f"{sentence}\nExample: {example}"
+
+
 def example_arguments(model: Model, operation: Operation) -> dict[str, Any]:
     """Valid arguments of an operation, as short as can be."""
     key = _sample(model.key)

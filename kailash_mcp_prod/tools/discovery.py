@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.executor import RecordOperation
+from kailash_mcp_prod.records.listing import listed_schema
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import (
     DEFAULT_OPERATIONS,
@@ -13,9 +14,9 @@ from kailash_mcp_prod.records.operations import (
 )
 from kailash_mcp_prod.records.results import result_schema
 from kailash_mcp_prod.records.store import RecordStore
-from kailash_mcp_prod.tools.descriptions import describe, title_of
+from kailash_mcp_prod.tools.descriptions import describe, describe_briefly, title_of
 from kailash_mcp_prod.tools.scopes import scope_of
-from kailash_mcp_prod.tools.spec import Handler, Hints, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.spec import Handler, Hints, Listing, ToolCall, ToolSpec
 
 
 class DataFlowToolDiscovery:
@@ -65,7 +66,10 @@ class DataFlowToolDiscovery:
             permissions=(f"{model.name}:{operation}",),
             group=model.name,
             handler=_handler(run, model),
-            operation=operation,
+            operation=str(operation),
+            listing=Listing(
+                describe_briefly(model, operation), listed_schema(run.schema, operation)
+            ),
         )
 
 

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import NotFoundError
+from kailash_mcp_prod.records import model as records
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.forms import Form, FormError
 from kailash_mcp_prod.records.model import Model
@@ -77,8 +78,9 @@ def models_info_tool(
         name=NAME,
         title="Describe the models",
         description=(
-            "Lists the models that you may use: their tools, unique keys, options and how they "
-            "are stored. Give model for the fields and indexes of one."
+            "Lists the models (kinds of records) of the database that you may use: their tools, "
+            "unique keys, options and how they are stored. Give model for the schema of one: "
+            "its fields and indexes."
         ),
         input_schema=form.schema(),
         output_schema=_OUTPUT,
@@ -127,6 +129,8 @@ def _details(model: Model) -> dict[str, Any]:
                 "required": each.required,
                 "read_only": each.read_only,
                 "nullable": each.type.nullable,
+                "description": each.description,
+                **_values_of(each),
             }
             for each in model.fields
         ],
@@ -136,6 +140,15 @@ def _details(model: Model) -> dict[str, Any]:
             if (visible := [column for column in columns if model.field(column) is not None])
         ],
     }
+
+
+def _values_of(field: records.Field) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if field.type.choices:
+        found["choices"] = list(field.type.choices)
+    if not (field.required or field.default is None or callable(field.default)):
+        found["default"] = field.type.to_json(field.default)
+    return found
 
 
 def _type_text(field_type: FieldType) -> str:
@@ -176,7 +189,12 @@ _MODEL = _object(
                     "required": _FLAG,
                     "read_only": _FLAG,
                     "nullable": _FLAG,
-                }
+                    "description": _TEXT,
+                    "choices": {"type": "array"},
+                    "default": {},
+                },
+                "choices",
+                "default",
             )
         ),
         "indexes": _list(_object({"name": _TEXT, "fields": _list(_TEXT), "unique": _FLAG})),

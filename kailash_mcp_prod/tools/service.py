@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Callable
 from typing import Any
-
-import msgspec
-import structlog.contextvars
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
@@ -22,15 +18,19 @@ from kailash_mcp_prod.errors import (
 )
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
-from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
+from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL
+from kailash_mcp_prod.tools.surfaces.base import Resolved
+from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
+from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
+from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
 
 log = get_logger(__name__)
-
-_MAX_ENCODED_LISTS = 256
 
 CallListener = Callable[[ToolSpec, Principal, dict[str, Any]], None]
 """Hears of a successful call: the tool, who called, and the result."""
@@ -45,7 +45,8 @@ class ToolService:
         rates: How often it may call.
         concurrency: How many calls run and wait at once.
         timeout_seconds: How long one call may take.
-        list_output_schemas: Whether tool lists carry the result schemas, half as long again.
+        list_output_schemas: Whether tool lists carry the exact schemas, those of results too.
+        surface: The surface for those whose request and credential name none.
     """
 
     def __init__(
@@ -57,44 +58,83 @@ class ToolService:
         *,
         timeout_seconds: float,
         list_output_schemas: bool = False,
+        surface: str = FULL,
     ) -> None:
         self.registry = registry
         self._policy = policy
         self._rates = rates
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
-        self._list_output_schemas = list_output_schemas
-        self._encoded: dict[frozenset[str], bytes] = {}
-        registry.subscribe(self._forget)
+        self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
+        self._surface = surface
         self._header_paths: dict[str, HeaderPaths] = {}
         self._call_listeners: dict[object, CallListener] = {}
+        registry.subscribe(self._header_paths.clear)
         self._ready = asyncio.Event()
         self._failed = False
 
     def visible(self, principal: Principal) -> list[ToolSpec]:
         """The tools that the principal may call, in order."""
-        return [tool for tool in self.registry if self.allows(principal, tool)]
+        return self._catalogue.full.tools(principal)
 
     def allows(self, principal: Principal, tool: ToolSpec) -> bool:
         """Whether the principal may call the tool, be it in the registry or not."""
         return self._policy.allows(principal, tool)
 
     def has_surface(self, name: str) -> bool:
-        """Whether there is a set of tools of this name."""
-        return name == "full"
+        """Whether there is a surface of that name, such as `compact` or `models/Company,Quote`."""
+        return is_surface(name)
+
+    def surface_for(self, principal: Principal, requested: str | None = None) -> str:
+        """The surface of a request: the one it names, else the credential's, else the server's.
+
+        Args:
+            principal: Who asks. A surface of its credential that does not exist counts as none.
+            requested: What the request names.
+
+        Raises:
+            NotFoundError: The request names a surface that does not exist.
+        """
+        if requested is not None:
+            self._catalogue.get(requested)
+            return requested
+        if principal.surface is not None and is_surface(principal.surface):
+            return principal.surface
+        return self._surface
+
+    def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
+        """The tools of a surface that the principal sees, encoded once for its permissions.
+
+        Args:
+            principal: Who asks.
+            surface: The surface; `None` for the principal's own.
+
+        Raises:
+            NotFoundError: There is no such surface.
+        """
+        return self._catalogue.encoded(principal, self.surface_for(principal, surface))
 
     def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
-        """The visible tools as an encoded JSON array; encoded once for each set of permissions."""
-        encoded = self._encoded.get(principal.permissions)
-        if encoded is None:
-            tools = [
-                tool.to_mcp(with_output_schema=self._list_output_schemas)
-                for tool in self.visible(principal)
-            ]
-            if len(self._encoded) >= _MAX_ENCODED_LISTS:
-                del self._encoded[next(iter(self._encoded))]
-            encoded = self._encoded[principal.permissions] = msgspec.json.encode(tools)
-        return encoded
+        """The same as an encoded JSON array.
+
+        Raises:
+            NotFoundError: There is no such surface.
+        """
+        return self.encoded_list(principal, surface).body
+
+    def describe(
+        self, principal: Principal, name: str, surface: str | None = None
+    ) -> dict[str, Any]:
+        """One listed tool as an MCP `Tool` object with its exact schemas.
+
+        Raises:
+            NotFoundError: There is no such surface, or no such tool on it.
+        """
+        chosen = self.surface_for(principal, surface)
+        for tool in self._catalogue.get(chosen).listed(principal, complete=True):
+            if tool["name"] == name:
+                return tool
+        raise self._unknown(principal, name, chosen)
 
     async def call(
         self,
@@ -113,7 +153,9 @@ class ToolService:
             name: The tool.
             arguments: Its arguments as JSON values; validated here.
             request_id: Stands in the log and in errors.
-            surface: The set of tools among which it is; `None` for the principal's own.
+            surface: Where the name is looked up; `None` for the principal's own surface. What a
+                tool of a surface stands for is checked, counted and run once, as if it had been
+                called itself.
             peer: The client that calls.
 
         Raises:
@@ -122,9 +164,12 @@ class ToolService:
                 `asyncio.CancelledError` is ever raised.
         """
         # Bound for all that is logged below, so that a request id leads to every line of its call.
-        with structlog.contextvars.bound_contextvars(request_id=request_id, tool=name[:128]):
+        before = of_the_call.set({"request_id": request_id, "tool": name[:128]})
+        try:
             call = ToolCall(principal, arguments, request_id, peer)
-            return await self._call(call, lambda: self._find(principal, name))
+            return await self._call(call, lambda: self._resolve(call, name, surface))
+        finally:
+            of_the_call.reset(before)
 
     async def run(
         self, principal: Principal, tool: ToolSpec, *, request_id: str, peer: Peer = NOBODY
@@ -140,19 +185,27 @@ class ToolService:
         Raises:
             ServerError: As for `call`; `UnknownToolError` when the principal may not call it.
         """
-        with structlog.contextvars.bound_contextvars(request_id=request_id, tool=tool.name):
+        before = of_the_call.set({"request_id": request_id, "tool": tool.name})
+        try:
             call = ToolCall(principal, {}, request_id, peer)
-            return await self._call(call, lambda: self._allowed(principal, tool))
+            return await self._call(call, lambda: self._allowed(call, tool))
+        finally:
+            of_the_call.reset(before)
 
-    async def _call(self, call: ToolCall, find: Callable[[], ToolSpec]) -> dict[str, Any]:
+    async def _call(self, call: ToolCall, resolve: Callable[[], Resolved]) -> dict[str, Any]:
         try:
             await self._rates.take(call.principal)
-            tool = find()
+            meant = resolve()
             async with self._concurrency.slot():
-                result = await self._run(tool, call)
+                try:
+                    result = await self._run(meant.tool, meant.call)
+                except ServerError as error:
+                    if meant.below is None:
+                        raise
+                    raise error.below(meant.below) from error
             if self._call_listeners:
-                self._tell(tool, call.principal, result)
-            return result
+                self._tell(meant.tool, call.principal, result)
+            return result if meant.shape is None else meant.shape(result)
         except ServerError as error:
             log.info("call_failed", code=error.code)
             raise
@@ -163,6 +216,13 @@ class ToolService:
             raise InternalError(
                 "The server could not do this. Report the request id to its operator."
             ) from defect
+
+    def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
+        chosen = self.surface_for(call.principal, surface)
+        meant = self._catalogue.get(chosen).resolve(call, name)
+        if meant is None:
+            raise self._unknown(call.principal, name, chosen)
+        return meant
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:
@@ -209,23 +269,18 @@ class ToolService:
                 # The call is done; a listener's defect must not make it look undone.
                 log.exception("call_listener_broke")
 
-    def _allowed(self, principal: Principal, tool: ToolSpec) -> ToolSpec:
-        if not self.allows(principal, tool):
-            raise UnknownToolError(f"Unknown tool '{tool.name}'.", field="name")
-        return tool
+    def _allowed(self, call: ToolCall, tool: ToolSpec) -> Resolved:
+        if not self.allows(call.principal, tool):
+            raise unknown_tool(tool.name, [])
+        return Resolved(tool, call)
 
-    def _find(self, principal: Principal, name: str) -> ToolSpec:
-        tool = self.registry.get(name)
-        if tool is not None and self.allows(principal, tool):
-            return tool
-        names = [each.name for each in self.visible(principal)]
-        similar = difflib.get_close_matches(name[:128], names, n=3)
-        hint = f" Did you mean {' or '.join(similar)}?" if similar else " List the tools for names."
-        raise UnknownToolError(
-            f"Unknown tool '{name[:128]}'.{hint}",
-            field="name",
-            details={"similar": similar} if similar else None,
-        )
+    def _unknown(self, principal: Principal, name: str, surface: str) -> UnknownToolError:
+        listed = self._catalogue.get(surface).listed(principal, complete=False)
+        names = [each["name"] for each in listed]
+        elsewhere = ""
+        if CALL_TOOL in names and self._catalogue.full.find(principal, name) is not None:
+            elsewhere = f"The list of this surface has it not; call it with {CALL_TOOL}."
+        return unknown_tool(name, names, elsewhere=elsewhere)
 
     def header_arguments(self, name: str) -> HeaderPaths:
         """Which arguments of a tool clients repeat in headers, by the header's name."""
@@ -236,10 +291,6 @@ class ToolService:
                 return {}
             paths = self._header_paths[name] = header_paths(tool.input_schema)
         return paths
-
-    def _forget(self) -> None:
-        self._encoded.clear()
-        self._header_paths.clear()
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls the listener whenever the tools change; the returned function ends that.

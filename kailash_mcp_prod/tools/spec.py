@@ -32,6 +32,27 @@ class Hints:
     idempotent: bool
     open_world: bool = False
 
+    def to_mcp(self) -> dict[str, bool]:
+        """The annotations of an MCP `Tool` object; its title stands beside them."""
+        return {
+            "readOnlyHint": self.read_only,
+            "destructiveHint": self.destructive,
+            "idempotentHint": self.idempotent,
+            "openWorldHint": self.open_world,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What tool lists say of a tool whose name says the rest, when they are to be short.
+
+    It replaces title, description and schema. `input_schema` accepts whatever the tool's own
+    schema accepts, and may say less of it.
+    """
+
+    description: str
+    input_schema: Mapping[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
@@ -41,7 +62,7 @@ class ToolSpec:
     without any is there for every caller, and has to look itself what that caller may see.
     `handler` validates the arguments and returns the structured result, or raises a
     `ServerError`. `operation` is what the tool does with the records of the model that `group`
-    names, if it is a record tool.
+    names, if it is a record tool. `listing` makes lists short.
     """
 
     name: str
@@ -54,22 +75,27 @@ class ToolSpec:
     group: str
     handler: Handler
     operation: str | None = None
+    listing: Listing | None = None
 
-    def to_mcp(self, *, with_output_schema: bool) -> dict[str, Any]:
-        """The tool as an MCP `Tool` object (revisions 2025-11-25 and 2026-07-28)."""
-        tool: dict[str, Any] = {
-            "name": self.name,
-            "title": self.title,
-            "description": self.description,
-            "inputSchema": self.input_schema,
-        }
-        if with_output_schema:
+    def to_mcp(self, *, complete: bool) -> dict[str, Any]:
+        """The tool as an MCP `Tool` object (revisions 2025-11-25 and 2026-07-28).
+
+        Args:
+            complete: Whether it has the exact schemas, of the result too, or the short listing.
+        """
+        tool: dict[str, Any] = {"name": self.name}
+        if self.listing is None or complete:
+            tool |= {
+                "title": self.title,
+                "description": self.description,
+                "inputSchema": self.input_schema,
+            }
+        else:
+            tool |= {
+                "description": self.listing.description,
+                "inputSchema": self.listing.input_schema,
+            }
+        if complete:
             tool["outputSchema"] = self.output_schema
-        tool["annotations"] = {
-            "title": self.title,
-            "readOnlyHint": self.hints.read_only,
-            "destructiveHint": self.hints.destructive,
-            "idempotentHint": self.hints.idempotent,
-            "openWorldHint": self.hints.open_world,
-        }
+        tool["annotations"] = self.hints.to_mcp()
         return tool

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+from kailash_mcp_prod.protocol import CancelScope
+
 Scope = MutableMapping[str, Any]
 ASGIMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[ASGIMessage]]
@@ -47,11 +49,14 @@ async def read_body(receive: Receive, limit: int, declared_length: str | None) -
     """
     if declared_length is not None and declared_length.isdecimal() and int(declared_length) > limit:
         raise BodyTooLargeError
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
+    # As `asyncio.timeout`, for a fraction of what that takes.
+    with CancelScope() as scope:
+        timer = asyncio.get_running_loop().call_later(_BODY_SECONDS, scope.cancel)
+        try:
             return await _read_parts(receive, limit)
-    except TimeoutError:
-        raise ClientGoneError from None
+        finally:
+            timer.cancel()
+    raise ClientGoneError
 
 
 async def _read_parts(receive: Receive, limit: int) -> bytes:
@@ -109,9 +114,8 @@ class EventStream:
 
     def __init__(self, send: Send, headers: RawHeaders, keepalive_seconds: float) -> None:
         self._send = send
-        self._headers = [*_EVENT_HEADERS, *headers]
+        self._own_headers = headers
         self._keepalive_seconds = keepalive_seconds
-        self._lock = asyncio.Lock()
         self._ticker: asyncio.Task[None] | None = None
         self._ended = False
         self.started = False
@@ -125,10 +129,11 @@ class EventStream:
         if self.started:
             return
         self.started = True
+        # Not before, because most answers are no streams.
+        self._lock = asyncio.Lock()
+        headers = [*_EVENT_HEADERS, *self._own_headers]
         async with self._lock:
-            await self._send(
-                {"type": "http.response.start", "status": 200, "headers": self._headers}
-            )
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
             opening = b": open\n\n"
             if first_id is not None:
                 opening += f"id: {first_id}\ndata:\n\n".encode()

@@ -242,7 +242,7 @@ class HttpTransport(BaseTransport):
         streams = self.dispatcher.streams(message)
         if streams and not exchange.accept.events:
             raise bad_request("The Accept header must allow text/event-stream.", 406)
-        with self._capacity.stream() if streams else self._capacity.request():
+        with self._capacity.stream if streams else self._capacity.request:
             await self._answers.modern(exchange, principal, message)
 
     async def _post_legacy(
@@ -253,7 +253,7 @@ class HttpTransport(BaseTransport):
             await self._initialize(exchange, principal, message)
             return
         session = self._session(exchange, principal)
-        with self._sessions.use(session), self._capacity.request():
+        with self._sessions.use(session), self._capacity.request:
             if isinstance(message, Request) or (
                 isinstance(message, Batch) and message.expects_reply
             ):
@@ -289,7 +289,7 @@ class HttpTransport(BaseTransport):
         session = self._session(exchange, principal)
         if session.streams >= self._max_session_streams:
             raise Refusal(ConflictError(f"The session has {session.streams} streams already."))
-        with self._sessions.use(session), self._capacity.stream():
+        with self._sessions.use(session), self._capacity.stream:
             session.streams += 1
             try:
                 await self._answers.relay(

@@ -6,9 +6,10 @@ A long request becomes a stream of events too, whose comments show the client th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import UnavailableError
@@ -22,7 +23,7 @@ from kailash_mcp_prod.protocol.faults import (
     PARSE_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
 )
-from kailash_mcp_prod.transports.asgi import EventStream, on_disconnect
+from kailash_mcp_prod.transports.asgi import EventStream, on_disconnect, wait_for_disconnect
 from kailash_mcp_prod.transports.event_log import EventLog
 from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
 from kailash_mcp_prod.transports.http_exchange import Exchange
@@ -42,6 +43,7 @@ _MODERN_STATUS: Final = {
 _STATUS: Final = {Era.LEGACY: _LEGACY_STATUS, Era.MODERN: _MODERN_STATUS}
 _PRIMED_FROM: Final = "2025-11-25"
 _RETRY_MS: Final = 1000
+_WATCH_SECONDS: Final = 0.02
 
 
 def status_of(reply: Reply, era: Era) -> int:
@@ -83,9 +85,13 @@ class Answers:
                 surface=exchange.surface,
             )
             with self._capacity.running() as scope:
-                async with on_disconnect(exchange.receive, scope.cancel):
-                    with self._in_time(exchange, stream.start):
-                        reply = await self._dispatcher.handle(request, context)
+                watch = _Later(_WATCH_SECONDS, partial(_watch, exchange, scope.cancel))
+                begin = self._beginning(exchange, stream.start)
+                try:
+                    reply = await self._dispatcher.handle(request, context)
+                finally:
+                    watch.stop()
+                    begin.forget()
             if scope.cancelled:
                 self._refuse_if_stopped(started=stream.started)
             elif not stream.started:
@@ -112,8 +118,12 @@ class Answers:
                 surface=exchange.surface,
                 pause=answer.pause if exchange.accept.events else None,
             )
-            with self._capacity.running() as scope, self._in_time(exchange, answer.begin):
-                reply = await self._dispatcher.handle(message, context)
+            with self._capacity.running() as scope:
+                begin = self._beginning(exchange, answer.begin)
+                try:
+                    reply = await self._dispatcher.handle(message, context)
+                finally:
+                    begin.forget()
             if scope.cancelled:
                 await answer.finish(None)
                 self._refuse_if_stopped(started=answer.begun)
@@ -156,41 +166,62 @@ class Answers:
         if self._lifetime.ended and not started:
             raise UnavailableError("The server shut down during the request.")
 
-    @contextmanager
-    def _in_time(self, exchange: Exchange, begin: Callable[[], Awaitable[None]]) -> Iterator[None]:
-        """Begin the stream if the block takes long and the client takes events."""
-        if not exchange.accept.events:
-            yield
-            return
-        beginning = _Beginning(begin)
-        timer = asyncio.get_running_loop().call_later(self._keepalive_seconds, beginning.start)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            beginning.forget()
+    def _beginning(self, exchange: Exchange, begin: Callable[[], Awaitable[None]]) -> _Later:
+        """Begins the stream of a request that takes long, if the client takes events."""
+
+        async def run() -> None:
+            # A lost client is noticed by those who send the answer.
+            with suppress(OSError):
+                await begin()
+
+        return _Later(self._keepalive_seconds if exchange.accept.events else None, run)
 
 
-class _Beginning:
-    """The beginning of a stream, which can be forgotten until it is under way."""
+class _Later:
+    """Work that begins only after a while, because most requests are answered before.
 
-    def __init__(self, begin: Callable[[], Awaitable[None]]) -> None:
-        self._begin = begin
+    Args:
+        seconds: How long it waits; `None` for ever.
+        work: What it does then.
+    """
+
+    __slots__ = ("_task", "_timer", "_under_way", "_work")
+
+    def __init__(
+        self, seconds: float | None, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        self._work = work
         self._task: asyncio.Task[None] | None = None
         self._under_way = False
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._timer = None if seconds is None else loop.call_later(seconds, self._start)
 
     def forget(self) -> None:
+        """Don't begin any more; what is under way goes on."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._task is not None and not self._under_way:
             self._task.cancel()
 
+    def stop(self) -> None:
+        """Don't begin any more, and end what is under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
     async def _run(self) -> None:
         self._under_way = True
-        # A lost client is noticed by those who send the answer.
-        with suppress(OSError):
-            await self._begin()
+        await self._work()
+
+
+async def _watch(exchange: Exchange, gone: Callable[[], None]) -> None:
+    """In the new era a disconnect is the client's way to cancel."""
+    await wait_for_disconnect(exchange.receive)
+    gone()
 
 
 class _ResumableAnswer:

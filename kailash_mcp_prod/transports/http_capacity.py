@@ -6,13 +6,58 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from kailash_mcp_prod.errors import OverloadedError
 from kailash_mcp_prod.protocol import CancelScope
 
 
+class _Places:
+    """A number of places, each taken for a block."""
+
+    __slots__ = ("_free", "_refusal")
+
+    def __init__(self, count: int, refusal: str) -> None:
+        self._free = count
+        self._refusal = refusal
+
+    def __enter__(self) -> None:
+        if self._free <= 0:
+            raise OverloadedError(self._refusal)
+        self._free -= 1
+
+    def __exit__(self, *_failure: object) -> None:
+        self._free += 1
+
+
+class _Running(CancelScope):
+    """A block of running work."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        super().__init__()
+        self._capacity = capacity
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._capacity.begun(self)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._capacity.ended(self)
+        return super().__exit__(exc_type, exc, traceback)
+
+
 class Capacity:
     """Counts the requests and event streams of one transport.
+
+    `request` and `stream` are entered for a block that takes a place, and raise `OverloadedError`
+    when none is free.
 
     Args:
         requests: How many requests may run at once.
@@ -20,54 +65,26 @@ class Capacity:
     """
 
     def __init__(self, requests: int, streams: int) -> None:
-        self._free_requests = requests
-        self._free_streams = streams
+        self.request = _Places(requests, "Too many requests are running; try again later.")
+        self.stream = _Places(streams, "Too many event streams are open; try again later.")
         self._running: set[CancelScope] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Take a request's place for the block.
+    def running(self) -> CancelScope:
+        """A block that counts as running work, which `cancel_all` reaches."""
+        return _Running(self)
 
-        Raises:
-            OverloadedError: None is free.
-        """
-        if self._free_requests <= 0:
-            raise OverloadedError("Too many requests are running; try again later.")
-        self._free_requests -= 1
-        try:
-            yield
-        finally:
-            self._free_requests += 1
+    def begun(self, scope: CancelScope) -> None:
+        """Count a block."""
+        self._running.add(scope)
+        self._idle.clear()
 
-    @contextmanager
-    def stream(self) -> Iterator[None]:
-        """Take an event stream's place for the block.
-
-        Raises:
-            OverloadedError: None is free.
-        """
-        if self._free_streams <= 0:
-            raise OverloadedError("Too many event streams are open; try again later.")
-        self._free_streams -= 1
-        try:
-            yield
-        finally:
-            self._free_streams += 1
-
-    @contextmanager
-    def running(self) -> Iterator[CancelScope]:
-        """Count the block as running work that `cancel_all` reaches."""
-        with CancelScope() as scope:
-            self._running.add(scope)
-            self._idle.clear()
-            try:
-                yield scope
-            finally:
-                self._running.discard(scope)
-                if not self._running:
-                    self._idle.set()
+    def ended(self, scope: CancelScope) -> None:
+        """Count it no longer."""
+        self._running.discard(scope)
+        if not self._running:
+            self._idle.set()
 
     def cancel_all(self) -> None:
         """Cancel all running work."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from kailash_mcp_prod.protocol import MirroredHeaders
@@ -17,16 +19,14 @@ _MIRRORED: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
 
 
 class Headers:
-    """Request headers by lower-case name, and which of them came more than once."""
+    """Request headers by name, and which of them came more than once."""
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self._values: dict[str, str] = {}
-        self._repeated: set[str] = set()
-        for raw_name, raw_value in raw:
-            name = raw_name.decode("latin-1").lower()
-            if name in self._values:
-                self._repeated.add(name)
-            self._values[name] = raw_value.decode("latin-1").strip()
+        self._raw = tuple(raw)
+        self._values = {
+            name.decode("latin-1").lower(): value.decode("latin-1").strip()
+            for name, value in self._raw
+        }
 
     def get(self, name: str) -> str | None:
         """The value; the last one where there are several."""
@@ -42,7 +42,10 @@ class Headers:
 
     def repeats(self, *names: str) -> str | None:
         """The first of these headers that came more than once."""
-        return next((name for name in names if name in self._repeated), None)
+        if len(self._raw) == len(self._values):
+            return None
+        counts = Counter(name.decode("latin-1").lower() for name, _ in self._raw)
+        return next((name for name in names if counts[name] > 1), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Accept:
     events: bool
 
     @classmethod
+    @lru_cache(maxsize=256)
     def parse(cls, header: str | None) -> Accept:
         """Read an `Accept` header; ranges with quality zero don't count."""
         if header is None or not header.strip():
@@ -73,6 +77,7 @@ def _is_zero_quality(parameter: str) -> bool:
     return name.strip() == "q" and value.strip() in {"0", "0.", "0.0", "0.00", "0.000"}
 
 
+@lru_cache(maxsize=256)
 def is_json(content_type: str | None) -> bool:
     """Whether a `Content-Type` says JSON in UTF-8."""
     media, *parameters = (piece.strip().lower() for piece in (content_type or "").split(";"))

@@ -22,10 +22,9 @@ from kailash_mcp_prod.errors import (
     ServerError,
     UnauthenticatedError,
     UnavailableError,
-    UnknownToolError,
 )
 from kailash_mcp_prod.observe.logs import get_logger
-from kailash_mcp_prod.protocol import Authenticator, ToolHost
+from kailash_mcp_prod.protocol import Authenticator
 from kailash_mcp_prod.protocol.nesting import nests_deeper_than
 from kailash_mcp_prod.transports.asgi import (
     ASGIMessage,
@@ -39,6 +38,7 @@ from kailash_mcp_prod.transports.asgi import (
 from kailash_mcp_prod.transports.http_capacity import Capacity
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers, is_json
+from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
 
 log = get_logger(__name__)
 
@@ -68,7 +68,7 @@ class JsonBytes(Response):
 
 
 def create_rest_app(
-    host: ToolHost,
+    host: RestHost,
     authenticator: Authenticator,
     health: HealthCheck,
     *,
@@ -101,17 +101,15 @@ def create_rest_app(
             )
         )
 
-    @app.get("/tools", response_class=JsonBytes, summary="List the tools that you may call")
-    async def list_tools(request: Request) -> JsonBytes:
-        return JsonBytes(b'{"tools":' + host.tool_list(await principal_of(request)) + b"}")
+    @app.get("/tools", summary="List the tools that you may call")
+    async def list_tools(request: Request, surface: str = DEFAULT_SURFACE) -> Response:
+        return answer_list(request, host.encoded_list(await principal_of(request), surface))
 
-    @app.get("/tools/{name}", response_class=JsonBytes, summary="Describe one tool")
-    async def describe_tool(name: str, request: Request) -> JsonBytes:
-        visible = host.tool_list(await principal_of(request))
-        for tool in msgspec.json.decode(visible, type=list[dict[str, Any]]):
-            if tool["name"] == name:
-                return JsonBytes(tool)
-        raise UnknownToolError(f"Unknown tool '{name[:128]}'. List the tools for names.")
+    @app.get("/tools/{name}", response_class=JsonBytes, summary="Describe one tool in full")
+    async def describe_tool(
+        name: str, request: Request, surface: str = DEFAULT_SURFACE
+    ) -> JsonBytes:
+        return JsonBytes(host.describe(await principal_of(request), name, surface))
 
     @app.post(
         "/tools/{name}",
@@ -119,12 +117,13 @@ def create_rest_app(
         summary="Call a tool with its arguments as the body",
         openapi_extra=_ARGUMENTS_BODY,
     )
-    async def call_tool(name: str, request: Request) -> JsonBytes:
+    async def call_tool(name: str, request: Request, surface: str = DEFAULT_SURFACE) -> JsonBytes:
         principal = await principal_of(request)
         # Not FastAPI's own parsing: that takes NaN and has no limits.
         arguments = await _read_arguments(request, max_body_bytes)
         request_id = request.scope[_REQUEST_ID]
-        return JsonBytes(await host.call(principal, name, arguments, request_id=request_id))
+        result = await host.call(principal, name, arguments, request_id=request_id, surface=surface)
+        return JsonBytes(result)
 
     @app.get("/health", response_class=JsonBytes, summary="How the server and its components are")
     async def full_health() -> JsonBytes:

@@ -99,7 +99,7 @@ async def test_what_is_no_key_is_left_to_other_providers(credentials: Credential
 
 def test_keys_are_kept_and_looked_up_as_digests_only() -> None:
     assert KEY not in repr(vars(KEYS))
-    assert hashlib.sha256(KEY.encode()).digest() in KEYS._keys
+    assert hashlib.sha256(KEY.encode()).digest() in KEYS._principals
 
 
 def test_credentials_show_no_values() -> None:

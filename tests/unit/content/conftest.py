@@ -44,9 +44,7 @@ class Content:
         self.catalogue = Catalogue(self.service, lambda: self.models)
         self.resources = DataResources(self.service, self.catalogue, self.state)
         self.prompts = DataPrompts(self.service, self.catalogue, self.resources)
-        self.completion = DataCompletion(
-            self.service, self.catalogue, self.resources, self.prompts
-        )
+        self.completion = DataCompletion(self.service, self.catalogue, self.resources, self.prompts)
 
     async def state(self) -> dict[str, Any]:
         return self.health
@@ -62,7 +60,9 @@ def content_of(models: Iterable[Model], store: NodeStore, **limits: Any) -> Cont
     """The content over record tools of some models."""
     models = list(models)
     discovery = DataFlowToolDiscovery(store)
-    service = service_of(*(each for model in models for each in discovery.tools_of(model)), **limits)
+    service = service_of(
+        *(each for model in models for each in discovery.tools_of(model)), **limits
+    )
     execution = Execution("sql", "As the test wants.")
     info = models_info_tool(service.registry, Policy(), lambda: models, lambda _name: execution)
     service.registry.add([info])

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kailash_mcp_prod.protocol import MirroredHeaders
 from kailash_mcp_prod.protocol.codec import decode
@@ -256,7 +257,7 @@ async def test_a_cancelled_subscription_ends_without_a_response(
 
 
 async def test_a_subscription_ends_with_its_credential(client: Client) -> None:
-    client.principal = replace(ALICE, expires_at=time.time() + 0.05)
+    client.principal = dataclasses.replace(ALICE, expires_at=time.time() + 0.05)
     task = await listen(client, toolsListChanged=True)
 
     assert (await task)["result"]["resultType"] == "complete"

@@ -94,8 +94,7 @@ def test_all_annotations_are_sent_and_true(full_registry: ToolRegistry) -> None:
     for each in full_registry:
         operation = operation_of(each)
         reads = operation in {"read", "list", "count"}
-        assert each.to_mcp(with_output_schema=False)["annotations"] == {
-            "title": each.title,
+        assert each.to_mcp(complete=False)["annotations"] == {
             "readOnlyHint": reads,
             "destructiveHint": operation in DESTRUCTIVE,
             "idempotentHint": reads or operation in DESTRUCTIVE,

@@ -121,12 +121,13 @@ async def test_one_model_is_described_in_full_without_hidden_columns(store: Reco
             "required": required,
             "read_only": read_only,
             "nullable": nullable,
+            "description": description,
         }
-        for name, kind, required, read_only, nullable in [
-            ("id", "text", False, False, False),
-            ("title", "text", True, False, False),
-            ("prices", "array of decimal", False, False, True),
-            ("created_at", "datetime", False, True, False),
+        for name, kind, required, read_only, nullable, description in [
+            ("id", "text", False, False, False, KEY.description),
+            ("title", "text", True, False, False, "Title."),
+            ("prices", "array of decimal", False, False, True, "Prices."),
+            ("created_at", "datetime", False, True, False, "When."),
         ]
     ]
     assert note["indexes"] == [
@@ -209,8 +210,7 @@ def test_the_tool_is_there_for_every_caller_and_only_reads(store: RecordStore) -
     assert Policy().allows(Principal("nobody", frozenset()), tool)
     for schema in (tool.input_schema, tool.output_schema):
         Draft202012Validator.check_schema(schema)
-    assert tool.to_mcp(with_output_schema=False)["annotations"] == {
-        "title": tool.title,
+    assert tool.to_mcp(complete=False)["annotations"] == {
         "readOnlyHint": True,
         "destructiveHint": False,
         "idempotentHint": True,

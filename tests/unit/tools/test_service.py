@@ -244,10 +244,10 @@ def test_lists_are_kept_for_a_bounded_number_of_permission_sets() -> None:
     service = service_of(tool("a"))
     for number in range(1_000):
         service.tool_list(Principal("p", frozenset({f"x{number}:read"})))
-    assert len(service._encoded) <= 256
+    assert len(service._catalogue) <= 256
 
     service.registry.add([tool("b")])
-    assert len(service._encoded) == 0
+    assert len(service._catalogue) == 0
 
 
 def test_result_schemas_are_listed_on_demand() -> None:
@@ -257,7 +257,6 @@ def test_result_schemas_are_listed_on_demand() -> None:
     assert "outputSchema" not in plain
     assert full["outputSchema"] == {"type": "object", "required": ["out"]}
     assert plain["annotations"] == {
-        "title": "A sample",
         "readOnlyHint": True,
         "destructiveHint": False,
         "idempotentHint": True,

@@ -16,9 +16,10 @@ from kailash_mcp_prod.errors import (
     ServerError,
     UnauthenticatedError,
 )
-from kailash_mcp_prod.protocol import Authenticator, ToolHost
+from kailash_mcp_prod.protocol import Authenticator
 from kailash_mcp_prod.tools.spec import ToolCall
 from kailash_mcp_prod.transports.rest import create_rest_app
+from kailash_mcp_prod.transports.rest_lists import RestHost
 from tests.sample_host import ALICE, BOB, KeyRing, SampleHost
 from tests.unit.tools.sample_tools import service_of, tool
 
@@ -35,7 +36,7 @@ async def healthy() -> dict[str, Any]:
 
 
 def client_of(
-    host: ToolHost, authenticator: Authenticator | None = None, **options: Any
+    host: RestHost, authenticator: Authenticator | None = None, **options: Any
 ) -> httpx.AsyncClient:
     health = options.pop("health", healthy)
     app = create_rest_app(host, authenticator or KeyRing(), health, **options)
@@ -72,6 +73,72 @@ async def test_tools_are_listed_as_mcp_lists_them(web: httpx.AsyncClient, host: 
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert response.json() == {"tools": json.loads(host.tool_list(ALICE))}
+
+
+async def test_the_address_chooses_a_surface(web: httpx.AsyncClient) -> None:
+    small = await web.get("/tools", params={"surface": "small"})
+
+    assert [each["name"] for each in small.json()["tools"]] == ["echo"]
+    assert (await web.get("/tools/echo", params={"surface": "small"})).status_code == 200
+    error_of(await web.get("/tools/add", params={"surface": "small"}), 404, "not_found")
+
+
+async def test_calls_and_lists_are_of_the_surface_in_the_address() -> None:
+    async with client_of(service_of(tool("a"))) as web:
+        call = {"name": "a", "arguments": {"n": 1}}
+        through = await web.post("/tools/call_tool?surface=search", json=call)
+
+        assert through.json() == {"n": 1}
+        error_of(await web.post("/tools/call_tool", json=call), 404, "not_found")
+        error_of(await web.post("/tools/a?surface=search", json={}), 404, "not_found")
+        for answer in (await web.get("/tools?surface=x"), await web.post("/tools/a?surface=x")):
+            assert "full, compact, search" in error_of(answer, 404, "not_found")["message"]
+
+
+async def test_a_list_that_the_client_has_is_not_sent_again(web: httpx.AsyncClient) -> None:
+    first = await web.get("/tools")
+    tag = first.headers["etag"]
+
+    for held in (tag, tag.removeprefix("W/"), f'"other", {tag}', "*"):
+        again = await web.get("/tools", headers={"if-none-match": held})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == tag
+    for held in ('"other"', "", tag[:-2]):
+        assert (await web.get("/tools", headers={"if-none-match": held})).status_code == 200
+    assert first.headers["cache-control"] == "private, no-cache"
+
+
+async def test_lists_of_different_callers_have_different_tags(web: httpx.AsyncClient) -> None:
+    bob = await web.get("/tools", headers={"x-api-key": "bob-key"})
+
+    assert bob.headers["etag"] != (await web.get("/tools")).headers["etag"]
+    assert {"Authorization", "X-API-Key"} <= set(bob.headers["vary"].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "compressed"),
+    [
+        ("gzip", True),
+        ("br, gzip;q=0.5", True),
+        ("GZIP", True),
+        ("*", True),
+        ("", False),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("gzip;q=odd", False),
+        ("*;q=0", False),
+        ("gzip;q=0, *", False),
+    ],
+)
+async def test_a_list_is_compressed_where_that_is_accepted(
+    web: httpx.AsyncClient, accepted: str, compressed: bool
+) -> None:
+    plain = await web.get("/tools", headers={"accept-encoding": "identity"})
+    answer = await web.get("/tools", headers={"accept-encoding": accepted})
+
+    assert answer.headers.get("content-encoding") == ("gzip" if compressed else None)
+    assert answer.json() == plain.json()
+    assert "Accept-Encoding" in answer.headers["vary"]
 
 
 async def test_only_what_a_caller_may_call_is_listed_and_described(web: httpx.AsyncClient) -> None:

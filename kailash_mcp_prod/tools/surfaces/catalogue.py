@@ -1,0 +1,81 @@
+"""All surfaces of a registry by name, and their encoded lists."""
+
+from __future__ import annotations
+
+from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.errors import NotFoundError
+from kailash_mcp_prod.records.problems import shown
+from kailash_mcp_prod.tools.bounded import BoundedMemo
+from kailash_mcp_prod.tools.lists import EncodedList
+from kailash_mcp_prod.tools.registry import ToolRegistry
+from kailash_mcp_prod.tools.surfaces.base import FullSurface, Surface
+from kailash_mcp_prod.tools.surfaces.compact import CompactSurface
+from kailash_mcp_prod.tools.surfaces.names import CHOICES, COMPACT, FULL, SEARCH, models_in
+from kailash_mcp_prod.tools.surfaces.searching import SearchSurface
+
+_MAX_ENCODED_LISTS = 256
+
+
+class Catalogue:
+    """The surfaces of a registry.
+
+    Args:
+        registry: The tools.
+        policy: Which of them a principal may call.
+        complete: Whether lists carry the exact schemas, those of results too.
+    """
+
+    def __init__(self, registry: ToolRegistry, policy: Policy, *, complete: bool) -> None:
+        self._registry = registry
+        self._policy = policy
+        self._complete = complete
+        self.full = FullSurface(registry, policy)
+        self._compact = CompactSurface(registry, policy)
+        self._search = SearchSurface(registry, policy)
+        self._surfaces: dict[str, Surface] = {
+            FULL: self.full,
+            COMPACT: self._compact,
+            SEARCH: self._search,
+        }
+        self._lists = BoundedMemo[tuple[str, frozenset[str]], EncodedList](_MAX_ENCODED_LISTS)
+        registry.subscribe(self._refresh)
+
+    def get(self, name: str) -> Surface:
+        """The surface of that name.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        surface = self._surfaces.get(name)
+        if surface is not None:
+            return surface
+        models = models_in(name)
+        if models is None:
+            raise NotFoundError(
+                f"There is no surface '{shown(name)}'. Use {', '.join(CHOICES)}, or models/ and "
+                "the names of models with commas between them.",
+                field="surface",
+            )
+        return FullSurface(self._registry, self._policy, models)
+
+    def encoded(self, principal: Principal, name: str) -> EncodedList:
+        """The list of a surface, encoded once for each set of permissions.
+
+        Raises:
+            NotFoundError: There is no such surface.
+        """
+        surface = self.get(name)
+        return self._lists.get(
+            (name, principal.permissions),
+            lambda: EncodedList(surface.listed(principal, complete=self._complete)),
+        )
+
+    def __len__(self) -> int:
+        """How many lists are kept."""
+        return len(self._lists)
+
+    def _refresh(self) -> None:
+        self._lists.clear()
+        self._compact.refresh()
+        self._search.refresh()

@@ -1,0 +1,166 @@
+"""The surface `compact`: a few stable tools for the records of all models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.errors import InvalidArgumentsError
+from kailash_mcp_prod.records.problems import shown
+from kailash_mcp_prod.tools import models_info
+from kailash_mcp_prod.tools.bounded import BoundedMemo
+from kailash_mcp_prod.tools.registry import ToolRegistry
+from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL, AnyTool
+from kailash_mcp_prod.tools.surfaces.base import FullSurface, Resolved
+from kailash_mcp_prod.tools.surfaces.shortcuts import SHORTCUTS, Shortcut
+
+DESCRIBE_MODELS = "describe_models"
+
+_MAX_PRINCIPALS = 256
+_MAX_CHOICES_SHOWN = 50
+_BY_NAME = {each.name: each for each in SHORTCUTS}
+
+# For each model that a principal may use at all: its record tools by operation.
+_Reach = Mapping[str, Mapping[str, ToolSpec]]
+
+
+class CompactSurface:
+    """At most twelve tools that reach every model and operation.
+
+    Those for records take `model` and the arguments of the record tool that they stand for. They
+    list the models for which the caller may call that tool, so what may not be called is not seen
+    here either. `call_tool` reaches every other tool.
+
+    Args:
+        registry: The tools.
+        policy: Which of them a principal may call.
+    """
+
+    def __init__(self, registry: ToolRegistry, policy: Policy) -> None:
+        self._tools = FullSurface(registry, policy)
+        self._reaches = BoundedMemo[frozenset[str], _Reach](_MAX_PRINCIPALS)
+        self._call_any = AnyTool(
+            self._tools,
+            "Calls any tool of the server by its name, also those that this list leaves out. "
+            f"{DESCRIBE_MODELS} has the names of those for records.",
+            f"{DESCRIBE_MODELS} has the names of the tools for records.",
+        )
+
+    def refresh(self) -> None:
+        """Notices that the registry has changed."""
+        self._reaches.clear()
+
+    def listed(self, principal: Principal, *, complete: bool) -> list[dict[str, Any]]:
+        """See `Surface.listed`; results depend on the model, so there are no schemas of them."""
+        reach = self._reach(principal)
+        describe = self._tools.find(principal, models_info.NAME)
+        tools = []
+        if describe is not None:
+            described = describe.to_mcp(complete=complete)
+            tools.append({**described, "name": DESCRIBE_MODELS})
+        for shortcut in SHORTCUTS:
+            targets = _targets(shortcut, reach)
+            if targets:
+                tools.append(_listed(shortcut, targets))
+        if self._tools.tools(principal):
+            tools.append(dict(self._call_any.listed))
+        return tools
+
+    def resolve(self, call: ToolCall, name: str) -> Resolved | None:
+        """See `Surface.resolve`."""
+        if name == CALL_TOOL:
+            return self._call_any.resolve(call) if self._tools.tools(call.principal) else None
+        if name == DESCRIBE_MODELS:
+            return self._tools.resolve(call, models_info.NAME)
+        shortcut = _BY_NAME.get(name)
+        targets = _targets(shortcut, self._reach(call.principal)) if shortcut else {}
+        return _resolve(shortcut, targets, call) if shortcut and targets else None
+
+    def _reach(self, principal: Principal) -> _Reach:
+        return self._reaches.get(principal.permissions, lambda: self._find_reach(principal))
+
+    def _find_reach(self, principal: Principal) -> _Reach:
+        found: dict[str, dict[str, ToolSpec]] = {}
+        for tool in self._tools.tools(principal):
+            if tool.operation is not None:
+                found.setdefault(tool.group, {})[tool.operation] = tool
+        return found
+
+
+def _targets(shortcut: Shortcut, reach: _Reach) -> dict[str, dict[str, ToolSpec]]:
+    """For each model that the shortcut reaches: the tools by the value of `action`."""
+    found = {}
+    for model, tools in reach.items():
+        of_model = {
+            action: tools[operation]
+            for action, operation in shortcut.operations.items()
+            if operation in tools
+        }
+        if of_model:
+            found[model] = of_model
+    return found
+
+
+def _listed(shortcut: Shortcut, targets: Mapping[str, Mapping[str, ToolSpec]]) -> dict[str, Any]:
+    own: dict[str, Any] = {"model": {"enum": list(targets)}}
+    if shortcut.by_action:
+        own["action"] = {"enum": _actions(shortcut, targets)}
+    return {
+        "name": shortcut.name,
+        "title": shortcut.title,
+        "description": shortcut.description,
+        "inputSchema": {
+            "type": "object",
+            "properties": {**own, **shortcut.properties},
+            "required": [*own, *shortcut.required],
+            "additionalProperties": False,
+        },
+        "annotations": shortcut.hints.to_mcp(),
+    }
+
+
+def _actions(shortcut: Shortcut, targets: Mapping[str, Mapping[str, ToolSpec]]) -> list[str]:
+    reached = {action for tools in targets.values() for action in tools}
+    return [action for action in shortcut.operations if action in reached]
+
+
+def _resolve(
+    shortcut: Shortcut, targets: Mapping[str, Mapping[str, ToolSpec]], call: ToolCall
+) -> Resolved:
+    arguments = dict(call.arguments)
+    own = ["model", "action"] if shortcut.by_action else ["model"]
+    known = [*own, *shortcut.properties]
+    for name in arguments:
+        if name not in known:
+            raise InvalidArgumentsError(
+                f"{shown(name)}: unknown argument: remove it or mend its name.",
+                field=shown(name),
+                details={"known_fields": known},
+            )
+    tools = targets[_chosen("model", arguments.pop("model", None), list(targets))]
+    if shortcut.by_action:
+        tool = tools[_chosen("action", arguments.pop("action", None), list(tools))]
+    else:
+        tool = next(iter(tools.values()))
+    for name in shortcut.required:
+        if name not in arguments:
+            raise InvalidArgumentsError(f"{name}: this argument is required.", field=name)
+    detour = shortcut.detours.get(tool.operation or "")
+    if detour is None:
+        return Resolved(tool, replace(call, arguments=arguments))
+    return Resolved(tool, replace(call, arguments=detour.arguments(arguments)), shape=detour.shape)
+
+
+def _chosen(argument: str, given: Any, choices: list[str]) -> str:
+    if isinstance(given, str) and given in choices:
+        return given
+    some = choices[:_MAX_CHOICES_SHOWN]
+    raise InvalidArgumentsError(
+        f"{argument}: use one of: {', '.join(some)}{', …' if len(choices) > len(some) else ''}.",
+        field=argument,
+        details={"choices": some},
+    )

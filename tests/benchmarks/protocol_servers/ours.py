@@ -1,0 +1,64 @@
+"""Our server with 130 tools: the reference application's, and a few that do nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kailash_mcp_prod.cli_loop import run, settle_garbage_collector
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.server import ProductionMCPServer
+from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
+
+TOOLS = 130
+KEY = "key-of-the-benchmark"
+
+
+async def nothing(_call: ToolCall) -> Mapping[str, Any]:
+    return {"done": True}
+
+
+def no_op(name: str) -> ToolSpec:
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    return ToolSpec(
+        name=name,
+        title="Do nothing",
+        description="Does nothing and says so.",
+        input_schema=schema,
+        output_schema={"type": "object", "properties": {"done": {"type": "boolean"}}},
+        hints=Hints(read_only=True, destructive=False, idempotent=True),
+        permissions=("bench:read",),
+        group="bench",
+        handler=nothing,  # type: ignore[arg-type]
+    )
+
+
+async def serve(port: int, database: str) -> None:
+    keys = {KEY: {"permissions": ["*"], "rate_limit": 1_000_000_000}}
+    config = ServerConfig.load(
+        {
+            "port": port,
+            "database_url": f"sqlite:///{database}",
+            "api_keys": json.dumps(keys),
+            "log_level": "ERROR",
+        }
+    )
+    os.environ["DATABASE_URL"] = f"sqlite:///{database}"
+    async with ProductionMCPServer(config) as server:
+        missing = TOOLS - len(server.registry)
+        server.registry.add(no_op(f"no_op_{number}") for number in range(missing))
+        settle_garbage_collector()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="kailash-mcp-prod-bench-") as folder:
+        run(serve(int(sys.argv[1]), str(Path(folder) / "bench.db")))

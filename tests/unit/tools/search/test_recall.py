@@ -1,0 +1,62 @@
+"""How often the right tool is among the first five, and how long that takes to find out."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kailash_mcp_prod.tools.search.index import ToolIndex
+from tests.unit.tools.conftest import Reference
+
+LINES = (Path(__file__).parent / "questions.txt").read_text(encoding="utf-8").splitlines()
+QUESTIONS = [tuple(line.split(": ", 1)) for line in LINES]
+
+
+@pytest.fixture(scope="module")
+def index(reference: Reference) -> ToolIndex:
+    return ToolIndex(reference.service().registry)
+
+
+def test_there_are_two_hundred_questions_about_tools_that_exist(reference: Reference) -> None:
+    assert len({question for _, question in QUESTIONS}) == 200
+    names = {tool.name for tool in reference.service().registry}
+    assert {tool for tool, _ in QUESTIONS} <= names
+    assert {tool.partition("_")[0] for tool in names} == {
+        tool.partition("_")[0] for tool, _ in QUESTIONS
+    }
+
+
+def test_the_right_tool_is_among_the_first_five_for_nearly_all_questions(
+    index: ToolIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranks = []
+    for tool, question in QUESTIONS:
+        found = [name for name, _ in index.search(question, 5)]
+        ranks.append(found.index(tool) if tool in found else None)
+
+    recall = sum(rank is not None for rank in ranks) / len(ranks)
+    first = sum(rank == 0 for rank in ranks) / len(ranks)
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\nsearch: recall@5 {recall:.1%}, first {first:.1%}, of {len(ranks)} questions\n"
+        )
+    assert recall >= 0.95
+
+
+def test_a_search_takes_less_than_a_millisecond(
+    index: ToolIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = []
+    for _, question in QUESTIONS:
+        begin = time.perf_counter()
+        index.search(question, 5)
+        times.append(time.perf_counter() - begin)
+
+    p50 = statistics.median(times) * 1_000
+    with capsys.disabled():
+        sys.stdout.write(f"\nsearch: p50 {p50:.3f} ms over 118 tools\n")
+    assert p50 < 1

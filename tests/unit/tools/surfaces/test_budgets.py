@@ -1,0 +1,62 @@
+"""How much of an agent's context the tool lists of the reference application take."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from kailash_mcp_prod.auth.principal import ANONYMOUS
+from kailash_mcp_prod.records.operations import Operation
+from kailash_mcp_prod.tools.surfaces.names import CHOICES
+from tests.unit.tools.conftest import Reference
+
+BUDGETS = {"full": 25_000, "compact": 2_500, "search": 1_200}
+CHARACTERS_PER_TOKEN = 4
+
+
+@pytest.mark.parametrize("surface", CHOICES)
+def test_a_list_stays_within_its_budget(
+    reference: Reference, surface: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoded = reference.service().encoded_list(ANONYMOUS, surface)
+    tokens = len(encoded.body.decode()) / CHARACTERS_PER_TOKEN
+
+    with capsys.disabled():
+        count = len(json.loads(encoded.body))
+        sys.stdout.write(
+            f"\n{surface}: {count} tools, {tokens:,.0f} tokens of {BUDGETS[surface]:,}, "
+            f"{len(encoded.gzipped):,} bytes compressed\n"
+        )
+    assert tokens <= BUDGETS[surface]
+
+
+@pytest.mark.parametrize("surface", CHOICES)
+def test_all_schemas_of_a_list_are_valid_and_say_what_is_an_object(
+    reference: Reference, surface: str
+) -> None:
+    for each in json.loads(reference.service(*Operation).tool_list(ANONYMOUS, surface)):
+        schema = each["inputSchema"]
+        Draft202012Validator.check_schema(schema)
+        assert schema["type"] == "object"
+        assert schema.keys() & {"oneOf", "anyOf", "allOf", "not", "enum"} == set()
+        assert len(each["name"]) <= 48
+        assert each["description"]
+        assert each["annotations"].keys() == {
+            "readOnlyHint",
+            "destructiveHint",
+            "idempotentHint",
+            "openWorldHint",
+        }
+
+
+def test_the_exact_schemas_are_a_setting_away(reference: Reference) -> None:
+    for each in reference.registry(*Operation):
+        exact = each.to_mcp(complete=True)
+
+        assert exact["inputSchema"] is each.input_schema
+        assert exact["outputSchema"] is each.output_schema
+        assert exact["description"] == each.description
+        assert exact["title"] == each.title
