@@ -22,6 +22,7 @@ from kailash_mcp_prod.records.node_store import NodeStore
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.tools.spec import ToolSpec
 from tests.unit.tools.sample_tools import service_of
 
 ALL = Principal("all", frozenset({"*"}))
@@ -56,13 +57,10 @@ class Content:
         return text
 
 
-def content_of(models: Iterable[Model], store: NodeStore, **limits: Any) -> Content:
+def content_of(models: Iterable[Model], tools: Iterable[ToolSpec], **limits: Any) -> Content:
     """The content over record tools of some models."""
     models = list(models)
-    discovery = DataFlowToolDiscovery(store)
-    service = service_of(
-        *(each for model in models for each in discovery.tools_of(model)), **limits
-    )
+    service = service_of(*tools, **limits)
     execution = Execution("sql", "As the test wants.")
     info = models_info_tool(service.registry, Policy(), lambda: models, lambda _name: execution)
     service.registry.add([info])
@@ -70,20 +68,32 @@ def content_of(models: Iterable[Model], store: NodeStore, **limits: Any) -> Cont
     return Content(service, models)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The models of the reference application and their tools, which take a while to make."""
+
+    models: tuple[Model, ...]
+    tools: list[ToolSpec]
+
+    def content(self, **limits: Any) -> Content:
+        return content_of(self.models, self.tools, **limits)
+
+
 @pytest.fixture(scope="session")
-def reference_store() -> NodeStore:
+def discovery() -> DataFlowToolDiscovery:
     from models import db
 
-    return NodeStore(DataFlowSession(db))
+    return DataFlowToolDiscovery(NodeStore(DataFlowSession(db)))
 
 
 @pytest.fixture(scope="session")
-def reference_models() -> tuple[Model, ...]:
+def reference(discovery: DataFlowToolDiscovery) -> Reference:
     from models import db
 
-    return describe_models(db)
+    models = describe_models(db)
+    return Reference(models, [tool for model in models for tool in discovery.tools_of(model)])
 
 
 @pytest.fixture
-def content(reference_models: tuple[Model, ...], reference_store: NodeStore) -> Content:
-    return content_of(reference_models, reference_store)
+def content(reference: Reference) -> Content:
+    return reference.content()
