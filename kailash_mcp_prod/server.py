@@ -20,6 +20,10 @@ from kailash_mcp_prod.auth.providers import (
 )
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.content.catalogue import Catalogue
+from kailash_mcp_prod.content.completion import DataCompletion
+from kailash_mcp_prod.content.prompts import DataPrompts
+from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
@@ -92,8 +96,16 @@ class ProductionMCPServer:
         if self.config.enable_auth and not providers:
             raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
         self._authenticator = CredentialChain(providers)
+        catalogue = Catalogue(self.service, self.application.models)
+        resources = DataResources(self.service, catalogue, self.application.health)
+        prompts = DataPrompts(self.service, catalogue, resources)
         self._dispatcher = Dispatcher(
-            self.service, instructions=INSTRUCTIONS, seal=Seal(self.config.cursor_key)
+            self.service,
+            resources=resources,
+            prompts=prompts,
+            completion=DataCompletion(self.service, catalogue, resources, prompts),
+            instructions=INSTRUCTIONS,
+            seal=Seal(self.config.cursor_key),
         )
         self._running: AsyncExitStack | None = None
         self._stdio: StdioTransport | None = None

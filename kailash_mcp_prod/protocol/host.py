@@ -145,10 +145,30 @@ class PromptHost(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Completions:
-    """Values that an argument may take, the likeliest first; `total` where more are known."""
+    """Values that an argument may take, the likeliest first.
+
+    `total` is how many are known, if not these alone; `more` says that there are more than that.
+    """
 
     values: Sequence[str]
     total: int | None = None
+    more: bool = False
+
+
+class FoundValues(Protocol):
+    """What completes an argument; `Completions` is one."""
+
+    @property
+    def values(self) -> Sequence[str]:
+        """The likeliest first."""
+
+    @property
+    def total(self) -> int | None:
+        """How many are known, if not these alone."""
+
+    @property
+    def more(self) -> bool:
+        """Whether there are more than are known, so that nobody can say how many."""
 
 
 class CompletionHost(Protocol):
@@ -163,7 +183,7 @@ class CompletionHost(Protocol):
         given: Mapping[str, str],
         *,
         request_id: str,
-    ) -> Completions:
+    ) -> FoundValues:
         """Values that begin with, or are like, what was typed.
 
         Args:

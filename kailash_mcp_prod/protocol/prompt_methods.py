@@ -105,11 +105,12 @@ class CompletionMethods:
             raise from_server_error(error, context.request_id, code=INVALID_PARAMS) from error
         values = list(found.values)
         total = len(values) if found.total is None else found.total
-        completion = {
+        completion: dict[str, Any] = {
             "values": values[:MAX_VALUES],
-            "total": total,
-            "hasMore": total > MAX_VALUES,
+            "hasMore": found.more or total > MAX_VALUES,
         }
+        if not found.more:
+            completion["total"] = total
         return {"completion": completion}
 
 

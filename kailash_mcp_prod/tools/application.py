@@ -212,6 +212,10 @@ class DataFlowApplication:
             raise ModelError(f"Model {name}: another model has this name already.")
         await self._serve_model(name)
 
+    def models(self) -> tuple[Model, ...]:
+        """The models that are served now, in the order in which they came."""
+        return tuple(self._models.values())
+
     async def health(self) -> dict[str, Any]:
         """The state of the server and of its database."""
         database = "healthy" if await self._database_answers() else "unhealthy"

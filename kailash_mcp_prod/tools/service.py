@@ -32,6 +32,9 @@ from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
 
 log = get_logger(__name__)
 
+CallListener = Callable[[ToolSpec, Principal, dict[str, Any]], None]
+"""Hears of a successful call: the tool, who called, and the result."""
+
 
 class ToolService:
     """Lists and calls tools: policy, limits and time-out stand before every handler.
@@ -58,12 +61,14 @@ class ToolService:
         surface: str = FULL,
     ) -> None:
         self.registry = registry
+        self._policy = policy
         self._rates = rates
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
         self._surface = surface
         self._header_paths: dict[str, HeaderPaths] = {}
+        self._call_listeners: dict[object, CallListener] = {}
         registry.subscribe(self._header_paths.clear)
         self._ready = asyncio.Event()
         self._failed = False
@@ -71,6 +76,10 @@ class ToolService:
     def visible(self, principal: Principal) -> list[ToolSpec]:
         """The tools that the principal may call, in order."""
         return self._catalogue.full.tools(principal)
+
+    def allows(self, principal: Principal, tool: ToolSpec) -> bool:
+        """Whether the principal may call the tool, be it in the registry or not."""
+        return self._policy.allows(principal, tool)
 
     def has_surface(self, name: str) -> bool:
         """Whether there is a surface of that name, such as `compact` or `models/Company,Quote`."""
@@ -157,14 +166,36 @@ class ToolService:
         # Bound for all that is logged below, so that a request id leads to every line of its call.
         before = of_the_call.set({"request_id": request_id, "tool": name[:128]})
         try:
-            return await self._call(ToolCall(principal, arguments, request_id, peer), name, surface)
+            call = ToolCall(principal, arguments, request_id, peer)
+            return await self._call(call, lambda: self._resolve(call, name, surface))
         finally:
             of_the_call.reset(before)
 
-    async def _call(self, call: ToolCall, name: str, surface: str | None) -> dict[str, Any]:
+    async def run(
+        self, principal: Principal, tool: ToolSpec, *, request_id: str, peer: Peer = NOBODY
+    ) -> dict[str, Any]:
+        """Runs a tool that no list shows, such as what reads a resource, as `call` does.
+
+        Args:
+            principal: Who calls.
+            tool: The tool; it gets no arguments.
+            request_id: Stands in the log and in errors.
+            peer: The client that calls.
+
+        Raises:
+            ServerError: As for `call`; `UnknownToolError` when the principal may not call it.
+        """
+        before = of_the_call.set({"request_id": request_id, "tool": tool.name})
+        try:
+            call = ToolCall(principal, {}, request_id, peer)
+            return await self._call(call, lambda: self._allowed(call, tool))
+        finally:
+            of_the_call.reset(before)
+
+    async def _call(self, call: ToolCall, resolve: Callable[[], Resolved]) -> dict[str, Any]:
         try:
             await self._rates.take(call.principal)
-            meant = self._resolve(call, name, surface)
+            meant = resolve()
             async with self._concurrency.slot():
                 try:
                     result = await self._run(meant.tool, meant.call)
@@ -172,6 +203,8 @@ class ToolService:
                     if meant.below is None:
                         raise
                     raise error.below(meant.below) from error
+            if self._call_listeners:
+                self._tell(meant.tool, call.principal, result)
             return result if meant.shape is None else meant.shape(result)
         except ServerError as error:
             log.info("call_failed", code=error.code)
@@ -209,6 +242,37 @@ class ToolService:
                 "was stored before you try again.",
                 details={"outcome": "unknown"},
             ) from None
+
+    def on_called(self, listener: CallListener) -> Callable[[], None]:
+        """Calls the listener after each successful call; the returned function ends that.
+
+        It runs before the result goes out, so it should be quick. What it raises is logged and
+        changes nothing for the caller.
+
+        Example:
+            ```python
+            end = service.on_called(lambda tool, principal, result: seen.append(tool.name))
+            ```
+        """
+        key = object()
+        self._call_listeners[key] = listener
+        return lambda: self._forget_listener(key)
+
+    def _forget_listener(self, key: object) -> None:
+        self._call_listeners.pop(key, None)
+
+    def _tell(self, tool: ToolSpec, principal: Principal, result: dict[str, Any]) -> None:
+        for listener in tuple(self._call_listeners.values()):
+            try:
+                listener(tool, principal, result)
+            except Exception:
+                # The call is done; a listener's defect must not make it look undone.
+                log.exception("call_listener_broke")
+
+    def _allowed(self, call: ToolCall, tool: ToolSpec) -> Resolved:
+        if not self.allows(call.principal, tool):
+            raise unknown_tool(tool.name, [])
+        return Resolved(tool, call)
 
     def _unknown(self, principal: Principal, name: str, surface: str) -> UnknownToolError:
         listed = self._catalogue.get(surface).listed(principal, complete=False)

@@ -144,9 +144,9 @@ class ModernHttp:
         return answer
 
     @contextmanager
-    def listen(self) -> Iterator[Iterator[dict[str, Any]]]:
-        """Subscribe to changes of the tools; the messages that follow, the last a response."""
-        params = {"notifications": {"toolsListChanged": True}}
+    def listen(self, **notifications: Any) -> Iterator[Iterator[dict[str, Any]]]:
+        """Subscribe to changes, by default of the tools; what follows, the last a response."""
+        params = {"notifications": notifications or {"toolsListChanged": True}}
         message, headers = self._message("subscriptions/listen", params)
         with self._http.stream("POST", self._url, json=message, headers=headers) as response:
             assert response.status_code == 200
@@ -158,8 +158,9 @@ class ModernHttp:
         message = request(next(self._numbers), method, **params, _meta=META)
         wire_schema.check_request(MODERN, message)
         headers = {"mcp-method": method}
-        if "name" in params:
-            headers["mcp-name"] = params["name"]
+        mirrored = params.get("uri" if method == "resources/read" else "name")
+        if mirrored is not None:
+            headers["mcp-name"] = mirrored
         return message, headers
 
 

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.record_tools import ALL_TOOLS, CALLS, NAMES, assert_company_lived
+from kailash_mcp_prod.content.prompts import PROMPTS
+from tests.e2e.record_tools import (
+    ALL_TOOLS,
+    CALLS,
+    MODELS,
+    NAMES,
+    assert_company_lived,
+)
 from tests.e2e.servers import COMMAND, DEVELOPMENT, STDIO, HttpServer, environment, serving
 from tests.interop.peers import run_client
 
@@ -24,10 +32,24 @@ def assert_complete(report: dict[str, Any], protocol: str) -> None:
     assert report["protocol"] == protocol
     assert report["tools"] == ALL_TOOLS
     assert len(NAMES) == 117
+    assert_content(report["content"])
     *company, unknown = report["results"]
     assert_company_lived(company)
     assert unknown["rpc_code"] == -32602
     assert "Company_create" in unknown["text"]
+
+
+def assert_content(content: dict[str, Any]) -> None:
+    models = [f"dataflow://models/{model}" for model in MODELS]
+    assert content["resources"] == ["dataflow://models", *models, "server://health"]
+    assert content["templates"] == [
+        "dataflow://models/{model}",
+        "dataflow://models/{model}/{id}",
+    ]
+    assert content["prompts"] == [each.name for each in PROMPTS]
+    assert json.loads(content["read"])["count"] == len(MODELS)
+    assert "`Company_list`" in content["prompt"]
+    assert content["completed"] == ["Company"]
 
 
 def run(client: str, *address: str, workdir: Path, **settings: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@
     python client_sdk1.py websocket URL < calls.json
 
 `sequence.py` describes the calls. The report has the keys `server`, `protocol`, `tools` (names)
-and `results`; a call answered by a JSON-RPC error has its code as `rpc_code`.
+and `results`; a call answered by a JSON-RPC error has its code as `rpc_code`. Of a server with
+resources and prompts it also has `content`: what is listed, and the first of each, read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mcp import ClientSession, McpError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 from mcp.client.websocket import websocket_client
-from mcp.types import TextContent
+from mcp.types import ResourceTemplateReference, TextContent
 from sequence import Result, Target, parse_target, report, run_calls
 
 
@@ -46,6 +47,26 @@ async def tool_names(session: ClientSession) -> list[str]:
         page = await session.list_tools(cursor=page.nextCursor)
         names += [tool.name for tool in page.tools]
     return names
+
+
+async def content_of(session: ClientSession) -> dict[str, Any] | None:
+    resources = (await session.list_resources()).resources
+    templates = (await session.list_resource_templates()).resourceTemplates
+    prompts = (await session.list_prompts()).prompts
+    if not resources or not templates or not prompts:
+        return None
+    read = await session.read_resource(resources[0].uri)
+    prompt = await session.get_prompt(prompts[0].name)
+    reference = ResourceTemplateReference(type="ref/resource", uri=templates[0].uriTemplate)
+    completed = await session.complete(reference, {"name": "model", "value": "Comp"})
+    return {
+        "resources": [str(each.uri) for each in resources],
+        "templates": [each.uriTemplate for each in templates],
+        "prompts": [each.name for each in prompts],
+        "read": read.contents[0].text,
+        "prompt": prompt.messages[0].content.text,
+        "completed": completed.completion.values,
+    }
 
 
 async def main() -> None:
@@ -76,6 +97,7 @@ async def main() -> None:
                 "server": handshake.serverInfo.model_dump(mode="json", exclude_none=True),
                 "protocol": handshake.protocolVersion,
                 "tools": await tool_names(session),
+                "content": await content_of(session),
                 "results": await run_calls(call),
             }
         )

@@ -6,7 +6,8 @@
 The era `auto` asks `server/discover` first and falls back to `initialize`; `legacy` begins with
 `initialize`; `modern` takes the newest revision without asking. `sequence.py` describes the calls.
 The report has the keys `server`, `protocol`, `tools` (names) and `results`; a call answered by a
-JSON-RPC error has its code as `rpc_code`.
+JSON-RPC error has its code as `rpc_code`. Of a server with resources and prompts it also has
+`content`: what is listed, and the first of each, read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
-from mcp_types import TextContent
+from mcp_types import ResourceTemplateReference, TextContent
 from mcp_types.version import LATEST_MODERN_VERSION
 from sequence import Result, Target, parse_target, report, run_calls
 
@@ -42,6 +43,26 @@ async def tool_names(client: Client) -> list[str]:
         page = await client.list_tools(cursor=page.next_cursor)
         names += [tool.name for tool in page.tools]
     return names
+
+
+async def content_of(client: Client) -> dict[str, Any] | None:
+    resources = (await client.list_resources()).resources
+    templates = (await client.list_resource_templates()).resource_templates
+    prompts = (await client.list_prompts()).prompts
+    if not resources or not templates or not prompts:
+        return None
+    read = await client.read_resource(resources[0].uri)
+    prompt = await client.get_prompt(prompts[0].name)
+    reference = ResourceTemplateReference(uri=templates[0].uri_template)
+    completed = await client.complete(reference, {"name": "model", "value": "Comp"})
+    return {
+        "resources": [str(each.uri) for each in resources],
+        "templates": [each.uri_template for each in templates],
+        "prompts": [each.name for each in prompts],
+        "read": read.contents[0].text,
+        "prompt": prompt.messages[0].content.text,
+        "completed": completed.completion.values,
+    }
 
 
 async def main() -> None:
@@ -73,6 +94,7 @@ async def main() -> None:
                 "server": server.model_dump(mode="json", exclude_none=True) if server else None,
                 "protocol": client.protocol_version,
                 "tools": tools,
+                "content": await content_of(client),
                 "results": await run_calls(call),
             }
         )

@@ -26,11 +26,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": set(),
     "manifest": {"records"},
     "transports": {"protocol", "auth", "observe"},
+    "content": {"tools", "records", "auth"},
 }
 
 # The rooms that may know anything but what is listed.
 MUST_NOT_IMPORT: dict[str, set[str]] = {
-    "tools": {"protocol", "transports"},
+    "tools": {"protocol", "transports", "content"},
 }
 
 # The modules that put the rooms together; the package itself hands out their names.

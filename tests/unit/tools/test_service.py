@@ -294,3 +294,40 @@ async def test_ready_tells_of_a_failed_start_until_one_succeeds() -> None:
 
     service.mark_ready()
     await service.ready()
+
+
+async def test_listeners_hear_of_successful_calls_and_their_defects_hurt_nobody() -> None:
+    async def refuse(_call: ToolCall) -> dict[str, Any]:
+        raise ConflictError("Taken.")
+
+    service = service_of(tool("echo"), tool("refuse", refuse))
+    heard: list[tuple[str, str, dict[str, Any]]] = []
+
+    def break_down(*_heard: Any) -> None:
+        raise RuntimeError("a defect")
+
+    service.on_called(break_down)
+    end = service.on_called(
+        lambda *heard_of: heard.append((heard_of[0].name, heard_of[1].subject, heard_of[2]))
+    )
+    assert await call(service, "echo", a=1) == {"a": 1}
+    await error_of(service, "refuse")
+    await error_of(service, "unknown")
+    assert heard == [("echo", ANONYMOUS.subject, {"a": 1})]
+
+    end()
+    await call(service, "echo")
+    assert len(heard) == 1
+
+
+async def test_a_tool_beside_the_registry_runs_under_the_same_policy_and_limits() -> None:
+    service = service_of(per_minute=2)
+    hidden = tool("hidden", permissions=("monitor:read",))
+
+    assert await service.run(ANONYMOUS, hidden, request_id="r1") == {}
+    with pytest.raises(UnknownToolError):
+        await service.run(NOBODY, hidden, request_id="r1")
+    await service.run(ANONYMOUS, hidden, request_id="r1")
+    with pytest.raises(RateLimitedError):
+        await service.run(ANONYMOUS, hidden, request_id="r1")
+    assert service.visible(ANONYMOUS) == []

@@ -1,0 +1,1 @@
+"""What agents read and are told: resources, prompts and completion over the application's data."""
