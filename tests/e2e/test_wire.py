@@ -46,7 +46,13 @@ def assert_tools_answer(ask: Ask) -> None:
 def test_a_legacy_session_over_http(development_server: HttpServer) -> None:
     with LegacyHttp(development_server.mcp) as client:
         assert client.handshake["result"]["protocolVersion"] == LEGACY
-        assert client.handshake["result"]["capabilities"] == {"tools": {"listChanged": True}}
+        assert client.handshake["result"]["capabilities"] == {
+            "tools": {"listChanged": True},
+            "logging": {},
+            "prompts": {"listChanged": True},
+            "resources": {"listChanged": True, "subscribe": True},
+            "completions": {},
+        }
         assert client.request("ping")["result"] == {}
         assert_tools_answer(client.request)
         client.end()
