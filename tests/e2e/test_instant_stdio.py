@@ -53,6 +53,16 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+ASKED: list[tuple[str, dict[str, Any]]] = [
+    ("resources/list", {}),
+    ("resources/read", {"uri": "dataflow://models"}),
+    ("resources/read", {"uri": "dataflow://models/Company"}),
+    ("resources/read", {"uri": "dataflow://models/Company/missing"}),
+    ("resources/read", {"uri": "server://health"}),
+    ("prompts/list", {}),
+]
+
+
 @dataclass(frozen=True)
 class Start:
     """The lines that one start has sent, without what differs each time, and what it imported."""
@@ -77,6 +87,7 @@ def start(
     workdir: Path,
     *flags: str,
     calls: list[tuple[str, dict[str, Any]]] | None = None,
+    asked: list[tuple[str, dict[str, Any]]] | None = None,
     settings: dict[str, str] | None = None,
 ) -> Start:
     given = {"MCP_CURSOR_SECRET": SECRET, **(settings or {})}
@@ -86,6 +97,8 @@ def start(
         client.request("tools/list")
         for name, arguments in [("Company_list", {"limit": 1})] if calls is None else calls:
             client.request("tools/call", name=name, arguments=arguments)
+        for method, params in asked or []:
+            client.request(method, **params)
         process.close_input()
         assert process.process.wait(20) == 0
         output, errors = process.output.finish(), process.errors.finish()
@@ -125,13 +138,13 @@ def test_the_second_start_serves_the_same_without_dataflow(
     flags = [*STDIO, "--list-output-schemas", "--operations", ",".join(OPERATIONS)]
     settings = {"DATABASE_URL": database_url}
 
-    first = start(tmp_path, *flags, calls=CALLS, settings=settings)
-    second = start(tmp_path, *flags, calls=CALLS, settings=settings)
+    first = start(tmp_path, *flags, calls=CALLS, asked=ASKED, settings=settings)
+    second = start(tmp_path, *flags, calls=CALLS, asked=ASKED, settings=settings)
 
     assert "dataflow" in first.imported
     assert second.imported & HEAVY == set()
     assert second.lines == first.lines
-    assert len(second.lines) == 2 + len(CALLS)
+    assert len(second.lines) == 2 + len(CALLS) + len(ASKED)
 
 
 @pytest.mark.usefixtures("cache")
