@@ -13,7 +13,6 @@ from typing import Final
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import (
     ConflictError,
-    ForbiddenError,
     InternalError,
     NotFoundError,
     OverloadedError,
@@ -50,7 +49,12 @@ from kailash_mcp_prod.transports.asgi import (
 from kailash_mcp_prod.transports.base import BaseTransport
 from kailash_mcp_prod.transports.http_answers import Answers, status_of
 from kailash_mcp_prod.transports.http_capacity import Capacity
-from kailash_mcp_prod.transports.http_exchange import Exchange, Refusal, bad_request
+from kailash_mcp_prod.transports.http_exchange import (
+    Exchange,
+    Refusal,
+    bad_request,
+    check_address,
+)
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers, is_json
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
@@ -165,7 +169,7 @@ class HttpTransport(BaseTransport):
         exchange.surface = surface_of(path_below_root(scope), self._path)
         if (repeated := exchange.headers.repeats(*_SINGLE)) is not None:
             raise bad_request(f"The header {repeated} is repeated.", 400)
-        self._check_origin(exchange)
+        check_address(self._guard, exchange.headers)
         if self._lifetime.ended:
             raise Refusal(UnavailableError("The server is shutting down."))
         serve = self._methods.get(scope["method"])
@@ -182,17 +186,6 @@ class HttpTransport(BaseTransport):
         if exchange.surface is not None and not self.dispatcher.host.has_surface(exchange.surface):
             raise unknown_surface(exchange.surface)
         await serve(exchange, principal)
-
-    def _check_origin(self, exchange: Exchange) -> None:
-        host = exchange.headers.get("host")
-        if not self._guard.allows_host(host):
-            message = f"The Host {(host or '')[:_SHOWN]!r} is not among the setting allowed_hosts."
-            raise Refusal(ForbiddenError(message), status=421)
-        origin = exchange.headers.get("origin")
-        if not self._guard.allows_origin(origin):
-            shown = (origin or "")[:_SHOWN]
-            message = f"The Origin {shown!r} is not among the setting allowed_origins."
-            raise Refusal(ForbiddenError(message))
 
     async def _post(self, exchange: Exchange, principal: Principal) -> None:
         if not is_json(exchange.headers.get("content-type")):

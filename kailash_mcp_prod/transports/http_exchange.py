@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
-from kailash_mcp_prod.errors import InvalidArgumentsError, ServerError, UnauthenticatedError
+from kailash_mcp_prod.errors import (
+    ForbiddenError,
+    InvalidArgumentsError,
+    ServerError,
+    UnauthenticatedError,
+)
 from kailash_mcp_prod.protocol import Reply, RpcError, encode_error, from_server_error
 from kailash_mcp_prod.protocol.faults import INVALID_REQUEST
 from kailash_mcp_prod.protocol.messages import RequestId
@@ -17,7 +23,10 @@ from kailash_mcp_prod.transports.asgi import (
     Send,
     respond,
 )
+from kailash_mcp_prod.transports.http_guard import HostGuard
 from kailash_mcp_prod.transports.http_headers import Accept, Headers
+
+_SHOWN: Final = 200
 
 
 class Refusal(Exception):  # noqa: N818 - an outcome of a request, not a defect
@@ -48,6 +57,23 @@ class Refusal(Exception):  # noqa: N818 - an outcome of a request, not a defect
 def bad_request(message: str, status: int, headers: RawHeaders | None = None) -> Refusal:
     """A refusal for which the client has to change its request."""
     return Refusal(InvalidArgumentsError(message), status=status, headers=headers)
+
+
+def check_address(guard: HostGuard, headers: Headers) -> None:
+    """Refuse a request to another name than the server's, or from a page that may not call.
+
+    Raises:
+        Refusal: With 421 or 403; it says which setting is meant.
+    """
+    host, origin = headers.get("host"), headers.get("origin")
+    if not guard.allows_host(host):
+        message = f"The Host {(host or '')[:_SHOWN]!r} is not among the setting allowed_hosts."
+        raise Refusal(ForbiddenError(message), status=421)
+    if not guard.allows_origin(origin):
+        message = (
+            f"The Origin {(origin or '')[:_SHOWN]!r} is not among the setting allowed_origins."
+        )
+        raise Refusal(ForbiddenError(message))
 
 
 class Exchange:

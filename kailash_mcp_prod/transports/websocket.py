@@ -15,7 +15,6 @@ from typing import Final
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Credentials, Principal
 from kailash_mcp_prod.errors import (
-    ForbiddenError,
     InternalError,
     OverloadedError,
     ServerError,
@@ -25,7 +24,12 @@ from kailash_mcp_prod.protocol import Authenticator, Dispatcher, new_request_id
 from kailash_mcp_prod.transports.asgi import ASGIMessage, Receive, Scope, Send, path_below_root
 from kailash_mcp_prod.transports.base import BaseTransport
 from kailash_mcp_prod.transports.channel import ChannelLimits
-from kailash_mcp_prod.transports.http_exchange import Exchange, Refusal, bad_request
+from kailash_mcp_prod.transports.http_exchange import (
+    Exchange,
+    Refusal,
+    bad_request,
+    check_address,
+)
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers
 from kailash_mcp_prod.transports.surface_path import surface_of, unknown_surface
@@ -41,7 +45,6 @@ _log = logging.getLogger(__name__)
 
 SUBPROTOCOL: Final = "mcp"
 _SINGLE: Final = ("host", "origin", "authorization", "x-api-key")
-_SHOWN: Final = 200
 _REASON_BYTES: Final = 123
 _STOP_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 0.8
@@ -153,7 +156,7 @@ class WebSocketTransport(BaseTransport):
         surface = surface_of(path_below_root(scope), self._path)
         if (repeated := headers.repeats(*_SINGLE)) is not None:
             raise bad_request(f"The header {repeated} is repeated.", 400)
-        self._check_origin(headers)
+        check_address(self._guard, headers)
         if self._stopped:
             raise UnavailableError("The server is shutting down.")
         if SUBPROTOCOL not in scope.get("subprotocols", ()):
@@ -176,16 +179,6 @@ class WebSocketTransport(BaseTransport):
             task.cancel()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("Serving a WebSocket failed", exc_info=error)
-
-    def _check_origin(self, headers: Headers) -> None:
-        host, origin = headers.get("host"), headers.get("origin")
-        if not self._guard.allows_host(host):
-            message = f"The Host {(host or '')[:_SHOWN]!r} is not among the setting allowed_hosts."
-            raise Refusal(ForbiddenError(message), status=421)
-        if not self._guard.allows_origin(origin):
-            shown = (origin or "")[:_SHOWN]
-            message = f"The Origin {shown!r} is not among the setting allowed_origins."
-            raise Refusal(ForbiddenError(message))
 
     @contextmanager
     def _place(self) -> Iterator[None]:
