@@ -16,6 +16,7 @@ from statistics import median
 from tests.benchmarks.harness import Figure, Finding, Rounds, at_least, at_most, run
 from tests.benchmarks.http_load import Load
 from tests.benchmarks.protocol_contestants import FLOOR, OURS, PEERS, Server, all_running
+from tests.benchmarks.stdio_start import measure as cold_starts
 
 ROUNDS = 5
 SECONDS = 1.5
@@ -117,6 +118,7 @@ def all_parts() -> Iterator[Finding]:
         yield from calls(servers, eras)
         yield from lists(servers, eras)
         yield from crowd(servers[OURS])
+    yield from cold_starts()
 
 
 if __name__ == "__main__":
