@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from kailash_mcp_prod.errors import StartupError
+from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
 
 _GRACE_SECONDS = 1
 
@@ -45,6 +46,8 @@ class Listener:
             log_config=None,
             access_log=False,
             server_header=False,
+            # By name: uvicorn would take one without bounds.
+            http=BoundedHttpProtocol,
             ws="none" if max_message_bytes is None else _websocket_protocol(),
             ws_max_size=max_message_bytes or 0,
             ws_ping_interval=ping_seconds,

@@ -1,0 +1,191 @@
+"""uvicorn's HTTP protocol, made safe against clients that never finish, or do not read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+_MAX_HEAD_BYTES: Final = 64 * 1024
+_MAX_HEADERS: Final = 100
+_TOO_LARGE: Final = (
+    f"The head of a request may have {_MAX_HEAD_BYTES} bytes and {_MAX_HEADERS} headers."
+)
+_REFUSED: Final = (
+    "HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    "content-type: text/plain; charset=utf-8\r\n"
+    f"content-length: {len(_TOO_LARGE)}\r\n"
+    "connection: close\r\n"
+    "\r\n"
+    f"{_TOO_LARGE}"
+).encode()
+
+
+class _TooManyHeadersError(Exception):
+    """Ends the parser's work."""
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Adds the bounds that uvicorn leaves open.
+
+    A head has at most 64 KiB, and so have the trailers of a body and whatever else is neither
+    head nor body. It is counted in pieces of what arrives: behind the end of another request in
+    the same piece it may be twice as long. While no request is being answered, the client has
+    `head_seconds` from its first byte, or from the opening of the connection, to the end of a
+    head. A client that takes less than `least_progress` bytes of what waits for it in
+    `write_seconds` is dropped. Trailers are left out, and a request whose client has gone is
+    told so, even if another one came behind it.
+    """
+
+    head_seconds: ClassVar[float] = 10.0
+    write_seconds: ClassVar[float] = 20.0
+    least_progress: ClassVar[int] = 64 * 1024
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
+    _unsent = 0
+    _counted = 0
+    _got_on = False
+    _too_many = False
+    _upgraded = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the running request; uvicorn tells only the one that came last."""
+        self._stop_timers()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrives, in pieces that cannot exceed the limit unnoticed."""
+        room = _MAX_HEAD_BYTES - self._counted
+        while len(data) > room:
+            if not self._parse(data[:room]):
+                return
+            data = data[room:]
+            room = _MAX_HEAD_BYTES - self._counted
+        if self._parse(data) and self._head_timer is None and self._is_idle():
+            self._await_head()
+
+    def _parse(self, data: bytes) -> bool:
+        """Whether to go on."""
+        self._got_on = False
+        super().data_received(data)
+        if self._got_on:
+            self._counted = 0
+        else:
+            self._counted += len(data)
+            if self._counted >= _MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse()
+        return not (self._upgraded or self.transport.is_closing())
+
+    def on_headers_complete(self) -> None:
+        """Begin the request, unless it has too many headers."""
+        if len(self.headers) > _MAX_HEADERS:
+            self._too_many = True
+            raise _TooManyHeadersError
+        self._got_on = True
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        super().on_headers_complete()
+        if not self.pipeline:
+            self._running = self.cycle
+        # Trailers are added to these; the request that runs already must not see them.
+        self.headers = self.headers.copy()
+
+    def on_body(self, body: bytes) -> None:
+        """Add to the body."""
+        self._got_on = True
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, or has too many headers."""
+        if self._too_many:
+            self._refuse()
+        else:
+            super().send_400_response(msg)
+            self._watch_closing()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to the WebSocket protocol, unless a request still needs it."""
+        self._upgraded = True
+        self._stop_timers()
+        if self._is_idle():
+            super().handle_websocket_upgrade()
+        else:
+            self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or wait for it."""
+        if self.pipeline:
+            self._running = self.pipeline[-1][0]
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_closing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection without requests."""
+        super().timeout_keep_alive_handler()
+        self._watch_closing()
+
+    def pause_writing(self) -> None:
+        """Begin to watch whether the client reads."""
+        super().pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        """End that, unless the connection is only open for the rest."""
+        super().resume_writing()
+        if self._write_timer is not None and not self.transport.is_closing():
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _is_idle(self) -> bool:
+        # Requests are answered in their order.
+        return self.cycle is None or self.cycle.response_complete
+
+    def _refuse(self) -> None:
+        # In the middle of another answer it would be taken for a part of that.
+        if self._is_idle():
+            self.transport.write(_REFUSED)
+        self.transport.close()
+        self._watch_closing()
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_seconds, self._head_overdue)
+
+    def _head_overdue(self) -> None:
+        self.transport.close()
+        self._watch_closing()
+
+    def _watch_closing(self) -> None:
+        """A closing connection stays until the client has taken all, which may be never."""
+        if self.transport.get_write_buffer_size():
+            self._watch_writing()
+
+    def _watch_writing(self) -> None:
+        if self._write_timer is None:
+            self._unsent = self.transport.get_write_buffer_size()
+            self._write_timer = self.loop.call_later(self.write_seconds, self._check_writing)
+
+    def _check_writing(self) -> None:
+        self._write_timer = None
+        if self._unsent - self.transport.get_write_buffer_size() >= self.least_progress:
+            self._watch_writing()
+        else:
+            self.transport.abort()
+
+    def _stop_timers(self) -> None:
+        for timer in (self._head_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
+        self._head_timer = self._write_timer = None
