@@ -138,7 +138,8 @@ class EventStream:
             if first_id is not None:
                 opening += f"id: {first_id}\ndata:\n\n".encode()
             await self._send({"type": "http.response.body", "body": opening, "more_body": True})
-        self._ticker = asyncio.create_task(self._tick())
+            if not self._ended:
+                self._ticker = asyncio.create_task(self._tick())
 
     async def event(self, message: bytes, event_id: str | None = None) -> None:
         """Send one JSON-RPC message; JSON as encoded here has no newlines."""
@@ -154,8 +155,7 @@ class EventStream:
         """
         if not self.started or self._ended:
             return
-        if self._ticker is not None:
-            self._ticker.cancel()
+        self._stop_ticking()
         last = b"" if retry_ms is None else f"retry: {retry_ms}\n\n".encode()
         await self._write(last, more=False)
 
@@ -168,10 +168,17 @@ class EventStream:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            if exc_type is None:
+                await self.end()
+        finally:
+            # A start may still wait for its client, and must not begin to tick then.
+            self._ended = True
+            self._stop_ticking()
+
+    def _stop_ticking(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-        if exc_type is None:
-            await self.end()
 
     async def _tick(self) -> None:
         # A server that reports a lost client by OSError tells the stream's own writes too.
@@ -183,5 +190,7 @@ class EventStream:
     async def _write(self, data: bytes, *, more: bool = True) -> None:
         async with self._lock:
             if not self._ended:
-                self._ended = not more
+                if not more:
+                    self._ended = True
+                    self._stop_ticking()
                 await self._send({"type": "http.response.body", "body": data, "more_body": more})
