@@ -25,8 +25,8 @@ _EVENT_HEADERS: Final[RawHeaders] = [
 ]
 
 
-class ClientGoneError(Exception):
-    """The client disconnected before it had sent its body."""
+class ClientGoneError(ConnectionError):
+    """The client disconnected before it had sent its body, or taken its answer."""
 
 
 class BodyTooLargeError(Exception):

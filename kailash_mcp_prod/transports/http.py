@@ -5,6 +5,7 @@ Source: the page *Streamable HTTP* of MCP 2026-07-28 and the page *Transports* o
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection
@@ -147,6 +148,11 @@ class HttpTransport(BaseTransport):
         exchange = Exchange(
             new_request_id(), Headers(scope["headers"]), receive, send, self._keepalive_seconds
         )
+        # Whoever has gone gets no answer, and leaves no trace of a defect.
+        with contextlib.suppress(ClientGoneError):
+            await self._serve(scope, exchange)
+
+    async def _serve(self, scope: Scope, exchange: Exchange) -> None:
         try:
             await self._route(scope, exchange)
         except Refusal as refusal:
@@ -154,7 +160,7 @@ class HttpTransport(BaseTransport):
         except ServerError as error:
             await exchange.refuse(Refusal(error))
         except ClientGoneError:
-            return
+            raise
         except Exception:  # noqa: BLE001 - the boundary: the client gets an answer, the log the defect
             _log.exception(
                 "HTTP request %s failed",

@@ -17,6 +17,7 @@ from kailash_mcp_prod.protocol.messages import RequestId
 from kailash_mcp_prod.transports.asgi import (
     JSON_TYPE,
     ASGIMessage,
+    ClientGoneError,
     EventStream,
     RawHeaders,
     Receive,
@@ -27,6 +28,8 @@ from kailash_mcp_prod.transports.http_guard import HostGuard
 from kailash_mcp_prod.transports.http_headers import Accept, Headers
 
 _SHOWN: Final = 200
+_CLOSED: Final = "handler is closed"
+"""How uvloop tells of a connection that is gone: by a `RuntimeError` with these words."""
 
 
 class Refusal(Exception):  # noqa: N818 - an outcome of a request, not a defect
@@ -103,9 +106,18 @@ class Exchange:
         self._keepalive_seconds = keepalive_seconds
 
     async def send(self, message: ASGIMessage) -> None:
-        """Send one ASGI message; `answered` is set from the first on."""
+        """Send one ASGI message; `answered` is set from the first on.
+
+        Raises:
+            ClientGoneError: The connection is closed.
+        """
         self.answered = True
-        await self._send(message)
+        try:
+            await self._send(message)
+        except RuntimeError as error:
+            if _CLOSED not in str(error):
+                raise
+            raise ClientGoneError from None
 
     @property
     def own_headers(self) -> RawHeaders:
