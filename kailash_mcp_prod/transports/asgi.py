@@ -40,8 +40,16 @@ def path_below_root(scope: Scope) -> str:
     return path[len(root) :] if path == root or path.startswith(f"{root}/") else path
 
 
-async def read_body(receive: Receive, limit: int, declared_length: str | None) -> bytes:
+async def read_body(
+    receive: Receive, limit: int, declared_length: str | None, hold: Callable[[int], None]
+) -> bytes:
     """The whole request body.
+
+    Args:
+        receive: The ASGI receive function.
+        limit: The longest body.
+        declared_length: The header Content-Length.
+        hold: Is called with the number of bytes of each part that has to wait for the next.
 
     Raises:
         BodyTooLargeError: It has, or says it has, more than `limit` bytes.
@@ -53,26 +61,26 @@ async def read_body(receive: Receive, limit: int, declared_length: str | None) -
     with CancelScope() as scope:
         timer = asyncio.get_running_loop().call_later(_BODY_SECONDS, scope.cancel)
         try:
-            return await _read_parts(receive, limit)
+            return await _read_parts(receive, limit, hold)
         finally:
             timer.cancel()
     raise ClientGoneError
 
 
-async def _read_parts(receive: Receive, limit: int) -> bytes:
-    parts: list[bytes] = []
-    length = 0
+async def _read_parts(receive: Receive, limit: int, hold: Callable[[int], None]) -> bytes:
+    # Not a list of parts: many small ones would take many times their length.
+    held = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise ClientGoneError
-        part = message.get("body", b"")
-        length += len(part)
-        if length > limit:
+        part: bytes = message.get("body", b"")
+        if len(held) + len(part) > limit:
             raise BodyTooLargeError
-        parts.append(part)
         if not message.get("more_body", False):
-            return b"".join(parts)
+            return bytes(held + part) if held else part
+        hold(len(part))
+        held += part
 
 
 async def respond(send: Send, status: int, headers: RawHeaders, body: bytes = b"") -> None:

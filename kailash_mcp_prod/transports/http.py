@@ -45,9 +45,9 @@ from kailash_mcp_prod.transports.asgi import (
     Scope,
     Send,
     path_below_root,
-    read_body,
 )
 from kailash_mcp_prod.transports.base import BaseTransport
+from kailash_mcp_prod.transports.body_budget import BodyBudget
 from kailash_mcp_prod.transports.http_answers import Answers, status_of
 from kailash_mcp_prod.transports.http_capacity import Capacity
 from kailash_mcp_prod.transports.http_exchange import (
@@ -115,6 +115,7 @@ class HttpTransport(BaseTransport):
         self._path = path.rstrip("/")
         self._guard = HostGuard(allowed_hosts, allowed_origins)
         self._max_body_bytes = max_body_bytes
+        self._bodies = BodyBudget(max_body_bytes)
         self._sessions = SessionStore(max_sessions, session_idle_seconds, clock)
         self._max_session_streams = max_session_streams
         self._capacity = Capacity(max_in_flight, max_streams)
@@ -199,7 +200,7 @@ class HttpTransport(BaseTransport):
         if not (exchange.accept.json or exchange.accept.events):
             message = "The Accept header must allow application/json or text/event-stream."
             raise bad_request(message, 406)
-        body = await self._read_body(exchange)
+        body = await self._read_body(exchange, principal)
         try:
             rpc = decode(body)
         except InvalidMessageError as error:
@@ -213,10 +214,10 @@ class HttpTransport(BaseTransport):
             refusal.id = rpc.id if isinstance(rpc, Request) else None
             raise refusal from None
 
-    async def _read_body(self, exchange: Exchange) -> bytes:
+    async def _read_body(self, exchange: Exchange, principal: Principal) -> bytes:
         length = exchange.headers.get("content-length")
         try:
-            return await read_body(exchange.receive, self._max_body_bytes, length)
+            return await self._bodies.read(exchange.receive, length, principal.subject)
         except BodyTooLargeError:
             message = f"The body is longer than {self._max_body_bytes} bytes."
             raise bad_request(message, 413, [(b"connection", b"close")]) from None

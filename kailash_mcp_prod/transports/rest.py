@@ -33,8 +33,8 @@ from kailash_mcp_prod.transports.asgi import (
     Receive,
     Scope,
     Send,
-    read_body,
 )
+from kailash_mcp_prod.transports.body_budget import BodyBudget
 from kailash_mcp_prod.transports.http_capacity import Capacity
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers, is_json
@@ -93,6 +93,8 @@ def create_rest_app(
         responses={"default": {"description": "An error: `{error: {code, message, …}}`."}},
     )
 
+    bodies = BodyBudget(max_body_bytes)
+
     async def principal_of(request: Request) -> Principal:
         return await authenticator.authenticate(
             Credentials(
@@ -120,7 +122,7 @@ def create_rest_app(
     async def call_tool(name: str, request: Request, surface: str = DEFAULT_SURFACE) -> JsonBytes:
         principal = await principal_of(request)
         # Not FastAPI's own parsing: that takes NaN and has no limits.
-        arguments = await _read_arguments(request, max_body_bytes)
+        arguments = await _read_arguments(request, bodies, max_body_bytes, principal)
         request_id = request.scope[_REQUEST_ID]
         result = await host.call(principal, name, arguments, request_id=request_id, surface=surface)
         return JsonBytes(result)
@@ -225,10 +227,12 @@ class UnsupportedBodyError(InvalidArgumentsError):
     http_status = 415
 
 
-async def _read_arguments(request: Request, limit: int) -> dict[str, Any]:
+async def _read_arguments(
+    request: Request, bodies: BodyBudget, limit: int, principal: Principal
+) -> dict[str, Any]:
     headers = request.headers
     try:
-        body = await read_body(request.receive, limit, headers.get("content-length"))
+        body = await bodies.read(request.receive, headers.get("content-length"), principal.subject)
     except BodyTooLargeError:
         raise BodyTooLongError(
             f"The body is longer than {limit} bytes. Send less at once."

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 from kailash_mcp_prod.auth.principal import Credentials, Principal
@@ -300,3 +302,25 @@ async def test_other_asgi_connections_are_turned_away(web: Web) -> None:
     assert sent == []
     await web.app({"type": "websocket"}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1000}]
+
+
+async def test_too_many_unfinished_bodies_are_told_to_come_back() -> None:
+    async with serving(max_body_bytes=1000) as web:
+        release = asyncio.Event()
+
+        async def unfinished() -> AsyncIterator[bytes]:
+            yield b"x" * 1000
+            await release.wait()
+
+        def upload() -> asyncio.Task[httpx.Response]:
+            headers = {"content-type": "application/json", "accept": "application/json"}
+            return asyncio.create_task(web.http.post("/mcp", content=unfinished(), headers=headers))
+
+        uploads = [upload() for _ in range(4)]
+        refused = await upload()
+        release.set()
+
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        assert error_of(refused)["code"] == "overloaded"
+        assert {(await each).status_code for each in uploads} == {400}

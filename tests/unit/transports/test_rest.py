@@ -477,3 +477,27 @@ async def test_a_client_that_leaves_while_it_sends_calls_nothing(host: SampleHos
         await app(scope, incoming.get, send)
 
     assert host.calls == []
+
+
+async def test_too_many_unfinished_bodies_are_told_to_come_back() -> None:
+    release = asyncio.Event()
+
+    async def unfinished() -> AsyncIterator[bytes]:
+        yield b'{"a": "' + b"x" * 991 + b'"}'
+        await release.wait()
+
+    async with client_of(SampleHost(), max_body_bytes=1000) as web:
+
+        def upload() -> asyncio.Task[httpx.Response]:
+            headers = {"content-type": "application/json"}
+            return asyncio.create_task(
+                web.post("/tools/echo", content=unfinished(), headers=headers)
+            )
+
+        uploads = [upload() for _ in range(4)]
+        refused = await upload()
+        release.set()
+
+        error_of(refused, 503, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        assert {(await each).status_code for each in uploads} == {200}
