@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.content.uris import model_uri, record_uri
 from kailash_mcp_prod.records.operations import TRAITS, Operation
 from kailash_mcp_prod.tools.spec import ToolSpec
+
+Audience = Callable[[Principal], bool]
 
 MAX_RECORDS: Final = 100
 _WRITES: Final = frozenset(each for each in Operation if TRAITS[each].access == "write")

@@ -46,6 +46,7 @@ from kailash_mcp_prod.protocol.subscriptions import News, SubscriptionMethods
 from kailash_mcp_prod.protocol.task_methods import TaskMethods
 from kailash_mcp_prod.protocol.tasks import TaskStore
 from kailash_mcp_prod.protocol.tool_methods import ToolMethods
+from kailash_mcp_prod.protocol.updates import ResourceUpdates
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Dispatcher:
         if resources is not None:
             capabilities["resources"] = {"listChanged": True, "subscribe": True}
             lists["resourcesListChanged"] = Changes(resources.on_resources_changed)
-            updates = Changes(resources.on_resource_updated)
+            updates = ResourceUpdates(resources)
             readable = ResourceMethods(resources, peers, updates)
             methods += readable.methods()
             news = News(lists, updates, readable.may_read)
