@@ -13,7 +13,7 @@ from typing import Any, Final
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.content.catalogue import Catalogue, UsableModels
 from kailash_mcp_prod.content.documents import MIME_TYPE, contents, model_document, overview
-from kailash_mcp_prod.content.updates import Audience, updated_uris
+from kailash_mcp_prod.content.updates import Audience, audience_of, updated_uris
 from kailash_mcp_prod.content.uris import (
     HEALTH,
     MODEL_TEMPLATE,
@@ -132,9 +132,9 @@ class DataResources:
         What other processes write is not seen. What it returns ends that.
         """
 
-        def tell(tool: ToolSpec, _principal: Principal, result: dict[str, Any]) -> None:
+        def tell(tool: ToolSpec, principal: Principal, result: dict[str, Any]) -> None:
             if uris := updated_uris(tool, result):
-                listener(uris, lambda _hearer: True)
+                listener(uris, audience_of(self._catalogue.model(tool.group), principal))
 
         return self._service.on_called(tell)
 
