@@ -24,6 +24,7 @@ from kailash_mcp_prod.transports.bridge_http import (
     UnreachableError,
 )
 from kailash_mcp_prod.transports.bridge_messages import (
+    NOT_JSON,
     SESSION_HEADER,
     Session,
     as_object,
@@ -173,7 +174,7 @@ class Bridge:
             return
         try:
             message = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError):
+        except NOT_JSON:
             await self._fail(None, PARSE_ERROR, "The line is not valid JSON.")
             return
         fields = message if isinstance(message, dict) else {}

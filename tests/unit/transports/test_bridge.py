@@ -271,7 +271,7 @@ async def test_a_wrong_credential_is_refused_by_the_server() -> None:
     assert refused["error"]["data"]["code"] == "unauthenticated"
 
 
-@pytest.mark.parametrize("line", [b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("line", [b"{", b"\xff", b'{"a":"\xff"}', b"[" * 100_000])
 async def test_a_line_that_is_no_json_is_answered_here(bridged: Bridged, line: bytes) -> None:
     # In a thread, because a pipe holds less than the longest line.
     await asyncio.to_thread(bridged.send, line)
@@ -316,6 +316,7 @@ def answering(replies: Callable[[str, dict[str, str]], Reply]) -> Any:
         ((401, "text/plain", [b"no"]), "MCP_API_KEY"),
         ((200, "text/event-stream", [b": nothing\n\n"]), "before it was complete"),
         ((202, "application/json", []), "HTTP status 202"),
+        ((200, "application/json", [b'{"result":"\xff"}']), "HTTP status 200"),
     ],
 )
 async def test_an_answer_that_is_none_of_mcp_becomes_an_error(reply: Reply, said: str) -> None:
