@@ -272,6 +272,7 @@ class KeyRing:
         self.anonymous = anonymous
         self.seen: list[Credentials] = []
         self.expires_at: float | None = None
+        self.permissions: frozenset[str] | None = None
 
     async def authenticate(self, credentials: Credentials) -> Principal:
         self.seen.append(credentials)
@@ -281,7 +282,8 @@ class KeyRing:
             if key is None and self.anonymous:
                 return ANONYMOUS
             raise UnauthenticatedError("The key is missing or wrong.")
-        return replace(principal, expires_at=self.expires_at)
+        permissions = principal.permissions if self.permissions is None else self.permissions
+        return replace(principal, expires_at=self.expires_at, permissions=permissions)
 
 
 async def _serve() -> None:

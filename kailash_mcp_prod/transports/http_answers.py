@@ -46,6 +46,21 @@ _RETRY_MS: Final = 1000
 _WATCH_SECONDS: Final = 0.02
 
 
+def stopped_during(*, may_have_changed: bool) -> UnavailableError:
+    """The error for a request that the end of the server has cut short."""
+    if not may_have_changed:
+        return UnavailableError("The server shut down during the request. Try again.")
+    return UnavailableError(
+        "The server shut down during the call. See whether its change was stored before you try "
+        "again.",
+        details={"outcome": "unknown"},
+    )
+
+
+def _may_change(message: Request | Batch) -> bool:
+    return isinstance(message, Batch) or message.method == "tools/call"
+
+
 def status_of(reply: Reply, era: Era) -> int:
     """The HTTP status of a response that is sent alone."""
     return 200 if reply.error_code is None else _STATUS[era].get(reply.error_code, 200)
@@ -93,7 +108,7 @@ class Answers:
                     watch.stop()
                     begin.forget()
             if scope.cancelled:
-                self._refuse_if_stopped(started=stream.started)
+                self._refuse_if_stopped(request, started=stream.started)
             elif not stream.started:
                 await self._whole(exchange, stream, reply, Era.MODERN)
             elif reply is not None:
@@ -126,7 +141,7 @@ class Answers:
                     begin.forget()
             if scope.cancelled:
                 await answer.finish(None)
-                self._refuse_if_stopped(started=answer.begun)
+                self._refuse_if_stopped(message, started=answer.begun)
             elif not answer.begun:
                 await self._whole(exchange, stream, reply, Era.LEGACY)
             else:
@@ -162,9 +177,9 @@ class Answers:
         else:
             await stream.event(reply.body)
 
-    def _refuse_if_stopped(self, *, started: bool) -> None:
+    def _refuse_if_stopped(self, message: Request | Batch, *, started: bool) -> None:
         if self._lifetime.ended and not started:
-            raise UnavailableError("The server shut down during the request.")
+            raise stopped_during(may_have_changed=_may_change(message))
 
     def _beginning(self, exchange: Exchange, begin: Callable[[], Awaitable[None]]) -> _Later:
         """Begins the stream of a request that takes long, if the client takes events."""
@@ -266,7 +281,7 @@ class _ResumableAnswer:
             return
         if reply is not None:
             self._log.append(reply.body)
-        self._log.end()
+        self._log.end(abandoned=self._writer is None or self._writer.done())
         if self._writer is not None:
             await asyncio.wait({self._writer})
 
