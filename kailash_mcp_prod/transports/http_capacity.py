@@ -67,8 +67,8 @@ class _Place:
 class _Running(CancelScope):
     """A block of running work."""
 
-    def __init__(self, capacity: Capacity) -> None:
-        super().__init__()
+    def __init__(self, capacity: Capacity, loop: asyncio.AbstractEventLoop | None) -> None:
+        super().__init__(loop)
         self._capacity = capacity
 
     def __enter__(self) -> Self:
@@ -109,9 +109,9 @@ class Capacity:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def running(self) -> CancelScope:
-        """A block that counts as running work, which `cancel_all` reaches."""
-        return _Running(self)
+    def running(self, loop: asyncio.AbstractEventLoop | None = None) -> CancelScope:
+        """A block that counts as running work, which `cancel_all` reaches; see `CancelScope`."""
+        return _Running(self, loop)
 
     def begun(self, scope: CancelScope) -> None:
         """Count a block."""

@@ -45,6 +45,8 @@ class Listener:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Nobody here asks for the address of the client.
+            proxy_headers=False,
             ws="none" if max_message_bytes is None else _websocket_protocol(),
             ws_max_size=max_message_bytes or 0,
             ws_ping_interval=ping_seconds,
