@@ -9,7 +9,7 @@ import asyncio
 import ctypes
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from kailash_mcp_prod.errors import (
     UnavailableError,
     UnknownToolError,
 )
-from kailash_mcp_prod.protocol import Ask, Completions, Peer, ToolContent
+from kailash_mcp_prod.protocol import Ask, Audience, Completions, Peer, ToolContent
 from kailash_mcp_prod.protocol.peer import SILENT
 from kailash_mcp_prod.tools.lists import EncodedList
 
@@ -188,7 +188,7 @@ class SampleContent:
     def __init__(self) -> None:
         self.texts = {f"sample://{number}": f"text {number}" for number in range(150)}
         self.resource_listeners: list[Callable[[], None]] = []
-        self.update_listeners: list[Callable[[str], None]] = []
+        self.update_listeners: list[Callable[[Sequence[str], Audience], None]] = []
         self.prompt_listeners: list[Callable[[], None]] = []
 
     async def resources(self, principal: Principal) -> list[dict[str, Any]]:
@@ -208,9 +208,9 @@ class SampleContent:
             return [{"uri": uri, "text": answer["why"]["content"]["name"]}]
         return [{"uri": uri, "mimeType": "text/plain", "text": self.texts[uri]}]
 
-    def change(self, uri: str) -> None:
+    def change(self, *uris: str, audience: Audience = lambda _principal: True) -> None:
         for listener in self.update_listeners:
-            listener(uri)
+            listener(uris, audience)
 
     def change_lists(self) -> None:
         for listener in (*self.resource_listeners, *self.prompt_listeners):
@@ -220,7 +220,9 @@ class SampleContent:
         self.resource_listeners.append(listener)
         return lambda: self.resource_listeners.remove(listener)
 
-    def on_resource_updated(self, listener: Callable[[str], None]) -> Callable[[], None]:
+    def on_resources_updated(
+        self, listener: Callable[[Sequence[str], Audience], None]
+    ) -> Callable[[], None]:
         self.update_listeners.append(listener)
         return lambda: self.update_listeners.remove(listener)
 
@@ -270,6 +272,7 @@ class KeyRing:
         self.anonymous = anonymous
         self.seen: list[Credentials] = []
         self.expires_at: float | None = None
+        self.permissions: frozenset[str] | None = None
 
     async def authenticate(self, credentials: Credentials) -> Principal:
         self.seen.append(credentials)
@@ -279,7 +282,8 @@ class KeyRing:
             if key is None and self.anonymous:
                 return ANONYMOUS
             raise UnauthenticatedError("The key is missing or wrong.")
-        return replace(principal, expires_at=self.expires_at)
+        permissions = principal.permissions if self.permissions is None else self.permissions
+        return replace(principal, expires_at=self.expires_at, permissions=permissions)
 
 
 async def _serve() -> None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+Owner = tuple[str, str | None, frozenset[str]]
+"""Whose a session, a task or a state is: subject, tenant and permissions of a principal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -27,6 +30,14 @@ class Principal:
     claims: MappingProxyType[str, Any] = field(
         default_factory=lambda: MappingProxyType({}), compare=False
     )
+
+    @property
+    def owner(self) -> Owner:
+        """Who alone may go on with what this principal has begun.
+
+        Not the subject alone: another token of the same subject may reach less.
+        """
+        return self.subject, self.tenant, self.permissions
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,10 @@ class Catalogue:
                 found[tool.group].tools.append(tool)
         return {name: each for name, each in found.items() if each.tools}
 
+    def model(self, name: str) -> Model | None:
+        """A served model by its name, whoever may use it."""
+        return next((model for model in self._models() if model.name == name), None)
+
     def describes(self, principal: Principal) -> bool:
         """Whether the principal may call the tool that describes the models."""
         tool = self._service.registry.get(MODELS_INFO)

@@ -7,13 +7,13 @@ either costs one call and fails with the same words.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.content.catalogue import Catalogue, UsableModels
 from kailash_mcp_prod.content.documents import MIME_TYPE, contents, model_document, overview
-from kailash_mcp_prod.content.updates import updated_uris
+from kailash_mcp_prod.content.updates import Audience, audience_of, updated_uris
 from kailash_mcp_prod.content.uris import (
     HEALTH,
     MODEL_TEMPLATE,
@@ -124,15 +124,17 @@ class DataResources:
         """Calls the listener whenever the list may have changed; what it returns ends that."""
         return self._service.on_tools_changed(listener)
 
-    def on_resource_updated(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        """Calls the listener with the URI of each resource that a call here has changed.
+    def on_resources_updated(
+        self, listener: Callable[[Sequence[str], Audience], None]
+    ) -> Callable[[], None]:
+        """Calls the listener with the URIs that a call here has changed, and who may hear of it.
 
         What other processes write is not seen. What it returns ends that.
         """
 
-        def tell(tool: ToolSpec, _principal: Principal, result: dict[str, Any]) -> None:
-            for uri in updated_uris(tool, result):
-                listener(uri)
+        def tell(tool: ToolSpec, principal: Principal, result: dict[str, Any]) -> None:
+            if uris := updated_uris(tool, result):
+                listener(uris, audience_of(self._catalogue.model(tool.group), principal))
 
         return self._service.on_called(tell)
 

@@ -17,6 +17,7 @@ from kailash_mcp_prod.protocol.deferral import Ask
 from kailash_mcp_prod.protocol.dispatcher import Dispatcher
 from kailash_mcp_prod.protocol.faults import RpcError, from_server_error
 from kailash_mcp_prod.protocol.host import (
+    Audience,
     Authenticator,
     CompletionHost,
     Completions,
@@ -50,6 +51,7 @@ from kailash_mcp_prod.protocol.sealing import Seal
 __all__ = [
     "SUPPORTED_REVISIONS",
     "Ask",
+    "Audience",
     "Authenticator",
     "Batch",
     "Call",

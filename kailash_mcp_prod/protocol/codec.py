@@ -28,7 +28,7 @@ from kailash_mcp_prod.protocol.messages import (
     Request,
     RequestId,
 )
-from kailash_mcp_prod.protocol.nesting import nests_deeper_than
+from kailash_mcp_prod.protocol.nesting import MAX_COLLECTIONS, nests_deeper_than
 
 MAX_DEPTH: Final = 64
 MAX_BATCH: Final = 50
@@ -70,7 +70,9 @@ def decode(body: bytes) -> Message:
     """
     if nests_deeper_than(MAX_DEPTH, body):
         raise InvalidMessageError(
-            INVALID_REQUEST, f"The message is nested deeper than {MAX_DEPTH} levels."
+            INVALID_REQUEST,
+            f"The message is nested deeper than {MAX_DEPTH} levels, or has more than "
+            f"{MAX_COLLECTIONS:,} arrays and objects.",
         )
     parsed = _parse(body, _body)
     if isinstance(parsed, _Envelope):

@@ -23,13 +23,14 @@ class Ask:
 class Deferral:
     """Links a call that may become a task with that task.
 
-    `wanted` is set when the call asks to become one, and `settled` once it has; `message` is what
-    it last said of its progress.
+    `wanted` is set when the call asks to become one, and `settled` once it is known whether it has
+    (`adopted`); `message` is what it last said of its progress.
     """
 
     def __init__(self) -> None:
         self.wanted = asyncio.Event()
         self.settled = asyncio.Event()
+        self.adopted = False
         self.message: str | None = None
         self._asked: dict[str, tuple[Ask, asyncio.Future[Any]]] = {}
         self._listener: Callable[[], None] = lambda: None
@@ -42,6 +43,11 @@ class Deferral:
     def on_news(self, listener: Callable[[], None]) -> None:
         """Call back whenever what it asks or says has changed."""
         self._listener = listener
+
+    def settle(self, *, adopted: bool) -> None:
+        """Let the call go on, as a task or within its request."""
+        self.adopted = adopted
+        self.settled.set()
 
     def report(self, message: str | None) -> None:
         """Say how far the call is."""

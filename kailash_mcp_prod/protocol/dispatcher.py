@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kailash_mcp_prod.errors import InternalError, ServerError
+from kailash_mcp_prod.protocol.batches import BatchBudget
 from kailash_mcp_prod.protocol.changes import Changes
 from kailash_mcp_prod.protocol.codec import (
     InvalidMessageError,
@@ -46,6 +47,7 @@ from kailash_mcp_prod.protocol.subscriptions import News, SubscriptionMethods
 from kailash_mcp_prod.protocol.task_methods import TaskMethods
 from kailash_mcp_prod.protocol.tasks import TaskStore
 from kailash_mcp_prod.protocol.tool_methods import ToolMethods
+from kailash_mcp_prod.protocol.updates import ResourceUpdates
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +103,7 @@ class Dispatcher:
         if resources is not None:
             capabilities["resources"] = {"listChanged": True, "subscribe": True}
             lists["resourcesListChanged"] = Changes(resources.on_resources_changed)
-            updates = Changes(resources.on_resource_updated)
+            updates = ResourceUpdates(resources)
             readable = ResourceMethods(resources, peers, updates)
             methods += readable.methods()
             news = News(lists, updates, readable.may_read)
@@ -186,10 +188,25 @@ class Dispatcher:
         if connection is None or connection.version != BATCH_REVISION:
             refusal = f"Only protocol version {BATCH_REVISION} has batches; send one message."
             return encode_error(None, RpcError(INVALID_REQUEST, refusal))
-        replies = await asyncio.gather(*(self._batch_item(item, context) for item in batch.items))
+        budget = BatchBudget()
+        replies = await asyncio.gather(
+            *(self._batch_item(item, context, budget) for item in batch.items)
+        )
         return join_batch(reply for reply in replies if reply is not None)
 
     async def _batch_item(
+        self,
+        item: Request | Notification | ClientResponse | Invalid,
+        context: Context,
+        budget: BatchBudget,
+    ) -> Reply | None:
+        async with budget.places_for(item):
+            reply = await self._batched(item, context)
+        if reply is None or not isinstance(item, Request) or budget.covers(reply):
+            return reply
+        return encode_error(item.id, from_server_error(budget.exceeded(), context.request_id))
+
+    async def _batched(
         self, item: Request | Notification | ClientResponse | Invalid, context: Context
     ) -> Reply | None:
         if isinstance(item, Invalid):

@@ -30,6 +30,7 @@ from kailash_mcp_prod.protocol.revisions import (
     Era,
 )
 
+_SHOWN: Final = 128
 CACHE_TTL_MS: Final = 60_000
 
 
@@ -150,6 +151,10 @@ class ModernRules:
                 _compare(header, headers.params.get(param), value)
 
 
+def _short(value: Any) -> str:
+    return repr(value) if len(str(value)) <= _SHOWN else f"{str(value)[:_SHOWN]!r}…"
+
+
 def _in_rounds(call: Call) -> bool:
     return "inputResponses" in call.params or "requestState" in call.params
 
@@ -159,5 +164,6 @@ def _compare(header: str, value: str | None, expected: Any) -> None:
         raise RpcError(HEADER_MISMATCH, f"The header {header} is missing.")
     if value != expected:
         raise RpcError(
-            HEADER_MISMATCH, f"The header {header} is {value!r}, but the body says {expected!r}."
+            HEADER_MISMATCH,
+            f"The header {header} is {_short(value)}, but the body says {_short(expected)}.",
         )

@@ -14,6 +14,7 @@ from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.protocol.peer import SILENT, Peer
 
 Unsubscribe = Callable[[], None]
+Audience = Callable[[Principal], bool]
 JsonObject = dict[str, Any]
 
 
@@ -109,8 +110,14 @@ class ResourceHost(Protocol):
         """Call `listener` whenever the list changed. Returns a function that ends it."""
         ...
 
-    def on_resource_updated(self, listener: Callable[[str], None]) -> Unsubscribe:
-        """Call `listener` with the URI of each resource that changed; ends like the others."""
+    def on_resources_updated(
+        self, listener: Callable[[Sequence[str], Audience], None]
+    ) -> Unsubscribe:
+        """Call `listener` with the URIs of resources that changed; ends like the others.
+
+        With them it says who may hear of it: not everybody who may read a resource may know of
+        everything that changes it.
+        """
         ...
 
 

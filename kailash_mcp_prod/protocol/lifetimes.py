@@ -14,6 +14,10 @@ class CancelScope:
     The cancellation ends at the block's edge; `cancelled` tells the code after it. A cancellation
     of the task itself passes through, as with `asyncio.timeout`.
 
+    Args:
+        loop: The running loop, for those who have it at hand: Python 3.11 asks the system for the
+            process's id whenever it looks for the loop.
+
     Example:
         ```python
         with CancelScope() as scope:
@@ -24,8 +28,9 @@ class CancelScope:
         ```
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.cancelled = False
+        self._loop = loop
         self._task: asyncio.Task[object] | None = None
         self._earlier_requests = 0
 
@@ -36,7 +41,7 @@ class CancelScope:
             self._task.cancel()
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("A CancelScope needs a running task.")
         self._task = task

@@ -6,6 +6,7 @@ times as long to make.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,8 +25,21 @@ Emit = Callable[[bytes], Awaitable[None]]
 
 
 def new_request_id() -> str:
-    """A fresh id of the server's own, for logs and error bodies."""
-    return os.urandom(16).hex()
+    """An id of the server's own, new in all processes, for logs and error bodies."""
+    return f"{_process[0]}{next(_numbers):016x}"
+
+
+# Counted, because random bytes for each are a call of the system.
+_numbers = itertools.count(1)
+_process = [os.urandom(8).hex()]
+
+
+def _renew() -> None:
+    _process[0] = os.urandom(8).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 class MirroredHeaders(msgspec.Struct, frozen=True):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+MAX_COLLECTIONS: Final = 100_000
+"""So many arrays and objects count as too deep: each is work for whoever looks at them."""
+
 _STRUCTURAL: Final = b'"[]{}'
 _REST: Final = bytes(byte for byte in range(256) if byte not in _STRUCTURAL)
 _OPENING: Final = frozenset(b"[{")
@@ -22,6 +25,8 @@ def nests_deeper_than(limit: int, body: bytes) -> bool:
         # Pairs first: in a run of backslashes only an odd last one escapes what follows.
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside_strings = b"".join(body.translate(None, _REST).split(b'"')[::2])
+    if len(outside_strings) > 2 * MAX_COLLECTIONS:
+        return True
     depth = 0
     for byte in outside_strings:
         if byte in _OPENING:

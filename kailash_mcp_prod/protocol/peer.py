@@ -228,7 +228,7 @@ class Peer:
     @property
     def _deferred(self) -> Deferral | None:
         deferral = self._channel.deferral
-        return deferral if deferral is not None and deferral.settled.is_set() else None
+        return deferral if deferral is not None and deferral.adopted else None
 
     async def pause_stream(self) -> None:
         """Let go of the connection that waits for the answer, where the client can come back."""

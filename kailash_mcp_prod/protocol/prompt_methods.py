@@ -116,9 +116,10 @@ class CompletionMethods:
 
 def _asked(params: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
     reference, argument = params.get("ref"), params.get("argument")
-    if not isinstance(reference, dict) or reference.get("type") not in _REFERENCES:
+    kind = reference.get("type") if isinstance(reference, dict) else None
+    member = _REFERENCES.get(kind) if isinstance(kind, str) else None
+    if not isinstance(reference, dict) or member is None:
         raise RpcError(INVALID_PARAMS, f"params.ref.type must be one of {', '.join(_REFERENCES)}.")
-    member = _REFERENCES[reference["type"]]
     if not isinstance(reference.get(member), str):
         raise RpcError(INVALID_PARAMS, f"params.ref.{member} must be text.")
     if not isinstance(argument, dict):

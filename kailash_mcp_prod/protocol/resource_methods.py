@@ -5,6 +5,7 @@ Source: the page *Resources* of both revisions of MCP.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from kailash_mcp_prod.errors import (
@@ -13,7 +14,6 @@ from kailash_mcp_prod.errors import (
     OverloadedError,
     ServerError,
 )
-from kailash_mcp_prod.protocol.changes import Changes
 from kailash_mcp_prod.protocol.codec import encode_notification
 from kailash_mcp_prod.protocol.connection import Connection
 from kailash_mcp_prod.protocol.faults import (
@@ -28,6 +28,7 @@ from kailash_mcp_prod.protocol.methods import Call, Method
 from kailash_mcp_prod.protocol.pages import page_of
 from kailash_mcp_prod.protocol.peers import Peers
 from kailash_mcp_prod.protocol.revisions import Era
+from kailash_mcp_prod.protocol.updates import ResourceUpdates
 
 RESOURCE_UPDATED: Final = "notifications/resources/updated"
 MAX_URI_LENGTH: Final = 2048
@@ -41,10 +42,10 @@ class ResourceMethods:
     Args:
         host: The resources.
         peers: Makes the peer of each read.
-        updates: Tells of the resources that changed, by their URI.
+        updates: Tells of the resources that changed.
     """
 
-    def __init__(self, host: ResourceHost, peers: Peers, updates: Changes) -> None:
+    def __init__(self, host: ResourceHost, peers: Peers, updates: ResourceUpdates) -> None:
         self._host = host
         self._peers = peers
         self._updates = updates
@@ -86,25 +87,26 @@ class ResourceMethods:
         return {"contents": list(await self._contents(call, uri_of(call)))}
 
     async def subscribe(self, call: Call) -> dict[str, Any]:
-        """Tell the channel of each change of a resource that its client may read.
+        """Tell the channel of each change of a resource that its client may read and hear of.
 
         Raises:
             RpcError: As for `read`; -32600 when the channel has subscribed to too many.
         """
         uri, connection = uri_of(call), _connection(call)
         await self._contents(call, uri)
-        if uri in connection.subscribed or connection.lifetime.ended:
+        if connection.lifetime.ended:
             return {}
-        if len(connection.subscribed) >= MAX_SUBSCRIBED:
+        earlier = connection.subscribed.get(uri)
+        if earlier is None and len(connection.subscribed) >= MAX_SUBSCRIBED:
             limit = OverloadedError(f"A session may subscribe to {MAX_SUBSCRIBED} resources.")
             raise from_server_error(limit, call.context.request_id, code=INVALID_REQUEST)
         message = encode_notification(RESOURCE_UPDATED, {"uri": uri})
-
-        def notify(changed: str) -> None:
-            if changed == uri:
-                connection.outbox.put(message)
-
-        connection.subscribed[uri] = self._updates.subscribe(notify)
+        # It counts who asked last: a session outlives the tokens of its client.
+        connection.subscribed[uri] = self._updates.subscribe(
+            uri, call.context.principal, partial(connection.outbox.put, message)
+        )
+        if earlier is not None:
+            earlier()
         return {}
 
     async def unsubscribe(self, call: Call) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from kailash_mcp_prod.protocol.methods import Call
 from kailash_mcp_prod.protocol.peer import InputRequired
 from kailash_mcp_prod.protocol.sealing import MAX_STATE_LENGTH, BadSealError, Seal
 
+_MAX_ANSWERS: Final = 64
 _OF_THE_ROUND: Final = frozenset({"_meta", "inputResponses", "requestState"})
 
 
@@ -34,8 +35,11 @@ class Rounds:
             RpcError: -32602 for malformed members, and for state that is not of this request.
         """
         given = call.params.get("inputResponses", {})
-        if not isinstance(given, dict):
-            raise RpcError(INVALID_PARAMS, "params.inputResponses must be an object.")
+        if not isinstance(given, dict) or len(given) > _MAX_ANSWERS:
+            raise RpcError(
+                INVALID_PARAMS,
+                f"params.inputResponses must be an object of at most {_MAX_ANSWERS} members.",
+            )
         state = call.params.get("requestState")
         if state is None:
             return given
@@ -63,5 +67,6 @@ class Rounds:
 def _binding(call: Call) -> bytes:
     """Whose state it is, and of which request: all that does not change between the rounds."""
     params = {key: value for key, value in call.params.items() if key not in _OF_THE_ROUND}
-    bound = [call.context.principal.subject, call.request.method, params]
+    subject, tenant, permissions = call.context.principal.owner
+    bound = [subject, tenant, sorted(permissions), call.request.method, params]
     return msgspec.json.encode(bound, order="deterministic")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.protocol.changes import Changes
 from kailash_mcp_prod.protocol.codec import encode_notification
 from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError
@@ -23,6 +24,7 @@ from kailash_mcp_prod.protocol.resource_methods import (
     RESOURCE_UPDATED,
 )
 from kailash_mcp_prod.protocol.revisions import META_SUBSCRIPTION_ID, Era
+from kailash_mcp_prod.protocol.updates import ResourceUpdates
 
 TOOLS_CHANGED: Final = "notifications/tools/list_changed"
 _LISTS: Final = {
@@ -44,7 +46,7 @@ class News:
     """
 
     lists: dict[str, Changes]
-    updates: Changes | None = None
+    updates: ResourceUpdates | None = None
     may_read: Callable[[Call, str], Awaitable[bool]] | None = None
 
     def subscribe_lists(self, put: Callable[[bytes], None]) -> list[Cleanup]:
@@ -92,8 +94,12 @@ class SubscriptionMethods:
         meta = {META_SUBSCRIPTION_ID: call.request.id}
         context = call.context
         pending = Outbox()
-        cleanups = [context.lifetime.on_end(pending.close), *self._listen(honoured, meta, pending)]
-        expires_at = context.principal.expires_at
+        principal = context.principal
+        cleanups = [
+            context.lifetime.on_end(pending.close),
+            *self._listen(principal, honoured, meta, pending),
+        ]
+        expires_at = principal.expires_at
         if expires_at is not None:
             loop = asyncio.get_running_loop()
             cleanups.append(loop.call_later(expires_at - time.time(), pending.close).cancel)
@@ -107,22 +113,18 @@ class SubscriptionMethods:
                 cleanup()
         return {"_meta": meta}
 
-    def _listen(self, wanted: _Filter, meta: dict[str, Any], pending: Outbox) -> list[Cleanup]:
+    def _listen(
+        self, principal: Principal, wanted: _Filter, meta: dict[str, Any], pending: Outbox
+    ) -> list[Cleanup]:
         cleanups = []
         for name in wanted.lists:
             changed = encode_notification(_LISTS[name], {"_meta": meta})
             cleanups.append(self._news.lists[name].subscribe(partial(pending.put, changed)))
-        if wanted.uris and self._news.updates is not None:
-            updated = {
-                uri: encode_notification(RESOURCE_UPDATED, {"_meta": meta, "uri": uri})
-                for uri in wanted.uris
-            }
-
-            def notify(uri: str) -> None:
-                if uri in updated:
-                    pending.put(updated[uri])
-
-            cleanups.append(self._news.updates.subscribe(notify))
+        updates = self._news.updates
+        if updates is not None:
+            for uri in wanted.uris:
+                updated = encode_notification(RESOURCE_UPDATED, {"_meta": meta, "uri": uri})
+                cleanups.append(updates.subscribe(uri, principal, partial(pending.put, updated)))
         return cleanups
 
     async def _honoured(self, call: Call) -> _Filter:

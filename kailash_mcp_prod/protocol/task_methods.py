@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from kailash_mcp_prod.errors import InternalError, ServerError
+from kailash_mcp_prod.errors import InternalError, OverloadedError
 from kailash_mcp_prod.protocol.deferral import Deferral
 from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError, from_server_error
 from kailash_mcp_prod.protocol.methods import Call, Method
@@ -77,7 +77,7 @@ class TaskMethods:
             except RpcError:
                 raise
             except Exception:
-                if not deferral.settled.is_set():
+                if not deferral.adopted:
                     # The request is still there to be answered.
                     raise
                 raise _internal_error(call.context.request_id) from None
@@ -90,20 +90,27 @@ class TaskMethods:
                 timeout=self._defer_seconds,
                 return_when=asyncio.FIRST_COMPLETED,
             )
+            task = None if working.done() else self._adopted(call, working, deferral)
+            if task is None:
+                return await working
         except asyncio.CancelledError:
             working.cancel()
             raise
         finally:
             wanted.cancel()
-        if working.done():
-            return working.result()
-        try:
-            task = self._store.adopt(call.context.principal.subject, working, deferral)
-        except ServerError:
-            working.cancel()
-            raise
-        deferral.settled.set()
         return {"resultType": "task", **task.summary()}
+
+    def _adopted(
+        self, call: Call, working: asyncio.Task[dict[str, Any]], deferral: Deferral
+    ) -> Task | None:
+        """The task that a call becomes; `None` where there is no room: then its request waits."""
+        try:
+            task = self._store.adopt(call.context.principal.owner, working, deferral)
+        except OverloadedError:
+            deferral.settle(adopted=False)
+            return None
+        deferral.settle(adopted=True)
+        return task
 
     async def get(self, call: Call) -> dict[str, Any]:
         """A task as it is now.
@@ -141,7 +148,7 @@ class TaskMethods:
         task_id = call.params.get("taskId")
         if not isinstance(task_id, str):
             raise RpcError(INVALID_PARAMS, "params.taskId must be the id of a task.")
-        task = self._store.find(call.context.principal.subject, task_id)
+        task = self._store.find(call.context.principal.owner, task_id)
         if task is None:
             raise RpcError(INVALID_PARAMS, "There is no such task; it may have been forgotten.")
         return task

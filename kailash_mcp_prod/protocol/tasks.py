@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from kailash_mcp_prod.auth.principal import Owner
 from kailash_mcp_prod.errors import OverloadedError
 from kailash_mcp_prod.protocol.deferral import Ask, Deferral
 from kailash_mcp_prod.protocol.faults import INTERNAL_ERROR, RpcError
@@ -30,7 +31,7 @@ class Task:
     """A call that goes on.
 
     Args:
-        subject: Whose it is.
+        owner: Whose it is.
         work: Gives the result that the request would have had.
         deferral: What the call asks of its client, and how far it is.
         clock: Unix time.
@@ -38,13 +39,13 @@ class Task:
 
     def __init__(
         self,
-        subject: str,
+        owner: Owner,
         work: asyncio.Task[dict[str, Any]],
         deferral: Deferral,
         clock: Callable[[], float],
     ) -> None:
         self.id = secrets.token_urlsafe(24)
-        self.subject = subject
+        self.owner = owner
         self._work = work
         self._deferral = deferral
         self._clock = clock
@@ -130,30 +131,41 @@ class TaskStore:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def adopt(self, subject: str, work: asyncio.Task[dict[str, Any]], deferral: Deferral) -> Task:
+    def adopt(self, owner: Owner, work: asyncio.Task[dict[str, Any]], deferral: Deferral) -> Task:
         """Make work that is under way a task.
 
         Raises:
             OverloadedError: There are too many that have not ended.
         """
         self._forget()
-        own = sum(task.subject == subject for task in self._tasks.values())
+        if self._of(owner) >= MAX_PRINCIPAL_TASKS:
+            self._forget_ended(owner)
+        own = self._of(owner)
         if own >= MAX_PRINCIPAL_TASKS or len(self._tasks) >= MAX_TASKS:
             raise OverloadedError("Too many tasks are under way; wait for some to end.")
-        task = Task(subject, work, deferral, self._clock)
+        task = Task(owner, work, deferral, self._clock)
         self._tasks[task.id] = task
         return task
 
-    def find(self, subject: str, task_id: str) -> Task | None:
+    def find(self, owner: Owner, task_id: str) -> Task | None:
         """The task of this id, unless it is somebody else's or has been forgotten."""
         self._forget()
         task = self._tasks.get(task_id)
-        return task if task is not None and task.subject == subject else None
+        return task if task is not None and task.owner == owner else None
 
     def cancel_all(self) -> None:
         """End every task, because the server stops."""
         for task in self._tasks.values():
             task.cancel()
+
+    def _of(self, owner: Owner) -> int:
+        return sum(task.owner == owner for task in self._tasks.values())
+
+    def _forget_ended(self, owner: Owner) -> None:
+        """The longest ended task of its owner goes, to make room for one that is under way."""
+        ended = [task for task in self._tasks.values() if task.owner == owner and task.ended]
+        if ended:
+            del self._tasks[min(ended, key=lambda task: task.updated_at).id]
 
     def _forget(self) -> None:
         """Those that ended a while ago go, and of too many that have ended, the oldest."""

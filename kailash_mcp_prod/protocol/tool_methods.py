@@ -15,6 +15,7 @@ from kailash_mcp_prod.protocol.methods import Call, Method
 from kailash_mcp_prod.protocol.peer import Peer
 from kailash_mcp_prod.protocol.task_methods import TaskMethods
 
+MAX_ARGUMENTS = 1000
 _encoder = msgspec.json.Encoder()
 
 
@@ -85,8 +86,11 @@ class ToolMethods:
         if not isinstance(name, str):
             raise RpcError(INVALID_PARAMS, "params.name must be the name of a tool.")
         arguments = call.params.get("arguments", {})
-        if not isinstance(arguments, dict):
-            raise RpcError(INVALID_PARAMS, "params.arguments must be an object.")
+        if not isinstance(arguments, dict) or len(arguments) > MAX_ARGUMENTS:
+            raise RpcError(
+                INVALID_PARAMS,
+                f"params.arguments must be an object of at most {MAX_ARGUMENTS} members.",
+            )
         return await self._tasks.run(call, partial(self._run, call, name, arguments))
 
     async def _run(

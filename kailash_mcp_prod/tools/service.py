@@ -17,6 +17,7 @@ from kailash_mcp_prod.errors import (
     UnknownToolError,
 )
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
+from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
@@ -226,10 +227,10 @@ class ToolService:
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(self._timeout_seconds) as deadline:
+            with Deadline(self._timeout_seconds) as deadline:
                 return await tool.handler(call)
         except TimeoutError:
-            if not deadline.expired():
+            if not deadline.expired:
                 raise
             seconds = f"{self._timeout_seconds:g} s"
             if tool.hints.read_only:

@@ -58,8 +58,9 @@ async def read_body(
     if declared_length is not None and declared_length.isdecimal() and int(declared_length) > limit:
         raise BodyTooLargeError
     # As `asyncio.timeout`, for a fraction of what that takes.
-    with CancelScope() as scope:
-        timer = asyncio.get_running_loop().call_later(_BODY_SECONDS, scope.cancel)
+    loop = asyncio.get_running_loop()
+    with CancelScope(loop) as scope:
+        timer = loop.call_later(_BODY_SECONDS, scope.cancel)
         try:
             return await _read_parts(receive, limit, hold)
         finally:

@@ -24,6 +24,7 @@ from kailash_mcp_prod.transports.bridge_http import (
     UnreachableError,
 )
 from kailash_mcp_prod.transports.bridge_messages import (
+    NOT_JSON,
     SESSION_HEADER,
     Session,
     as_object,
@@ -31,6 +32,7 @@ from kailash_mcp_prod.transports.bridge_messages import (
     is_id,
     modern_headers,
 )
+from kailash_mcp_prod.transports.bridge_session import BridgeSession
 from kailash_mcp_prod.transports.stdio_streams import (
     ByteSink,
     ByteSource,
@@ -42,12 +44,15 @@ from kailash_mcp_prod.transports.stdio_streams import (
 
 _log = logging.getLogger(__name__)
 
-_INITIALIZED: Final = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
 _RESUMPTIONS: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 60.0
+
+
+class _SessionLostError(Exception):
+    """The server does not know the session of a message."""
 
 
 class Bridge:
@@ -85,13 +90,11 @@ class Bridge:
         self._descriptors = descriptors
         self._slots = asyncio.Semaphore(max_in_flight)
         self._write_lock = asyncio.Lock()
-        self._renewing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[str | int, asyncio.Task[None]] = {}
         self._modern: set[asyncio.Task[None]] = set()
         self._cancelled: set[Any] = set()
-        self._handshake: bytes | None = None
-        self._session: Session | None = None
+        self._session = BridgeSession(endpoint)
         self._listener: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._streams: StandardStreams | None = None
@@ -122,7 +125,7 @@ class Bridge:
         await asyncio.wait({runner}, timeout=_STOP_SECONDS)
         self._cancel_tasks()
         await runner
-        await self._end_session()
+        await self._session.end()
         await self._endpoint.close()
         await self._sink.close()
         await self._source.close()
@@ -154,17 +157,6 @@ class Bridge:
         for task in self._tasks:
             task.cancel()
 
-    async def _end_session(self) -> None:
-        session = self._session
-        if session is None or SESSION_HEADER not in session.headers:
-            return
-        with suppress(UnreachableError, TimeoutError):
-            async with (
-                asyncio.timeout(_STOP_SECONDS),
-                self._endpoint.request("DELETE", session.headers) as answer,
-            ):
-                await answer.body()
-
     async def _read(self) -> None:
         splitter = LineSplitter(self._max_line_bytes)
         while chunk := await self._source.read():
@@ -182,14 +174,14 @@ class Bridge:
             return
         try:
             message = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError):
+        except NOT_JSON:
             await self._fail(None, PARSE_ERROR, "The line is not valid JSON.")
             return
         fields = message if isinstance(message, dict) else {}
         method, message_id = fields.get("method"), fields.get("id")
         if method == "initialize" and is_id(message_id):
             # What follows belongs to the session that this opens.
-            self._handshake = line
+            self._session.begin(line)
             await self._relay(line, fields, message_id)
         elif isinstance(message, list):
             await self._begin(line, fields, None)
@@ -200,7 +192,7 @@ class Bridge:
         else:
             # Notifications and answers of the client keep their order.
             await self._relay(line, fields, None)
-            if method == "notifications/initialized" and self._session is not None:
+            if method == "notifications/initialized" and self._session.current is not None:
                 self._listener = self._listener or asyncio.create_task(self._listen())
 
     async def _begin(
@@ -261,10 +253,28 @@ class Bridge:
     ) -> str | None:
         """Sends a message and writes what comes back; returns what is wrong if that is no answer.
 
+        What finds its session forgotten goes once more, into a new one.
+
         Raises:
             UnreachableError: The server does not answer.
         """
-        session = self._session
+        session = self._session.current
+        try:
+            return await self._post(line, fields, expected, session)
+        except _SessionLostError:
+            renewed = await self._session.renew(session)
+        with suppress(_SessionLostError):
+            if renewed:
+                return await self._post(line, fields, expected, self._session.current)
+        return "The server has forgotten the session. Initialize a new one."
+
+    async def _post(
+        self,
+        line: bytes,
+        fields: dict[str, Any],
+        expected: str | int | None,
+        session: Session | None,
+    ) -> str | None:
         if fields.get("method") == "initialize":
             headers: Mapping[str, str] = {}
         else:
@@ -274,12 +284,8 @@ class Bridge:
         async with self._endpoint.request("POST", headers, line, patience=patience) as answer:
             if answer.status == 404 and SESSION_HEADER in headers:
                 await answer.body()
-            else:
-                return await self._take(answer, fields, expected)
-        await self._renew(session)
-        if self._session is session:
-            return "The server has forgotten the session. Initialize a new one."
-        return await self._exchange(line, fields, expected)
+                raise _SessionLostError
+            return await self._take(answer, fields, expected)
 
     async def _take(
         self, answer: Answer, fields: dict[str, Any], expected: str | int | None
@@ -291,7 +297,7 @@ class Bridge:
         body = await answer.body()
         reply = as_object(body)
         if fields.get("method") == "initialize" and "result" in reply:
-            self._session = Session.opened(answer.header(SESSION_HEADER), reply)
+            self._session.open(answer, reply)
         if "result" in reply or "error" in reply or body.lstrip().startswith(b"["):
             if expected is not None and reply and reply.get("id") is None:
                 body = msgspec.json.encode({**reply, "id": expected})
@@ -321,7 +327,7 @@ class Bridge:
             if last is None:
                 raise
         for _ in range(_RESUMPTIONS):
-            session = self._session
+            session = self._session.current
             if last is None or session is None or expected is None:
                 break
             await asyncio.sleep(parser.retry_seconds or _FIRST_PAUSE_SECONDS)
@@ -347,10 +353,10 @@ class Bridge:
         """Writes what the server sends by itself, for as long as it offers such a stream."""
         pause = _FIRST_PAUSE_SECONDS
         last: str | None = None
-        while (session := self._session) is not None:
+        while (session := self._session.current) is not None:
             parser = EventParser()
             headers = {**session.headers, **({"Last-Event-ID": last} if last else {})}
-            try:
+            with suppress(UnreachableError):
                 async with self._endpoint.request("GET", headers) as answer:
                     if answer.has_events:
                         pause = _FIRST_PAUSE_SECONDS
@@ -361,28 +367,9 @@ class Bridge:
                         return
                 if answer.status == 404:
                     last = None
-                    await self._renew(session)
-            except UnreachableError:
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                    await self._session.renew(session)
             await asyncio.sleep(max(parser.retry_seconds or 0, pause))
-
-    async def _renew(self, lost: Session | None) -> None:
-        """Makes a new session with the client's handshake, unless another call has just done so.
-
-        Raises:
-            UnreachableError: The server does not answer.
-        """
-        async with self._renewing:
-            if self._session is not lost or self._handshake is None:
-                return
-            async with self._endpoint.request("POST", {}, self._handshake) as answer:
-                reply = as_object(await answer.body())
-            if "result" not in reply:
-                return
-            session = Session.opened(answer.header(SESSION_HEADER), reply)
-            async with self._endpoint.request("POST", session.headers, _INITIALIZED) as answer:
-                await answer.body()
-            self._session = session
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _fail(self, message_id: str | int | None, code: int, text: str) -> None:
         error = {"code": code, "message": text}

@@ -17,6 +17,8 @@ _CONNECTIONS: Final = 120
 _KEPT_SECONDS: Final = 4.0
 # The longest single message. The server bounds its requests, and a client's memory is finite too.
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+# However long a server asks to wait before a stream is taken up again.
+_LONGEST_RETRY_MILLISECONDS: Final = 60_000
 
 
 class UnreachableError(Exception):
@@ -38,12 +40,14 @@ class Event:
 class EventParser:
     r"""Cuts a stream of bytes into server-sent events.
 
+    `retry_seconds` is how long to wait before the stream is taken up again, if it has said so.
+
     Example:
         `list(EventParser().feed(b"data: {}\n\n"))` gives one event.
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._begun = bytearray()
         self._data: list[bytes] = []
         self._length = 0
         self._id: str | None = None
@@ -55,10 +59,14 @@ class EventParser:
         Raises:
             UnreachableError: An event is longer than any message may be.
         """
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        self._check(self._length + len(self._rest))
-        for line in lines:
+        *ends, begun = chunk.split(b"\n")
+        for end in ends:
+            self._begun += end
+            line = bytes(self._begun)
+            self._begun.clear()
             yield from self._line(line.removesuffix(b"\r"))
+        self._begun += begun
+        self._check(self._length + len(self._begun))
 
     def _line(self, line: bytes) -> Iterator[Event]:
         if not line:
@@ -73,13 +81,18 @@ class EventParser:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._length += len(value)
+            self._length += len(value) + 1
             self._check(self._length)
             self._data.append(value)
         elif name == b"id" and b"\0" not in value:
-            self._id = value.decode("utf-8", "replace")
+            # As a header takes it back, byte for byte.
+            self._id = value.decode("latin-1")
         elif name == b"retry" and value.isdigit():
-            self.retry_seconds = int(value) / 1000
+            digits = value.lstrip(b"0") or b"0"
+            longest = _LONGEST_RETRY_MILLISECONDS
+            # Digits without end are no number that Python would read.
+            wanted = int(digits) if len(digits) <= len(str(longest)) else longest
+            self.retry_seconds = min(wanted, longest) / 1000
 
     @staticmethod
     def _check(length: int) -> None:

@@ -13,6 +13,9 @@ from kailash_mcp_prod.transports.bridge_http import header_value
 
 SESSION_HEADER: Final = "mcp-session-id"
 
+# What decoding raises for a text that is no JSON, or none that we read.
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _NAMED_BY: Final = {
     "tools/call": "name",
     "prompts/get": "name",
@@ -49,7 +52,7 @@ def as_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a body; an empty one for anything else."""
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -21,6 +21,7 @@ from kailash_mcp_prod.protocol import (
     Dispatcher,
     InvalidMessageError,
     Message,
+    Reply,
     Request,
     RpcError,
     decode,
@@ -34,6 +35,8 @@ from kailash_mcp_prod.protocol.faults import INVALID_REQUEST
 _log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS: Final = 0.3
+_MAX_UNREAD: Final = 32 * 1024 * 1024
+_SMALL: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class ClientChannel:
         self._write_lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions = 0
+        self._unread = 0
         self._pump: asyncio.Task[None] | None = None
 
     @property
@@ -193,6 +197,8 @@ class ClientChannel:
             reply = await self._dispatcher.handle(message, context)
             if reply is None:
                 return
+            if self._unread + len(reply.body) > _MAX_UNREAD and len(reply.body) > _SMALL:
+                reply = self._unreadable(message, context.request_id)
             await self._write(reply.body)
             if streams and reply.error_code is None and isinstance(message, Request):
                 # On a shared channel this closes the stream that the response has ended.
@@ -216,6 +222,19 @@ class ClientChannel:
         refusal = from_server_error(error, request_id or new_request_id(), code=INVALID_REQUEST)
         await self._write(encode_error(message_id, refusal).body)
 
+    @staticmethod
+    def _unreadable(message: Request | Batch, request_id: str) -> Reply:
+        """Stands in place of a large answer; a small one may tell of a write, and is kept."""
+        error = OverloadedError(
+            "Too many answers wait to be read on this channel. Read them, and ask again."
+        )
+        message_id = message.id if isinstance(message, Request) else None
+        return encode_error(message_id, from_server_error(error, request_id))
+
     async def _write(self, message: bytes) -> None:
-        async with self._write_lock:
-            await self._write_one(message)
+        self._unread += len(message)
+        try:
+            async with self._write_lock:
+                await self._write_one(message)
+        finally:
+            self._unread -= len(message)

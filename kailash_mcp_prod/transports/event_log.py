@@ -41,7 +41,11 @@ class EventLog:
         return f"{self._name}-{position}"
 
     def append(self, message: bytes) -> int:
-        """Add an event and return its position."""
+        """Add an event and return its position.
+
+        One that is larger than all may be together is for those who follow now, and kept for
+        nobody else.
+        """
         self._count += 1
         self._events.append((self._count, message))
         self._size += len(message)
@@ -50,9 +54,20 @@ class EventLog:
         self._news.set()
         return self._count
 
-    def end(self) -> None:
-        """No event will follow."""
+    def _drop_large(self) -> None:
+        if self._size > MAX_BYTES:
+            self._events.clear()
+            self._size = 0
+
+    def end(self, *, abandoned: bool = False) -> None:
+        """No event will follow.
+
+        Args:
+            abandoned: Whether nobody follows any more.
+        """
         self.ended = True
+        if abandoned:
+            self._drop_large()
         self._news.set()
 
     def pause(self) -> None:
@@ -72,7 +87,8 @@ class EventLog:
                 if position > after:
                     after = position
                     yield position, message
-            if self._count > after:
+                    self._drop_large()
+            if self._events and self._events[-1][0] > after:
                 continue
             if self.ended or self._paused:
                 return

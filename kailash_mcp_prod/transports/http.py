@@ -80,8 +80,9 @@ class HttpTransport(BaseTransport):
         max_body_bytes: The longest request body.
         max_sessions: How many legacy sessions may be open.
         session_idle_seconds: After how long without a request a session ends.
-        max_in_flight: How many requests may run at once.
-        max_streams: How many event streams may be open, and `max_session_streams` in one session.
+        max_in_flight: How many requests may run at once, half of them of one credential.
+        max_streams: How many event streams may be open, a quarter of them of one credential, and
+            `max_session_streams` in one session.
         keepalive_seconds: How often an open event stream carries a comment.
         stop_seconds: How long running requests may go on after `stop`.
         clock: Monotonic seconds, for the idle time.
@@ -104,7 +105,7 @@ class HttpTransport(BaseTransport):
         max_body_bytes: int = 4 * 1024 * 1024,
         max_sessions: int = 1000,
         session_idle_seconds: float = 1800.0,
-        max_in_flight: int = 1000,
+        max_in_flight: int = 2000,
         max_streams: int = 1000,
         max_session_streams: int = 4,
         keepalive_seconds: float = 15.0,
@@ -242,7 +243,8 @@ class HttpTransport(BaseTransport):
         streams = self.dispatcher.streams(message)
         if streams and not exchange.accept.events:
             raise bad_request("The Accept header must allow text/event-stream.", 406)
-        with self._capacity.stream if streams else self._capacity.request:
+        places = self._capacity.stream if streams else self._capacity.request
+        with places(principal):
             await self._answers.modern(exchange, principal, message)
 
     async def _post_legacy(
@@ -253,7 +255,7 @@ class HttpTransport(BaseTransport):
             await self._initialize(exchange, principal, message)
             return
         session = self._session(exchange, principal)
-        with self._sessions.use(session), self._capacity.request:
+        with self._sessions.use(session), self._capacity.request(principal):
             if isinstance(message, Request) or (
                 isinstance(message, Batch) and message.expects_reply
             ):
@@ -267,7 +269,7 @@ class HttpTransport(BaseTransport):
                 await exchange.reply(reply, 400)
 
     async def _initialize(self, exchange: Exchange, principal: Principal, request: Request) -> None:
-        session = self._sessions.create(principal.subject)
+        session = self._sessions.create(principal.owner)
         if session is None:
             message = "All sessions are taken; try again later."
             raise Refusal(OverloadedError(message, retry_after_seconds=30))
@@ -289,7 +291,7 @@ class HttpTransport(BaseTransport):
         session = self._session(exchange, principal)
         if session.streams >= self._max_session_streams:
             raise Refusal(ConflictError(f"The session has {session.streams} streams already."))
-        with self._sessions.use(session), self._capacity.stream:
+        with self._sessions.use(session), self._capacity.stream(principal):
             session.streams += 1
             try:
                 await self._answers.relay(
@@ -307,7 +309,7 @@ class HttpTransport(BaseTransport):
         session_id = exchange.headers.get(_SESSION_HEADER)
         if session_id is None:
             raise bad_request("The header Mcp-Session-Id is missing; initialize first.", 400)
-        session = self._sessions.find(session_id, principal.subject)
+        session = self._sessions.find(session_id, principal.owner)
         if session is None:
             raise Refusal(NotFoundError("There is no such session; initialize a new one."))
         return session

@@ -6,10 +6,9 @@ A long request becomes a stream of events too, whose comments show the client th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import UnavailableError
@@ -43,7 +42,23 @@ _MODERN_STATUS: Final = {
 _STATUS: Final = {Era.LEGACY: _LEGACY_STATUS, Era.MODERN: _MODERN_STATUS}
 _PRIMED_FROM: Final = "2025-11-25"
 _RETRY_MS: Final = 1000
-_WATCH_SECONDS: Final = 0.02
+_ATTEND_SECONDS: Final = 0.02
+_WATCH: Final = "watch-for-disconnect"
+
+
+def stopped_during(*, may_have_changed: bool) -> UnavailableError:
+    """The error for a request that the end of the server has cut short."""
+    if not may_have_changed:
+        return UnavailableError("The server shut down during the request. Try again.")
+    return UnavailableError(
+        "The server shut down during the call. See whether its change was stored before you try "
+        "again.",
+        details={"outcome": "unknown"},
+    )
+
+
+def _may_change(message: Request | Batch) -> bool:
+    return isinstance(message, Batch) or message.method == "tools/call"
 
 
 def status_of(reply: Reply, era: Era) -> int:
@@ -84,16 +99,14 @@ class Answers:
                 request_id=exchange.request_id,
                 surface=exchange.surface,
             )
-            with self._capacity.running() as scope:
-                watch = _Later(_WATCH_SECONDS, partial(_watch, exchange, scope.cancel))
-                begin = self._beginning(exchange, stream.start)
+            with self._capacity.running(exchange.loop) as scope:
+                begin = self._beginning(exchange, stream.start, scope.cancel)
                 try:
                     reply = await self._dispatcher.handle(request, context)
                 finally:
-                    watch.stop()
                     begin.forget()
             if scope.cancelled:
-                self._refuse_if_stopped(started=stream.started)
+                self._refuse_if_stopped(request, started=stream.started)
             elif not stream.started:
                 await self._whole(exchange, stream, reply, Era.MODERN)
             elif reply is not None:
@@ -118,7 +131,7 @@ class Answers:
                 surface=exchange.surface,
                 pause=answer.pause if exchange.accept.events else None,
             )
-            with self._capacity.running() as scope:
+            with self._capacity.running(exchange.loop) as scope:
                 begin = self._beginning(exchange, answer.begin)
                 try:
                     reply = await self._dispatcher.handle(message, context)
@@ -126,7 +139,7 @@ class Answers:
                     begin.forget()
             if scope.cancelled:
                 await answer.finish(None)
-                self._refuse_if_stopped(started=answer.begun)
+                self._refuse_if_stopped(message, started=answer.begun)
             elif not answer.begun:
                 await self._whole(exchange, stream, reply, Era.LEGACY)
             else:
@@ -162,66 +175,74 @@ class Answers:
         else:
             await stream.event(reply.body)
 
-    def _refuse_if_stopped(self, *, started: bool) -> None:
+    def _refuse_if_stopped(self, message: Request | Batch, *, started: bool) -> None:
         if self._lifetime.ended and not started:
-            raise UnavailableError("The server shut down during the request.")
+            raise stopped_during(may_have_changed=_may_change(message))
 
-    def _beginning(self, exchange: Exchange, begin: Callable[[], Awaitable[None]]) -> _Later:
-        """Begins the stream of a request that takes long, if the client takes events."""
+    def _beginning(
+        self,
+        exchange: Exchange,
+        begin: Callable[[], Awaitable[None]],
+        gone: Callable[[], None] | None = None,
+    ) -> _Attendance:
+        stream_after = self._keepalive_seconds if exchange.accept.events else None
+        return _Attendance(exchange, stream_after, begin, gone)
 
-        async def run() -> None:
-            # A lost client is noticed by those who send the answer.
-            with suppress(OSError):
-                await begin()
 
-        return _Later(self._keepalive_seconds if exchange.accept.events else None, run)
-
-
-class _Later:
-    """Work that begins only after a while, because most requests are answered before.
+class _Attendance:
+    """What a request needs that takes a while: most are answered before any of it begins.
 
     Args:
-        seconds: How long it waits; `None` for ever.
-        work: What it does then.
+        exchange: The request.
+        stream_after: After how many seconds its answer becomes a stream; `None` for never.
+        begin: Makes it one.
+        gone: Called when the client disconnects, which in the new era is its way to cancel.
     """
 
-    __slots__ = ("_task", "_timer", "_under_way", "_work")
+    __slots__ = ("_begin", "_exchange", "_gone", "_stream_after", "_tasks", "_timer", "_under_way")
 
     def __init__(
-        self, seconds: float | None, work: Callable[[], Coroutine[Any, Any, None]]
+        self,
+        exchange: Exchange,
+        stream_after: float | None,
+        begin: Callable[[], Awaitable[None]],
+        gone: Callable[[], None] | None,
     ) -> None:
-        self._work = work
-        self._task: asyncio.Task[None] | None = None
+        self._exchange = exchange
+        self._stream_after = stream_after
+        self._begin = begin
+        self._gone = gone
+        self._tasks: list[asyncio.Task[None]] = []
         self._under_way = False
-        loop = asyncio.get_running_loop()
-        self._timer = None if seconds is None else loop.call_later(seconds, self._start)
+        self._timer = exchange.loop.call_later(_ATTEND_SECONDS, self._attend)
 
     def forget(self) -> None:
-        """Don't begin any more; what is under way goes on."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._task is not None and not self._under_way:
-            self._task.cancel()
+        """Begin nothing any more; a stream that is under way goes on."""
+        self._timer.cancel()
+        for task in self._tasks:
+            if task.get_name() == _WATCH or not self._under_way:
+                task.cancel()
 
-    def stop(self) -> None:
-        """Don't begin any more, and end what is under way."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
+    def _attend(self) -> None:
+        loop = self._exchange.loop
+        if self._gone is not None:
+            self._tasks.append(loop.create_task(self._watch(self._gone), name=_WATCH))
+        if self._stream_after is not None:
+            rest = max(self._stream_after - _ATTEND_SECONDS, 0)
+            self._timer = loop.call_later(rest, self._start)
+
+    async def _watch(self, gone: Callable[[], None]) -> None:
+        await wait_for_disconnect(self._exchange.receive)
+        gone()
 
     def _start(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        self._tasks.append(self._exchange.loop.create_task(self._run()))
 
     async def _run(self) -> None:
         self._under_way = True
-        await self._work()
-
-
-async def _watch(exchange: Exchange, gone: Callable[[], None]) -> None:
-    """In the new era a disconnect is the client's way to cancel."""
-    await wait_for_disconnect(exchange.receive)
-    gone()
+        # A lost client is noticed by those who send the answer.
+        with suppress(OSError):
+            await self._begin()
 
 
 class _ResumableAnswer:
@@ -266,7 +287,7 @@ class _ResumableAnswer:
             return
         if reply is not None:
             self._log.append(reply.body)
-        self._log.end()
+        self._log.end(abandoned=self._writer is None or self._writer.done())
         if self._writer is not None:
             await asyncio.wait({self._writer})
 

@@ -4,38 +4,71 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
 from kailash_mcp_prod.errors import OverloadedError
 from kailash_mcp_prod.protocol import CancelScope
 
 
 class _Places:
-    """A number of places, each taken for a block."""
+    """A number of places, of which one principal with a credential may have a share."""
 
-    __slots__ = ("_free", "_refusal")
+    __slots__ = ("_free", "_owned", "_refusal", "_share")
 
-    def __init__(self, count: int, refusal: str) -> None:
+    def __init__(self, count: int, share: int, refusal: str) -> None:
         self._free = count
+        self._share = max(share, 1)
         self._refusal = refusal
+        self._owned: Counter[str] = Counter()
 
-    def __enter__(self) -> None:
-        if self._free <= 0:
+    def __call__(self, principal: Principal) -> _Place:
+        """A place of a principal's, entered for a block."""
+        return _Place(self, principal.subject)
+
+    def take(self, subject: str) -> None:
+        """Take a place.
+
+        Raises:
+            OverloadedError: None is free, or the principal has its share.
+        """
+        shared = subject == ANONYMOUS.subject
+        if self._free <= 0 or (not shared and self._owned[subject] >= self._share):
             raise OverloadedError(self._refusal)
         self._free -= 1
+        self._owned[subject] += 1
+
+    def give_back(self, subject: str) -> None:
+        """Make a place free again."""
+        self._free += 1
+        self._owned[subject] -= 1
+        if not self._owned[subject]:
+            del self._owned[subject]
+
+
+class _Place:
+    __slots__ = ("_places", "_subject")
+
+    def __init__(self, places: _Places, subject: str) -> None:
+        self._places = places
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        self._places.take(self._subject)
 
     def __exit__(self, *_failure: object) -> None:
-        self._free += 1
+        self._places.give_back(self._subject)
 
 
 class _Running(CancelScope):
     """A block of running work."""
 
-    def __init__(self, capacity: Capacity) -> None:
-        super().__init__()
+    def __init__(self, capacity: Capacity, loop: asyncio.AbstractEventLoop | None) -> None:
+        super().__init__(loop)
         self._capacity = capacity
 
     def __enter__(self) -> Self:
@@ -56,8 +89,9 @@ class _Running(CancelScope):
 class Capacity:
     """Counts the requests and event streams of one transport.
 
-    `request` and `stream` are entered for a block that takes a place, and raise `OverloadedError`
-    when none is free.
+    `request(principal)` and `stream(principal)` are entered for a block that takes a place, and
+    raise `OverloadedError` when none is free. So that nobody takes all places, a principal with a
+    credential has at most half of those for requests, and a quarter of those for streams.
 
     Args:
         requests: How many requests may run at once.
@@ -65,15 +99,19 @@ class Capacity:
     """
 
     def __init__(self, requests: int, streams: int) -> None:
-        self.request = _Places(requests, "Too many requests are running; try again later.")
-        self.stream = _Places(streams, "Too many event streams are open; try again later.")
+        self.request = _Places(
+            requests, requests // 2, "Too many requests are running; try again later."
+        )
+        self.stream = _Places(
+            streams, streams // 4, "Too many event streams are open; try again later."
+        )
         self._running: set[CancelScope] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def running(self) -> CancelScope:
-        """A block that counts as running work, which `cancel_all` reaches."""
-        return _Running(self)
+    def running(self, loop: asyncio.AbstractEventLoop | None = None) -> CancelScope:
+        """A block that counts as running work, which `cancel_all` reaches; see `CancelScope`."""
+        return _Running(self, loop)
 
     def begun(self, scope: CancelScope) -> None:
         """Count a block."""

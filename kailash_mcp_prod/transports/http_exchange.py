@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Final
 
@@ -99,6 +100,7 @@ class Exchange:
         self.headers = headers
         self.receive = receive
         self.answered = False
+        self.loop = asyncio.get_running_loop()
         self.surface: str | None = None
         self.accept = Accept.parse(headers.get("accept"))
         self.version = headers.get("mcp-protocol-version")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Final
-from urllib.parse import urlsplit
 
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 LOOPBACK_ORIGINS: Final = frozenset(
@@ -56,7 +55,7 @@ def _without_port(address: str) -> str:
 
 def _normal_origin(origin: str) -> str:
     origin = origin.strip().lower()
-    scheme = urlsplit(origin).scheme if "://" in origin else ""
+    scheme = origin.partition("://")[0] if "://" in origin else ""
     port = _DEFAULT_PORTS.get(scheme)
     has_port = origin.endswith(":*") or _without_port(origin) != origin
     return origin if port is None or has_port else f"{origin}:{port}"

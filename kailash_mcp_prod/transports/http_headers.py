@@ -14,6 +14,7 @@ from kailash_mcp_prod.protocol import MirroredHeaders
 
 _BASE64_PREFIX: Final = "=?base64?"
 _BASE64_SUFFIX: Final = "?="
+_CACHED_LENGTH: Final = 256
 _PARAM: Final = "mcp-param-"
 _MIRRORED: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
 
@@ -56,9 +57,19 @@ class Accept:
     events: bool
 
     @classmethod
-    @lru_cache(maxsize=256)
     def parse(cls, header: str | None) -> Accept:
         """Read an `Accept` header; ranges with quality zero don't count."""
+        if header is not None and len(header) > _CACHED_LENGTH:
+            return cls._read(header)
+        return cls._known(header)
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def _known(cls, header: str | None) -> Accept:
+        return cls._read(header)
+
+    @classmethod
+    def _read(cls, header: str | None) -> Accept:
         if header is None or not header.strip():
             return cls(json=True, events=True)
         ranges = set()
@@ -77,7 +88,6 @@ def _is_zero_quality(parameter: str) -> bool:
     return name.strip() == "q" and value.strip() in {"0", "0.", "0.0", "0.00", "0.000"}
 
 
-@lru_cache(maxsize=256)
 def is_json(content_type: str | None) -> bool:
     """Whether a `Content-Type` says JSON in UTF-8."""
     media, *parameters = (piece.strip().lower() for piece in (content_type or "").split(";"))

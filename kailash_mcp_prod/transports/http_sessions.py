@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from kailash_mcp_prod.auth.principal import ANONYMOUS
+from kailash_mcp_prod.auth.principal import ANONYMOUS, Owner
 from kailash_mcp_prod.protocol import Connection
 from kailash_mcp_prod.transports.event_log import EventLogs
 
@@ -23,7 +23,7 @@ class Session:
     """
 
     id: str
-    subject: str
+    owner: Owner
     connection: Connection = field(default_factory=Connection)
     last_used: float = 0.0
     users: int = 0
@@ -50,15 +50,16 @@ class SessionStore:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def create(self, subject: str) -> Session | None:
+    def create(self, owner: Owner) -> Session | None:
         """A new session for this principal; `None` when all places are taken by active ones.
 
         A principal with a credential may hold a quarter of all sessions: for one more, its longest
         unused one ends. Anonymous clients can't be told apart and share all places.
         """
         self._expire()
+        subject = owner[0]
         if subject != ANONYMOUS.subject:
-            own = [each for each in self._sessions.values() if each.subject == subject]
+            own = [each for each in self._sessions.values() if each.owner[0] == subject]
             if len(own) >= self._subject_limit:
                 unused = [each for each in own if not each.users]
                 if not unused:
@@ -66,11 +67,11 @@ class SessionStore:
                 self.end(min(unused, key=lambda each: each.last_used))
         if len(self._sessions) >= self._limit:
             return None
-        session = Session(secrets.token_urlsafe(_ID_BYTES), subject, last_used=self._clock())
+        session = Session(secrets.token_urlsafe(_ID_BYTES), owner, last_used=self._clock())
         self._sessions[session.id] = session
         return session
 
-    def find(self, session_id: str, subject: str) -> Session | None:
+    def find(self, session_id: str, owner: Owner) -> Session | None:
         """The open session with this id, unless it belongs to somebody else."""
         session = self._sessions.get(session_id)
         if session is None:
@@ -78,7 +79,7 @@ class SessionStore:
         if self._is_idle(session):
             self.end(session)
             return None
-        return session if session.subject == subject else None
+        return session if session.owner == owner else None
 
     @contextmanager
     def use(self, session: Session) -> Iterator[None]:

@@ -48,6 +48,8 @@ class Listener:
             server_header=False,
             # By name: uvicorn would take one without bounds.
             http=BoundedHttpProtocol,
+            # Nobody here asks for the address of the client.
+            proxy_headers=False,
             ws="none" if max_message_bytes is None else _websocket_protocol(),
             ws_max_size=max_message_bytes or 0,
             ws_ping_interval=ping_seconds,

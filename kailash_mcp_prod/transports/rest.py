@@ -35,6 +35,7 @@ from kailash_mcp_prod.transports.asgi import (
     Send,
 )
 from kailash_mcp_prod.transports.body_budget import BodyBudget
+from kailash_mcp_prod.transports.http_answers import stopped_during
 from kailash_mcp_prod.transports.http_capacity import Capacity
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers, is_json
@@ -193,7 +194,7 @@ class GuardedApp:
                 # FastAPI has answered by `_answer_defect`, and passes the exception on.
                 log.exception("request_broke", path=scope["path"][:256], request_id=request_id)
         if running.cancelled and not answered:
-            ended = UnavailableError("The server shut down during the request.")
+            ended = stopped_during(may_have_changed=scope["method"] == "POST")
             await _error_response(ended, request_id)(scope, receive, send_with_id)
 
     def _refusal(self, headers: Headers) -> ServerError | None:

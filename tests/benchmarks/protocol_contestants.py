@@ -157,8 +157,9 @@ def _wait_for(name: str, port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
+            # Any answer: some listen before they can give one.
+            httpx.get(f"http://127.0.0.1:{port}/mcp", timeout=START_SECONDS)
+        except httpx.TransportError:
             time.sleep(0.05)
         else:
             return

@@ -9,7 +9,7 @@ from typing import Any
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import NotFoundError
-from kailash_mcp_prod.protocol import Peer
+from kailash_mcp_prod.protocol import Audience, Peer
 from tests.conformance.content import PNG
 from tests.conformance.listeners import Listeners
 
@@ -34,7 +34,7 @@ class Resources:
 
     def update(self) -> None:
         """Tell that the watched resource has changed."""
-        self._updated.tell("test://watched-resource")
+        self._updated.tell(["test://watched-resource"], lambda _principal: True)
 
     async def resources(self, principal: Principal) -> Sequence[dict[str, Any]]:
         return [
@@ -70,5 +70,7 @@ class Resources:
     def on_resources_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         return self._listed.add(listener)
 
-    def on_resource_updated(self, listener: Callable[[str], None]) -> Callable[[], None]:
+    def on_resources_updated(
+        self, listener: Callable[[Sequence[str], Audience], None]
+    ) -> Callable[[], None]:
         return self._updated.add(listener)

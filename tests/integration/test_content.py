@@ -302,6 +302,41 @@ def test_a_session_hears_of_the_writes_to_what_it_subscribed_to(
         result(client, "resources/unsubscribe", uri=uri)
 
 
+def test_a_tenant_hears_of_its_own_writes_only(server: ProductionMCPServer) -> None:
+    def writer(tenant: str) -> ModernHttp:
+        return ModernHttp(server.mcp_url or "", badge("*", tenant=tenant))
+
+    model = "dataflow://models/Room"
+    with (
+        writer("acme") as acme,
+        writer("other") as other,
+        ModernHttp(server.mcp_url or "", badge("*")) as nobody,
+        LegacyHttp(server.mcp_url or "", badge("*", tenant="other")) as session,
+    ):
+        # Records that are gone for good: their keys are free for everybody.
+        key = f"room-{next(numbers)}"
+        call(other, "Room_create", data={"id": key, "name": "Hall"})
+        record, company = f"{model}/{key}", "dataflow://models/Company"
+        for uri in (record, model, company):
+            result(session, "resources/subscribe", uri=uri)
+        with (
+            other.listen(resourceSubscriptions=[record, model, company]) as told,
+            nobody.listen(resourceSubscriptions=[model, company]) as untold,
+            session.events() as events,
+        ):
+            assert next(told)["params"]["notifications"]
+            assert next(untold)["params"]["notifications"]
+            call(other, "Room_delete", id=key)
+            for heard in (told, events):
+                assert [next(heard)["params"]["uri"] for _ in range(2)] == [record, model]
+            call(acme, "Room_create", data={"id": key, "name": "Hall"})
+            call(acme, "Room_update", id=key, data={"name": "Den"})
+            call(acme, "Room_delete", id=key)
+            call(acme, "Company_create", data={"name": "of no tenant"})
+            for heard in (told, untold, events):
+                assert next(heard)["params"]["uri"] == company
+
+
 def test_a_listener_hears_of_records_one_by_one_and_of_many_by_their_model(
     server: ProductionMCPServer,
 ) -> None:

@@ -109,8 +109,8 @@ async def test_the_health_is_for_those_who_may_monitor(content: Content) -> None
 
 
 async def test_nothing_is_worked_out_once_nobody_listens(content: Content) -> None:
-    told: list[str] = []
-    end = content.resources.on_resource_updated(told.append)
+    told: list[Any] = []
+    end = content.resources.on_resources_updated(lambda *news: told.append(news))
     await document(content, "dataflow://models")
     end()
     end()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kailash_mcp_prod.protocol.nesting import nests_deeper_than
+from kailash_mcp_prod.protocol.nesting import MAX_COLLECTIONS, nests_deeper_than
 
 DEEP = b"[" * 65 + b"]" * 65
 
@@ -57,3 +57,8 @@ def test_the_answer_agrees_with_the_decoded_value(value: object, limit: int, esc
     body = json.dumps(value, ensure_ascii=escape).encode()
 
     assert nests_deeper_than(limit, body) == (depth_of(value) > limit)
+
+
+def test_very_many_collections_count_as_too_deep_and_brackets_in_texts_do_not() -> None:
+    assert nests_deeper_than(64, b"[" + b"[]," * MAX_COLLECTIONS + b"0]")
+    assert not nests_deeper_than(64, b'["' + b"[" * (3 * MAX_COLLECTIONS) + b'"]')

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
 
 from kailash_mcp_prod.protocol import Ask, Peer
 from kailash_mcp_prod.protocol.peer import SILENT, MissingCapability
+from tests.sample_host import ALICE
 from tests.unit.protocol.conftest import Client
 
 FORM_ANSWER = {"action": "accept", "content": {"name": "Ada"}}
@@ -202,6 +204,7 @@ async def test_the_state_keeps_the_answers_of_earlier_rounds(client: Client) -> 
         {"requestState": "x" * 300_000},
         {"inputResponses": None},
         {"inputResponses": {"input": "text"}},
+        {"inputResponses": {str(number): {} for number in range(65)}},
     ],
 )
 async def test_a_malformed_round_is_invalid(client: Client, round_two: dict[str, Any]) -> None:
@@ -213,15 +216,14 @@ async def test_a_malformed_round_is_invalid(client: Client, round_two: dict[str,
 
 
 async def test_state_of_another_call_or_principal_is_refused(client: Client) -> None:
-    from tests.sample_host import ALICE
-
     client.declare(ELICITATION)
     state = (await client.modern("tools/call", call("ask")))["result"]["requestState"]
     other_call = call("ask", requestState=state) | {"arguments": {"more": 1}}
     assert (await client.modern("tools/call", other_call))["error"]["code"] == -32602
 
-    client.principal = ALICE
-    assert (await client.modern("tools/call", call("ask", requestState=state)))["error"]
+    for other in (ALICE, dataclasses.replace(client.principal, permissions=frozenset({"x"}))):
+        client.principal = other
+        assert (await client.modern("tools/call", call("ask", requestState=state)))["error"]
 
 
 async def test_a_peer_without_a_client_tells_nobody_and_can_ask_nobody() -> None:

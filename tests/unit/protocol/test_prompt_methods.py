@@ -87,6 +87,8 @@ async def test_at_most_a_hundred_values_are_sent(client: Client) -> None:
     [
         {},
         {"ref": {"type": "ref/other", "uri": "x"}, "argument": {"name": "n", "value": ""}},
+        {"ref": {"type": [], "uri": "x"}, "argument": {"name": "n", "value": ""}},
+        {"ref": [], "argument": {"name": "n", "value": ""}},
         {"ref": {"type": "ref/prompt"}, "argument": {"name": "n", "value": ""}},
         {"ref": TEMPLATE, "argument": "number"},
         {"ref": TEMPLATE, "argument": {"name": "number"}},

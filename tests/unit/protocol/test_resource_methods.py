@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.protocol.resource_methods import MAX_SUBSCRIBED
 from tests.sample_host import BOB
 from tests.unit.protocol.conftest import Client
@@ -110,6 +111,47 @@ async def test_the_old_era_subscribes_to_a_resource(client: Client) -> None:
     await client.legacy("resources/unsubscribe", {"uri": "sample://1"})
     assert client.content.update_listeners == []
     await client.legacy("resources/unsubscribe", {"uri": "sample://1"})
+
+
+async def test_a_session_is_not_told_what_its_client_may_not_hear_of(client: Client) -> None:
+    await client.initialize()
+    for uri in ("sample://0", "sample://1"):
+        await client.legacy("resources/subscribe", {"uri": uri})
+
+    client.content.change("sample://0", "sample://1", audience=BOB.__eq__)
+    client.content.change("sample://1", audience=client.principal.__eq__)
+
+    assert (await next_message(client))["params"]["uri"] == "sample://1"
+
+
+async def test_a_listener_is_not_told_what_it_may_not_hear_of(client: Client) -> None:
+    wanted = {"resourceSubscriptions": ["sample://0", "sample://1"]}
+    task = asyncio.create_task(client.modern("subscriptions/listen", {"notifications": wanted}))
+    await client.notifications.get()
+
+    client.content.change("sample://0", "sample://1", audience=BOB.__eq__)
+    client.content.change("sample://1", audience=client.principal.__eq__)
+
+    assert (await client.notifications.get())["params"]["uri"] == "sample://1"
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_in_a_session_it_counts_who_subscribed_last(client: Client) -> None:
+    await client.initialize()
+    await client.legacy("resources/subscribe", {"uri": "sample://0"})
+    client.principal = BOB
+    await client.legacy("resources/subscribe", {"uri": "sample://0"})
+    asked: list[Principal] = []
+
+    def audience(principal: Principal) -> bool:
+        asked.append(principal)
+        return True
+
+    client.content.change("sample://0", audience=audience)
+    await next_message(client)
+
+    assert asked == [BOB]
 
 
 async def test_the_end_of_a_channel_ends_its_subscriptions(client: Client) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from kailash_mcp_prod.errors import OverloadedError
 from kailash_mcp_prod.protocol.deferral import Deferral
-from kailash_mcp_prod.protocol.tasks import MAX_PRINCIPAL_TASKS, TTL_MS, TaskStore
-from tests.sample_host import ALICE
+from kailash_mcp_prod.protocol.tasks import MAX_PRINCIPAL_TASKS, TTL_MS, Task, TaskStore
+from tests.sample_host import ALICE, BOB
 from tests.unit.protocol.conftest import Client
 
 EXTENSION = {"io.modelcontextprotocol/tasks": {}}
@@ -160,26 +163,72 @@ async def test_a_call_that_asks_before_it_defers_does_so_in_rounds(client: Clien
     assert result["resultType"] == "input_required"
 
 
-async def test_tasks_are_bounded_and_forgotten() -> None:
-    now = 0.0
-    store = TaskStore(clock=lambda: now)
+def full_store(clock: Callable[[], float], release: asyncio.Event) -> tuple[TaskStore, list[Task]]:
+    """A store in which a principal has all the tasks that it may, all under way."""
+    store = TaskStore(clock)
 
     async def work() -> dict[str, Any]:
+        await release.wait()
         return {}
 
     tasks = [
-        store.adopt("ann", asyncio.create_task(work()), Deferral())
+        store.adopt(ALICE.owner, asyncio.create_task(work()), Deferral())
         for _ in range(MAX_PRINCIPAL_TASKS)
     ]
-    from kailash_mcp_prod.errors import OverloadedError
+    return store, tasks
 
-    one_more = asyncio.create_task(work())
+
+async def test_tasks_are_bounded_and_forgotten() -> None:
+    now, release = 0.0, asyncio.Event()
+    store, tasks = full_store(lambda: now, release)
+    one_more = asyncio.create_task(asyncio.sleep(0, {}))
     with pytest.raises(OverloadedError):
-        store.adopt("ann", one_more, Deferral())
-    await asyncio.wait({one_more})
-    assert store.find("ann", tasks[0].id) is tasks[0]
-    assert store.find("bob", tasks[0].id) is None
+        store.adopt(ALICE.owner, one_more, Deferral())
+    assert store.find(ALICE.owner, tasks[0].id) is tasks[0]
+    assert store.find(BOB.owner, tasks[0].id) is None
 
+    release.set()
+    await asyncio.wait({one_more, *(task._work for task in tasks)})
+    await asyncio.sleep(0)
     now += TTL_MS / 1000 + 1
-    assert store.find("ann", tasks[0].id) is None
+    assert store.find(ALICE.owner, tasks[0].id) is None
     assert len(store) == 0
+
+
+async def test_the_longest_ended_task_makes_room_for_a_new_one() -> None:
+    release = asyncio.Event()
+    store, tasks = full_store(lambda: 0.0, release)
+    tasks[7].cancel()
+    await asyncio.sleep(0)
+
+    added = store.adopt(ALICE.owner, asyncio.create_task(asyncio.sleep(0, {})), Deferral())
+
+    assert store.find(ALICE.owner, added.id) is added
+    assert store.find(ALICE.owner, tasks[7].id) is None
+    assert store.find(ALICE.owner, tasks[0].id) is tasks[0]
+    store.cancel_all()
+
+
+async def test_a_call_without_room_for_its_task_keeps_its_request(client: Client) -> None:
+    client.declare(CAPABLE)
+    full, _ = full_store(lambda: 0.0, asyncio.Event())
+    client.dispatcher._tasks._tasks.update(full._tasks)
+    client.principal = ALICE
+    call = {"name": "job", "arguments": {}}
+
+    result = (await client.modern("tools/call", call))["result"]
+
+    assert result["resultType"] == "complete"
+    assert result["structuredContent"] == {"job": "done"}
+    client.dispatcher.close()
+
+
+async def test_a_task_is_not_there_for_another_token_of_the_same_subject(client: Client) -> None:
+    client.principal = ALICE
+    task = await begin(client, slow=True)
+
+    client.principal = dataclasses.replace(ALICE, permissions=frozenset({"Account:read"}))
+
+    error = (await client.modern("tasks/get", {"taskId": task["taskId"]}))["error"]
+    assert error["code"] == -32602
+    client.dispatcher.close()

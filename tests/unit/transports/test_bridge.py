@@ -271,7 +271,7 @@ async def test_a_wrong_credential_is_refused_by_the_server() -> None:
     assert refused["error"]["data"]["code"] == "unauthenticated"
 
 
-@pytest.mark.parametrize("line", [b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("line", [b"{", b"\xff", b'{"a":"\xff"}', b"[" * 100_000])
 async def test_a_line_that_is_no_json_is_answered_here(bridged: Bridged, line: bytes) -> None:
     # In a thread, because a pipe holds less than the longest line.
     await asyncio.to_thread(bridged.send, line)
@@ -299,8 +299,8 @@ def answering(replies: Callable[[str, dict[str, str]], Reply]) -> Any:
             pass
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         status, kind, chunks = replies(scope["method"], headers)
-        start = {"type": "http.response.start", "status": status}
-        await send({**start, "headers": [(b"content-type", kind.encode())]})
+        sent = [(b"content-type", kind.encode()), (b"mcp-session-id", b"s")]
+        await send({"type": "http.response.start", "status": status, "headers": sent})
         for chunk in chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body"})
@@ -316,6 +316,7 @@ def answering(replies: Callable[[str, dict[str, str]], Reply]) -> Any:
         ((401, "text/plain", [b"no"]), "MCP_API_KEY"),
         ((200, "text/event-stream", [b": nothing\n\n"]), "before it was complete"),
         ((202, "application/json", []), "HTTP status 202"),
+        ((200, "application/json", [b'{"result":"\xff"}']), "HTTP status 200"),
     ],
 )
 async def test_an_answer_that_is_none_of_mcp_becomes_an_error(reply: Reply, said: str) -> None:
@@ -325,6 +326,28 @@ async def test_an_answer_that_is_none_of_mcp_becomes_an_error(reply: Reply, said
 
     assert refused["id"] == 1
     assert said in refused["error"]["message"]
+
+
+OPENED = b'{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}'
+
+
+async def test_a_session_that_is_lost_at_once_again_is_renewed_no_more() -> None:
+    in_session: list[bool] = []
+
+    def replies(_method: str, headers: dict[str, str]) -> Reply:
+        in_session.append("mcp-session-id" in headers)
+        return (404, "text/plain", []) if in_session[-1] else (200, "application/json", [OPENED])
+
+    async with bridging(answering(replies)) as bridged:
+        bridged.send(rpc("initialize", 1, **INITIALIZE), rpc("tools/list", 2))
+        assert (await bridged.receive())["id"] == 1
+        refused = await bridged.receive()
+        asked = list(in_session)
+
+    assert refused["id"] == 2
+    assert "forgotten the session" in refused["error"]["message"]
+    # The handshake, the request, both parts of the handshake anew, and the request.
+    assert asked == [False, True, False, True, True]
 
 
 async def test_json_over_several_lines_becomes_one_line() -> None:
@@ -343,18 +366,13 @@ async def test_a_stream_that_ends_early_is_taken_up_where_it_ended() -> None:
 
     def replies(method: str, headers: dict[str, str]) -> Reply:
         if "mcp-session-id" not in headers and method == "POST":
-            result = b'{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}'
-            return 200, "application/json", [result]
+            return 200, "application/json", [OPENED]
         if method == "GET" and "last-event-id" in headers:
             seen.append(headers["last-event-id"])
             return 200, "text/event-stream", [b"id: e8\n", final]
         return 200, "text/event-stream", [b"id: e7\nretry: 1\ndata:\n\n"]
 
-    def with_session(method: str, headers: dict[str, str]) -> Reply:
-        headers.setdefault("mcp-session-id", "s") if "mcp-protocol-version" in headers else None
-        return replies(method, headers)
-
-    async with bridging(answering(with_session)) as bridged:
+    async with bridging(answering(replies)) as bridged:
         bridged.send(rpc("initialize", 1, **INITIALIZE), rpc("tools/call", 2, name="slow"))
         assert (await bridged.receive())["id"] == 1
         answer = await bridged.receive()

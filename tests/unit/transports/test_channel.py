@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -103,3 +104,29 @@ async def test_an_abandoned_channel_cancels_what_runs() -> None:
 
     assert line.host.slow_cancelled.is_set()
     assert line.sent == []
+
+
+async def test_large_answers_that_nobody_reads_are_replaced_and_small_ones_kept() -> None:
+    line, reading = Line(), asyncio.Event()
+    sent = line.channel._write_one
+
+    async def write(message: bytes) -> None:
+        await reading.wait()
+        await sent(message)
+
+    line.channel._write_one = write
+    large = json.dumps(
+        rpc("tools/call", 2, name="echo", arguments={"text": "x" * 3_000_000}, _meta=META)
+    )
+    for _ in range(12):
+        await line.channel.take(large.replace('"id": 2', f'"id": "l{_}"').encode())
+    await line.channel.take(ECHO)
+    while len(line.channel._tasks) and line.channel._unread < 30_000_000:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    reading.set()
+    await line.channel.finish(5)
+
+    failed = [each for each in line.sent if "error" in each]
+    assert failed
+    assert {each["error"]["data"]["code"] for each in failed} == {"overloaded"}
+    assert any(each["id"] == 1 and "result" in each for each in line.sent)

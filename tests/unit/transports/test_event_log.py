@@ -58,7 +58,7 @@ async def test_the_oldest_events_are_forgotten() -> None:
 
     large = EventLog("2", carries_answer=True)
     for _ in range(3):
-        large.append(b"x" * MAX_BYTES)
+        large.append(b"x" * (MAX_BYTES - 1))
     large.end()
     assert [position for position, _ in await followed(large, 0)] == [3]
 
@@ -91,3 +91,19 @@ def test_logs_that_have_ended_are_forgotten_before_all() -> None:
     assert len(logs) == MAX_LOGS
     assert logs.find(first.event_id(0)) is not None
     assert logs.find(second.event_id(0)) is None
+
+
+async def test_an_event_larger_than_all_may_be_is_for_who_follows_and_then_gone() -> None:
+    large = b"x" * (MAX_BYTES + 1)
+    log = EventLog("1", carries_answer=True)
+    following = asyncio.create_task(followed(log, 0))
+    await asyncio.sleep(0)
+    log.append(large)
+    log.end()
+    assert await following == [(1, large)]
+    assert await followed(log, 0) == []
+
+    lost = EventLog("2", carries_answer=True)
+    lost.append(large)
+    lost.end(abandoned=True)
+    assert await followed(lost, 0) == []

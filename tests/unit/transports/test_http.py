@@ -285,6 +285,7 @@ async def test_stopping_cancels_a_request_that_does_not_finish(era: str) -> None
 
     assert response.status_code == 503
     assert error_of(response)["code"] == "unavailable"
+    assert error_of(response)["details"] == {"outcome": "unknown"}
     assert response.json()["id"] == 1
     assert web.host.slow_cancelled.is_set()
 

@@ -48,7 +48,14 @@ def test_loopback_pages_and_programs_are_allowed(origin: str | None) -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["null", "", "http://evil.example", "http://localhost.evil.example:80", "ftp://localhost:1"],
+    [
+        "null",
+        "",
+        "http://[",
+        "http://evil.example",
+        "http://localhost.evil.example:80",
+        "ftp://localhost:1",
+    ],
 )
 def test_other_pages_are_not(origin: str) -> None:
     assert not GUARD.allows_origin(origin)

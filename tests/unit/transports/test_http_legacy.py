@@ -352,3 +352,12 @@ async def test_stopping_ends_the_streams_at_once(web: Web) -> None:
     assert await stream.event() is None
     await stream.task
     assert time.monotonic() - began < 1
+
+
+async def test_a_session_is_not_there_for_another_token_of_the_same_subject(web: Web) -> None:
+    session = await web.open_session(headers={"x-api-key": "alice-key"})
+    web.keys.permissions = frozenset({"Account:read"})
+
+    response = await web.legacy(session, "ping")
+
+    assert response.status_code == 404
