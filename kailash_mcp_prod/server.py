@@ -235,6 +235,7 @@ class ProductionMCPServer:
 
     def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
         # Late, because a process over stdio needs none of it.
+        from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
         from kailash_mcp_prod.transports.http import HttpTransport
         from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
         from kailash_mcp_prod.transports.listening import Listener
@@ -272,14 +273,17 @@ class ProductionMCPServer:
             allowed_origins=origins,
         )
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
+        connections = ConnectionLimit(config.max_connections)
         mcp_listener = Listener(
             TransportRouter(websocket, http if with_http else None),
             config.host,
             config.port,
             max_message_bytes=config.max_body_bytes if with_ws else None,
+            connections=connections,
         )
         stack.push_async_callback(mcp_listener.stop)
-        rest_listener = Listener(rest, config.host, config.port + 1 if config.port else 0)
+        rest_port = config.port + 1 if config.port else 0
+        rest_listener = Listener(rest, config.host, rest_port, connections=connections)
         stack.push_async_callback(rest_listener.stop)
 
         async def end_requests() -> None:

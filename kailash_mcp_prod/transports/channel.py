@@ -23,7 +23,6 @@ from kailash_mcp_prod.protocol import (
     Message,
     Reply,
     Request,
-    RpcError,
     decode,
     encode_error,
     encode_notification,
@@ -31,10 +30,12 @@ from kailash_mcp_prod.protocol import (
     new_request_id,
 )
 from kailash_mcp_prod.protocol.faults import INVALID_REQUEST
+from kailash_mcp_prod.transports.stopping import SHUT_DOWN, stopped_reply
 
 _log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS: Final = 0.3
+_LET_GO_SECONDS: Final = 0.25
 _MAX_UNREAD: Final = 32 * 1024 * 1024
 _SMALL: Final = 64 * 1024
 
@@ -88,6 +89,8 @@ class ClientChannel:
         self._subscriptions = 0
         self._unread = 0
         self._pump: asyncio.Task[None] | None = None
+        self._owed: dict[str, tuple[Request | Batch, asyncio.Task[None]]] = {}
+        self._ended = False
 
     @property
     def busy(self) -> bool:
@@ -104,9 +107,11 @@ class ClientChannel:
         Waits while as many requests run as may.
         """
         try:
-            await self._begin(decode(text))
+            message = decode(text)
         except InvalidMessageError as error:
-            await self._write(encode_error(error.id, error).body)
+            await self._answer_invalid(error)
+        else:
+            await self._begin(message)
 
     async def refuse(self, text: bytes, error: ServerError) -> None:
         """Answer a text with an error instead of starting on it; notifications stay unanswered."""
@@ -122,20 +127,34 @@ class ClientChannel:
 
     async def reject(self, problem: str) -> None:
         """Answer something that can't be read as a message."""
-        await self._write(encode_error(None, RpcError(INVALID_REQUEST, problem)).body)
+        await self._answer_invalid(InvalidMessageError(INVALID_REQUEST, problem))
 
-    async def finish(self, drain_seconds: float) -> None:
-        """End the channel: subscriptions now, requests after that time; then send what waits."""
+    async def finish(self, drain_seconds: float, cause: str = SHUT_DOWN) -> None:
+        """End the channel: subscriptions now, requests after that time; then send what waits.
+
+        A request that is cut short is answered, also if its work does not let go.
+
+        Args:
+            drain_seconds: The time.
+            cause: Why the channel ends, for those answers.
+        """
         self.connection.lifetime.end()
         if self._tasks and drain_seconds > 0:
             await asyncio.wait(set(self._tasks), timeout=drain_seconds)
-        self.cancel()
+        # Those that are answered already may be on their way to the client.
+        for _, task in self._owed.values():
+            task.cancel()
         if self._tasks:
-            await asyncio.wait(set(self._tasks))
+            await asyncio.wait(set(self._tasks), timeout=_LET_GO_SECONDS)
+        owed, self._owed = self._owed, {}
+        for request_id, (message, _) in owed.items():
+            await self._write(stopped_reply(message, request_id, cause).body)
         self.connection.close()
         if self._pump is not None:
             await asyncio.wait({self._pump}, timeout=_FLUSH_SECONDS)
             self._pump.cancel()
+        self._ended = True
+        self.cancel()
 
     def cancel(self) -> None:
         """Cancel everything that runs."""
@@ -144,6 +163,7 @@ class ClientChannel:
 
     def abandon(self) -> None:
         """End the channel at once, without a word to the client."""
+        self._ended = True
         self.cancel()
         self.connection.close()
         if self._pump is not None:
@@ -179,6 +199,7 @@ class ClientChannel:
         context = self._context(request_id)
         task = asyncio.create_task(self._serve(message, context, streams=streams))
         self._tasks.add(task)
+        self._owed[request_id] = message, task
         task.add_done_callback(self._finished)
         await asyncio.sleep(0)
 
@@ -195,7 +216,8 @@ class ClientChannel:
     async def _serve(self, message: Request | Batch, context: Context, *, streams: bool) -> None:
         try:
             reply = await self._dispatcher.handle(message, context)
-            if reply is None:
+            # What is owed no more was answered in its place.
+            if self._owed.pop(context.request_id, None) is None or reply is None:
                 return
             if self._unread + len(reply.body) > _MAX_UNREAD and len(reply.body) > _SMALL:
                 reply = self._unreadable(message, context.request_id)
@@ -231,7 +253,18 @@ class ClientChannel:
         message_id = message.id if isinstance(message, Request) else None
         return encode_error(message_id, from_server_error(error, request_id))
 
+    async def _answer_invalid(self, error: InvalidMessageError) -> None:
+        """Answer what is no message, and count it as a call."""
+        try:
+            await self._dispatcher.host.charge(self._principal)
+        except ServerError as exceeded:
+            await self._refuse(error.id, exceeded)
+        else:
+            await self._write(encode_error(error.id, error).body)
+
     async def _write(self, message: bytes) -> None:
+        if self._ended:
+            return
         self._unread += len(message)
         try:
             async with self._write_lock:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.errors import UnavailableError
 from kailash_mcp_prod.protocol import Batch, Context, Dispatcher, Era, Lifetime, Reply, Request
 from kailash_mcp_prod.protocol.faults import (
     HEADER_MISMATCH,
@@ -28,6 +27,7 @@ from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
 from kailash_mcp_prod.transports.http_exchange import Exchange
 from kailash_mcp_prod.transports.http_headers import mirrored
 from kailash_mcp_prod.transports.http_sessions import Session
+from kailash_mcp_prod.transports.stopping import stopped_reply, stopped_serving
 
 _LEGACY_STATUS: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400}
 _MODERN_STATUS: Final = {
@@ -44,21 +44,6 @@ _PRIMED_FROM: Final = "2025-11-25"
 _RETRY_MS: Final = 1000
 _ATTEND_SECONDS: Final = 0.02
 _WATCH: Final = "watch-for-disconnect"
-
-
-def stopped_during(*, may_have_changed: bool) -> UnavailableError:
-    """The error for a request that the end of the server has cut short."""
-    if not may_have_changed:
-        return UnavailableError("The server shut down during the request. Try again.")
-    return UnavailableError(
-        "The server shut down during the call. See whether its change was stored before you try "
-        "again.",
-        details={"outcome": "unknown"},
-    )
-
-
-def _may_change(message: Request | Batch) -> bool:
-    return isinstance(message, Batch) or message.method == "tools/call"
 
 
 def status_of(reply: Reply, era: Era) -> int:
@@ -99,14 +84,14 @@ class Answers:
                 request_id=exchange.request_id,
                 surface=exchange.surface,
             )
-            with self._capacity.running(exchange.loop) as scope:
+            with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, stream.start, scope.cancel)
                 try:
                     reply = await self._dispatcher.handle(request, context)
                 finally:
                     begin.forget()
             if scope.cancelled:
-                self._refuse_if_stopped(request, started=stream.started)
+                await self._end_if_stopped(exchange, stream, request)
             elif not stream.started:
                 await self._whole(exchange, stream, reply, Era.MODERN)
             elif reply is not None:
@@ -131,15 +116,16 @@ class Answers:
                 surface=exchange.surface,
                 pause=answer.pause if exchange.accept.events else None,
             )
-            with self._capacity.running(exchange.loop) as scope:
+            with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, answer.begin)
                 try:
                     reply = await self._dispatcher.handle(message, context)
                 finally:
                     begin.forget()
-            if scope.cancelled:
-                await answer.finish(None)
-                self._refuse_if_stopped(message, started=answer.begun)
+            if scope.cancelled and answer.begun:
+                await answer.finish(stopped_reply(message, exchange.request_id))
+            elif scope.cancelled:
+                await self._end_if_stopped(exchange, stream, message)
             elif not answer.begun:
                 await self._whole(exchange, stream, reply, Era.LEGACY)
             else:
@@ -175,9 +161,15 @@ class Answers:
         else:
             await stream.event(reply.body)
 
-    def _refuse_if_stopped(self, message: Request | Batch, *, started: bool) -> None:
-        if self._lifetime.ended and not started:
-            raise stopped_during(may_have_changed=_may_change(message))
+    async def _end_if_stopped(
+        self, exchange: Exchange, stream: EventStream, message: Request | Batch
+    ) -> None:
+        """Answer what the stop has cancelled; otherwise the client has, by going."""
+        if not self._lifetime.ended:
+            return
+        if not stream.started:
+            raise stopped_serving(message)
+        await stream.event(stopped_reply(message, exchange.request_id).body)
 
     def _beginning(
         self,
@@ -287,7 +279,7 @@ class _ResumableAnswer:
             return
         if reply is not None:
             self._log.append(reply.body)
-        self._log.end(abandoned=self._writer is None or self._writer.done())
+        self._log.end()
         if self._writer is not None:
             await asyncio.wait({self._writer})
 
@@ -316,6 +308,9 @@ async def _write(
             await stream.start(prime)
             async for position, message in log.follow(after):
                 await stream.event(message, log.event_id(position))
+            if not (log.ended or log.paused):
+                # The client has come back for it by another request.
+                await stream.end()
     finally:
         if filling is not None:
             filling.cancel()

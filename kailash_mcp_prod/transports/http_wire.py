@@ -7,6 +7,8 @@ from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
+
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_HEADERS: Final = 100
 _TOO_LARGE: Final = (
@@ -19,6 +21,18 @@ _REFUSED: Final = (
     "connection: close\r\n"
     "\r\n"
     f"{_TOO_LARGE}"
+).encode()
+
+
+_BUSY_TEXT: Final = "Too many connections are open. Try again later."
+_BUSY: Final = (
+    "HTTP/1.1 503 Service Unavailable\r\n"
+    "content-type: text/plain; charset=utf-8\r\n"
+    f"content-length: {len(_BUSY_TEXT)}\r\n"
+    "retry-after: 5\r\n"
+    "connection: close\r\n"
+    "\r\n"
+    f"{_BUSY_TEXT}"
 ).encode()
 
 
@@ -35,8 +49,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     `head_seconds` from its first byte, or from the opening of the connection, to the end of a
     head. A client that takes less than `least_progress` bytes of what waits for it in
     `write_seconds` is dropped. Trailers are left out, and a request whose client has gone is
-    told so, even if another one came behind it.
+    told so, even if another one came behind it. A connection beyond `limit` is answered with 503
+    before anything of it is read.
     """
+
+    limit: ClassVar[ConnectionLimit | None] = None
 
     head_seconds: ClassVar[float] = 10.0
     write_seconds: ClassVar[float] = 20.0
@@ -50,14 +67,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _got_on = False
     _too_many = False
     _upgraded = False
+    _unwanted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
+        """Wait for the first head, unless there are too many connections."""
+        if self.limit is not None and self.limit.is_full():
+            self._unwanted = True
+            transport.write(_BUSY)
+            transport.close()
+            return
         super().connection_made(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the running request; uvicorn tells only the one that came last."""
+        if self._unwanted:
+            return
         self._stop_timers()
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
@@ -66,6 +91,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrives, in pieces that cannot exceed the limit unnoticed."""
+        if self._unwanted:
+            return
         room = _MAX_HEAD_BYTES - self._counted
         while len(data) > room:
             if not self._parse(data[:room]):

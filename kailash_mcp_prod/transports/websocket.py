@@ -32,7 +32,7 @@ from kailash_mcp_prod.transports.http_exchange import (
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers
-from kailash_mcp_prod.transports.surface_path import surface_of, unknown_surface
+from kailash_mcp_prod.transports.surface_path import surface_of
 from kailash_mcp_prod.transports.websocket_session import (
     GOING_AWAY,
     POLICY,
@@ -164,8 +164,8 @@ class WebSocketTransport(BaseTransport):
         principal = await self.authenticator.authenticate(
             Credentials(headers.get("authorization"), headers.get("x-api-key"))
         )
-        if surface is not None and not self.dispatcher.host.has_surface(surface):
-            raise unknown_surface(surface)
+        if surface is not None:
+            self.dispatcher.host.check_surface(principal, surface)
         return principal, surface
 
     async def _serve(self, session: WebSocketSession) -> None:

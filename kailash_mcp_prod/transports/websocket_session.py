@@ -14,6 +14,7 @@ from kailash_mcp_prod.errors import RateLimitedError
 from kailash_mcp_prod.protocol import Dispatcher
 from kailash_mcp_prod.transports.asgi import Receive, Send
 from kailash_mcp_prod.transports.channel import ChannelLimits, ClientChannel
+from kailash_mcp_prod.transports.stopping import CHANNEL_ENDED, SHUT_DOWN
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +158,8 @@ class WebSocketSession:
             _log.error("Reading a WebSocket failed", exc_info=error)
             self.end(Ending(INTERNAL, "Internal error."))
         ending = self._ending or Ending(NORMAL, "")
-        await self._channel.finish(0.0 if self._gone else ending.drain_seconds)
+        cause = SHUT_DOWN if ending.code == GOING_AWAY else CHANNEL_ENDED
+        await self._channel.finish(0.0 if self._gone else ending.drain_seconds, cause)
         if self._gone:
             return
         try:

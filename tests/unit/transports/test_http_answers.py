@@ -199,3 +199,50 @@ async def test_an_answer_that_comes_when_the_stream_would_begin_is_sent_once() -
         )
         assert {response.status_code for response in responses} == {200}
         assert all(response.text.count('"jsonrpc"') == 1 for response in responses)
+
+
+async def test_who_comes_back_for_a_stream_takes_it_over(web: Web) -> None:
+    session = await open_capable_session(web)
+    lost = web.raw("POST", session, call("ask"))
+    await lost.begin()
+    asked = await lost.event()
+    resumed = {**session, "last-event-id": lost.last_id}
+
+    first = web.raw("GET", resumed)
+    await first.begin()
+    assert await lost.event() is None
+    second = web.raw("GET", resumed)
+    await second.begin()
+    assert await first.event() is None
+    await first.task
+    await web.post({"jsonrpc": "2.0", "id": asked["id"], "result": ANSWER}, session)
+
+    assert (await second.event())["result"]["structuredContent"] == {"answer": ANSWER}
+    assert await second.event() is None
+    await asyncio.gather(second.task, lost.task)
+
+
+async def test_who_comes_back_for_the_servers_own_stream_takes_it_over(web: Web) -> None:
+    session = await web.open_session()
+    first = web.raw("GET", session)
+    await first.begin()
+    await first.block()
+    web.host.change()
+    assert (await first.event())["method"] == "notifications/tools/list_changed"
+
+    second = web.raw("GET", {**session, "last-event-id": first.last_id})
+    await second.begin()
+    assert await first.event() is None
+    web.host.change()
+    assert (await second.event())["method"] == "notifications/tools/list_changed"
+    await second.aclose()
+
+
+async def test_a_header_for_an_argument_that_is_not_there_is_refused(web: Web) -> None:
+    message = rpc("tools/call", name="echo", arguments={"where": {}}, _meta=META)
+    headers = {**modern_headers("tools/call", "echo"), "Mcp-Param-Region": "eu"}
+
+    refused = await web.post(message, headers)
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == -32020

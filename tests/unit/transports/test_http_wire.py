@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
 from kailash_mcp_prod.transports.listening import Listener
 from tests.unit.transports.sockets import until
@@ -368,4 +369,31 @@ async def test_every_listener_speaks_the_bounded_protocol(here: Site) -> None:
     async with here.client() as client:
         await client.send(whole(1))
         await client.until(b"headers;")
-        assert {type(each) for each in here.connections} == {BoundedHttpProtocol}
+        assert all(isinstance(each, BoundedHttpProtocol) for each in here.connections)
+
+
+async def test_connections_beyond_the_limit_are_refused_and_the_others_served() -> None:
+    limit = ConnectionLimit(2)
+    listeners = [Listener(App(), "127.0.0.1", 0, connections=limit) for _ in range(2)]
+    try:
+        for each in listeners:
+            await each.start()
+        here, beside = (Client(each.port) for each in listeners)
+        async with here, beside:
+            for client in (here, beside):
+                await client.send(whole(1))
+                await client.until(b"headers;")
+            for each in listeners:
+                async with Client(each.port) as late:
+                    refusal = await late.rest()
+                    assert refusal.startswith(b"HTTP/1.1 503 ")
+                    assert b"retry-after: 5" in refusal
+            await here.send(whole(1))
+            await here.until(b"headers;")
+        await until(lambda: not limit.is_full())
+        async with Client(listeners[0].port) as late:
+            await late.send(whole(1))
+            await late.until(b"headers;")
+    finally:
+        for each in listeners:
+            await each.stop()
