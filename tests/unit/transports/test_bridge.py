@@ -379,3 +379,54 @@ async def test_a_stream_that_ends_early_is_taken_up_where_it_ended() -> None:
 
     assert answer["result"] == {"late": True}
     assert seen == ["e7"]
+
+
+REGION = {
+    "type": "object",
+    "properties": {
+        "where": {
+            "type": "object",
+            "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+        }
+    },
+}
+CALL_NORTH = rpc("tools/call", 2, name="echo", arguments={"where": {"region": "Süd"}}, _meta=META)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+async def test_arguments_go_into_headers_where_the_tool_wants_it(
+    bridged: Bridged, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    broken = {"type": "object", "properties": {"a": {"type": "number", "x-mcp-header": "A"}}}
+    tools = [
+        {"name": "echo", "inputSchema": REGION},
+        {"name": "broken", "inputSchema": broken},
+    ]
+    monkeypatch.setattr(bridged.server.host, "tool_list", lambda *_: json.dumps(tools).encode())
+    if listed:
+        shown = await bridged.ask(rpc("tools/list", _meta=META))
+        assert [each["name"] for each in shown["result"]["tools"]] == ["echo"]
+
+    answer = await bridged.ask(CALL_NORTH)
+
+    assert answer["result"]["structuredContent"] == {"where": {"region": "Süd"}}
+    assert len(bridged.server.host.calls) == 1
+    assert (await bridged.ask(CALL_NORTH))["result"]
+
+
+async def test_a_call_that_is_refused_for_its_headers_goes_once_more_only() -> None:
+    calls: list[str] = []
+    refusal = b'{"jsonrpc":"2.0","id":2,"error":{"code":-32020,"message":"Other headers!"}}'
+    empty = b'data: {"jsonrpc":"2.0","id":"tools-of-the-bridge","result":{"tools":[]}}\n\n'
+
+    def replies(_method: str, headers: dict[str, str]) -> Reply:
+        calls.append(headers["mcp-method"])
+        if headers["mcp-method"] == "tools/list":
+            return 200, "text/event-stream", [empty]
+        return 400, "application/json", [refusal]
+
+    async with bridging(answering(replies)) as bridged:
+        bridged.send(CALL_NORTH)
+        assert (await bridged.receive())["error"]["message"] == "Other headers!"
+
+    assert calls == ["tools/call", "tools/list", "tools/call"]
