@@ -241,9 +241,11 @@ class ProductionMCPServer:
         from kailash_mcp_prod.transports.listening import Listener
         from kailash_mcp_prod.transports.rest import create_rest_app
         from kailash_mcp_prod.transports.routing import TransportRouter
+        from kailash_mcp_prod.transports.unread_budget import UnreadBudget
         from kailash_mcp_prod.transports.websocket import WebSocketTransport
 
         config = self.config
+        unread = UnreadBudget()
         hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
         http = HttpTransport(
@@ -253,6 +255,7 @@ class ProductionMCPServer:
             max_sessions=config.max_sessions,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            unread=unread,
         )
         websocket = WebSocketTransport(
             self._dispatcher,
@@ -263,6 +266,7 @@ class ProductionMCPServer:
             idle_seconds=config.websocket_idle_seconds,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            unread=unread,
         )
         rest = create_rest_app(
             self.service,
@@ -271,6 +275,7 @@ class ProductionMCPServer:
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            unread=unread,
         )
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         connections = ConnectionLimit(config.max_connections)

@@ -21,7 +21,6 @@ from kailash_mcp_prod.protocol import (
     Dispatcher,
     InvalidMessageError,
     Message,
-    Reply,
     Request,
     decode,
     encode_error,
@@ -30,14 +29,19 @@ from kailash_mcp_prod.protocol import (
     new_request_id,
 )
 from kailash_mcp_prod.protocol.faults import INVALID_REQUEST
+from kailash_mcp_prod.transports.asgi import LARGE
 from kailash_mcp_prod.transports.stopping import SHUT_DOWN, stopped_reply
+from kailash_mcp_prod.transports.unread_budget import (
+    UnreadBudget,
+    too_much_unread,
+    unread_reply,
+)
 
 _log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS: Final = 0.3
 _LET_GO_SECONDS: Final = 0.25
 _MAX_UNREAD: Final = 32 * 1024 * 1024
-_SMALL: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class ClientChannel:
         limits: How much may run at once.
         renew: Asked before each request for who the client is now; may raise `ServerError`.
         surface: The set of tools that the channel's address names.
+        unread: Counts the answers that wait to be read, here and on other channels. A request that
+            comes while there is no room for its answer is refused.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class ClientChannel:
         *,
         renew: Callable[[Principal], Awaitable[Principal]] | None = None,
         surface: str | None = None,
+        unread: UnreadBudget | None = None,
     ) -> None:
         self.connection = Connection()
         self._dispatcher = dispatcher
@@ -88,6 +95,7 @@ class ClientChannel:
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions = 0
         self._unread = 0
+        self._unread_by_all = unread or UnreadBudget()
         self._pump: asyncio.Task[None] | None = None
         self._owed: dict[str, tuple[Request | Batch, asyncio.Task[None]]] = {}
         self._ended = False
@@ -186,6 +194,8 @@ class ClientChannel:
             if streams and self._subscriptions >= self._limits.subscriptions:
                 limit = f"At most {self._limits.subscriptions} subscriptions may be open."
                 raise OverloadedError(limit)
+            if not self._unread_by_all.has_room(self._principal.subject):
+                raise too_much_unread(unknown_outcome=False)
             if self._renew is not None:
                 self._principal = await self._renew(self._principal)
         except ServerError as error:
@@ -219,8 +229,8 @@ class ClientChannel:
             # What is owed no more was answered in its place.
             if self._owed.pop(context.request_id, None) is None or reply is None:
                 return
-            if self._unread + len(reply.body) > _MAX_UNREAD and len(reply.body) > _SMALL:
-                reply = self._unreadable(message, context.request_id)
+            if len(reply.body) > LARGE and not self._has_room(len(reply.body)):
+                reply = unread_reply(message, context.request_id)
             await self._write(reply.body)
             if streams and reply.error_code is None and isinstance(message, Request):
                 # On a shared channel this closes the stream that the response has ended.
@@ -244,14 +254,9 @@ class ClientChannel:
         refusal = from_server_error(error, request_id or new_request_id(), code=INVALID_REQUEST)
         await self._write(encode_error(message_id, refusal).body)
 
-    @staticmethod
-    def _unreadable(message: Request | Batch, request_id: str) -> Reply:
-        """Stands in place of a large answer; a small one may tell of a write, and is kept."""
-        error = OverloadedError(
-            "Too many answers wait to be read on this channel. Read them, and ask again."
-        )
-        message_id = message.id if isinstance(message, Request) else None
-        return encode_error(message_id, from_server_error(error, request_id))
+    def _has_room(self, count: int) -> bool:
+        here = self._unread + count <= _MAX_UNREAD
+        return here and self._unread_by_all.has_room(self._principal.subject, count)
 
     async def _answer_invalid(self, error: InvalidMessageError) -> None:
         """Answer what is no message, and count it as a call."""
@@ -267,7 +272,8 @@ class ClientChannel:
             return
         self._unread += len(message)
         try:
-            async with self._write_lock:
-                await self._write_one(message)
+            with self._unread_by_all.hold(self._principal.subject, len(message)):
+                async with self._write_lock:
+                    await self._write_one(message)
         finally:
             self._unread -= len(message)

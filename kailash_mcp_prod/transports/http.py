@@ -60,6 +60,7 @@ from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIG
 from kailash_mcp_prod.transports.http_headers import Headers, is_json
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
 from kailash_mcp_prod.transports.surface_path import surface_of
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class HttpTransport(BaseTransport):
             `max_session_streams` in one session.
         keepalive_seconds: How often an open event stream carries a comment.
         stop_seconds: How long running requests may go on after `stop`.
+        unread: Counts the answers that wait to be read, here and on other transports.
         clock: Monotonic seconds, for the idle time.
 
     Example:
@@ -110,6 +112,7 @@ class HttpTransport(BaseTransport):
         max_session_streams: int = 4,
         keepalive_seconds: float = 15.0,
         stop_seconds: float = 1.0,
+        unread: UnreadBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(dispatcher, authenticator)
@@ -123,7 +126,9 @@ class HttpTransport(BaseTransport):
         self._keepalive_seconds = keepalive_seconds
         self._stop_seconds = stop_seconds
         self._lifetime = Lifetime()
-        self._answers = Answers(dispatcher, self._capacity, self._lifetime, keepalive_seconds)
+        self._answers = Answers(
+            dispatcher, self._capacity, self._lifetime, keepalive_seconds, unread or UnreadBudget()
+        )
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
 
     async def start(self) -> None:

@@ -6,8 +6,8 @@ A long request becomes a stream of events too, whose comments show the client th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Principal
@@ -21,13 +21,14 @@ from kailash_mcp_prod.protocol.faults import (
     PARSE_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
 )
-from kailash_mcp_prod.transports.asgi import EventStream, on_disconnect, wait_for_disconnect
+from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect, wait_for_disconnect
 from kailash_mcp_prod.transports.event_log import EventLog
 from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
 from kailash_mcp_prod.transports.http_exchange import Exchange
 from kailash_mcp_prod.transports.http_headers import mirrored
 from kailash_mcp_prod.transports.http_sessions import Session
 from kailash_mcp_prod.transports.stopping import stopped_reply, stopped_serving
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget, unread_reply
 
 _LEGACY_STATUS: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400}
 _MODERN_STATUS: Final = {
@@ -59,6 +60,7 @@ class Answers:
         capacity: Counts them.
         lifetime: Ends when the transport stops.
         keepalive_seconds: After how long a request without an answer becomes a stream.
+        unread: Counts the large answers that wait to be read.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Answers:
         capacity: Capacity,
         lifetime: Lifetime,
         keepalive_seconds: float,
+        unread: UnreadBudget,
     ) -> None:
+        self._unread = unread
         self._dispatcher = dispatcher
         self._capacity = capacity
         self._lifetime = lifetime
@@ -92,6 +96,9 @@ class Answers:
                     begin.forget()
             if scope.cancelled:
                 await self._end_if_stopped(exchange, stream, request)
+            elif reply is not None and len(reply.body) > LARGE:
+                with self._held(exchange, principal, request, reply) as held:
+                    await self._send(exchange, stream, held, Era.MODERN)
             elif not stream.started:
                 await self._whole(exchange, stream, reply, Era.MODERN)
             elif reply is not None:
@@ -126,6 +133,12 @@ class Answers:
                 await answer.finish(stopped_reply(message, exchange.request_id))
             elif scope.cancelled:
                 await self._end_if_stopped(exchange, stream, message)
+            elif reply is not None and len(reply.body) > LARGE:
+                with self._held(exchange, principal, message, reply) as held:
+                    if answer.begun:
+                        await answer.finish(held)
+                    else:
+                        await self._send(exchange, stream, held, Era.LEGACY)
             elif not answer.begun:
                 await self._whole(exchange, stream, reply, Era.LEGACY)
             else:
@@ -147,6 +160,26 @@ class Answers:
                 async with on_disconnect(exchange.receive, scope.cancel):
                     with cancel_at(principal.expires_at, scope):
                         await _write(log, stream, position, until=_pump(session, log))
+
+    @contextmanager
+    def _held(
+        self, exchange: Exchange, principal: Principal, message: Request | Batch, reply: Reply
+    ) -> Iterator[Reply]:
+        """A large reply, counted while it waits to be read, or the error in place of it."""
+        subject, size = principal.subject, len(reply.body)
+        if not self._unread.has_room(subject, size):
+            yield unread_reply(message, exchange.request_id)
+            return
+        with self._unread.hold(subject, size):
+            yield reply
+
+    async def _send(self, exchange: Exchange, stream: EventStream, reply: Reply, era: Era) -> None:
+        """Send a reply, and wait until most of it is read."""
+        if stream.started:
+            await stream.event(reply.body)
+        else:
+            await self._whole(exchange, stream, reply, era)
+        await stream.end()
 
     async def _whole(
         self, exchange: Exchange, stream: EventStream, reply: Reply | None, era: Era
@@ -282,6 +315,7 @@ class _ResumableAnswer:
         self._log.end()
         if self._writer is not None:
             await asyncio.wait({self._writer})
+        await self._stream.end()
 
     def _begun(self) -> EventLog:
         if self._log is None:

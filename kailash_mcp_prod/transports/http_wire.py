@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import ClassVar, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
@@ -24,6 +26,7 @@ _REFUSED: Final = (
 ).encode()
 
 
+_OF_UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
 _BUSY_TEXT: Final = "Too many connections are open. Try again later."
 _BUSY: Final = (
     "HTTP/1.1 503 Service Unavailable\r\n"
@@ -68,6 +71,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _too_many = False
     _upgraded = False
     _unwanted = False
+    _declined: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head, unless there are too many connections."""
@@ -106,6 +110,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Whether to go on."""
         self._got_on = False
         super().data_received(data)
+        while self._declined is not None:
+            data = self._without_upgrade(data[self._declined :])
+            self._declined = None
+            super().data_received(data)
         if self._got_on:
             self._counted = 0
         else:
@@ -115,7 +123,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return not (self._upgraded or self.transport.is_closing())
 
     def on_headers_complete(self) -> None:
-        """Begin the request, unless it has too many headers."""
+        """Begin the request, unless it has too many headers, or wants another protocol."""
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            self._declined = 0
+            return
         if len(self.headers) > _MAX_HEADERS:
             self._too_many = True
             raise _TooManyHeadersError
@@ -128,6 +139,37 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._running = self.cycle
         # Trailers are added to these; the request that runs already must not see them.
         self.headers = self.headers.copy()
+
+    def on_message_complete(self) -> None:
+        """End the request, but for one that comes again without its upgrade."""
+        if self._declined is None:
+            super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # Called where the parser has stopped: its exception says how far it came.
+        stopped = sys.exc_info()[1]
+        assert stopped is not None  # noqa: S101 - that is where uvicorn calls
+        self._declined = stopped.args[0]
+
+    def _should_upgrade(self) -> bool:
+        return super()._should_upgrade() and self.parser.get_method() == b"GET"
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """A request without its wish for another protocol, which may be ignored, and what follows.
+
+        The parser leaves out the body of such a request, and would take it for the next one.
+        """
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            kept = value
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                kept = b", ".join(each for each in tokens if each.lower() not in _OF_UPGRADE)
+            if name not in _OF_UPGRADE:
+                lines.append(name + b": " + kept)
+        self.parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join([*lines, b"", rest])
 
     def on_body(self, body: bytes) -> None:
         """Add to the body."""

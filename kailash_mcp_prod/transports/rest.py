@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -26,12 +27,14 @@ from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Authenticator
 from kailash_mcp_prod.protocol.nesting import nests_deeper_than
 from kailash_mcp_prod.transports.asgi import (
+    LARGE,
     ASGIMessage,
     BodyTooLargeError,
     ClientGoneError,
     Receive,
     Scope,
     Send,
+    send_most,
 )
 from kailash_mcp_prod.transports.body_budget import BodyBudget
 from kailash_mcp_prod.transports.http_capacity import Capacity
@@ -40,12 +43,14 @@ from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIG
 from kailash_mcp_prod.transports.http_headers import Headers, is_json
 from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
 from kailash_mcp_prod.transports.stopping import stopped_during
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget, too_much_unread
 
 log = get_logger(__name__)
 
 HealthCheck = Callable[[], Awaitable[dict[str, Any]]]
 
 _REQUEST_ID = "kailash.request_id"
+_ANSWERING = "kailash.answering"
 _MAX_DEPTH = 64
 _STOP_SECONDS = 1.0
 _SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type")
@@ -76,6 +81,7 @@ def create_rest_app(
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
     max_body_bytes: int = 4 * 1024 * 1024,
+    unread: UnreadBudget | None = None,
 ) -> GuardedApp:
     """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
 
@@ -86,6 +92,7 @@ def create_rest_app(
         allowed_hosts: As for `HttpTransport`.
         allowed_origins: As for `HttpTransport`.
         max_body_bytes: The longest request body.
+        unread: Counts the answers that wait to be read, here and on other transports.
     """
     app = FastAPI(
         title="Kailash MCP",
@@ -106,7 +113,10 @@ def create_rest_app(
 
     @app.get("/tools", summary="List the tools that you may call")
     async def list_tools(request: Request, surface: str = DEFAULT_SURFACE) -> Response:
-        return answer_list(request, host.encoded_list(await principal_of(request), surface))
+        principal = await principal_of(request)
+        response = answer_list(request, host.encoded_list(principal, surface))
+        request.scope[_ANSWERING].hold(principal, response, unknown_outcome=False)
+        return response
 
     @app.get("/tools/{name}", response_class=JsonBytes, summary="Describe one tool in full")
     async def describe_tool(
@@ -126,7 +136,9 @@ def create_rest_app(
         arguments = await _read_arguments(request, host, bodies, max_body_bytes, principal)
         request_id = request.scope[_REQUEST_ID]
         result = await host.call(principal, name, arguments, request_id=request_id, surface=surface)
-        return JsonBytes(result)
+        response = JsonBytes(result)
+        request.scope[_ANSWERING].hold(principal, response, unknown_outcome=True)
+        return response
 
     @app.get("/health", response_class=JsonBytes, summary="How the server and its components are")
     async def full_health() -> JsonBytes:
@@ -136,7 +148,7 @@ def create_rest_app(
     app.add_exception_handler(ServerError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_defect)
-    return GuardedApp(app, HostGuard(allowed_hosts, allowed_origins))
+    return GuardedApp(app, HostGuard(allowed_hosts, allowed_origins), unread or UnreadBudget())
 
 
 class GuardedApp:
@@ -145,10 +157,12 @@ class GuardedApp:
     Args:
         app: The application behind.
         guard: Knows the names and pages that are allowed.
+        unread: Counts the answers that wait to be read.
     """
 
-    def __init__(self, app: FastAPI, guard: HostGuard) -> None:
+    def __init__(self, app: FastAPI, guard: HostGuard, unread: UnreadBudget) -> None:
         self.app = app
+        self._unread = unread
         self._guard = guard
         # How many calls run is limited where all transports meet; here they are only reached.
         self._requests = Capacity(0, 0)
@@ -165,7 +179,7 @@ class GuardedApp:
             await self.app(scope, receive, send)
             return
         request_id = scope[_REQUEST_ID] = uuid4().hex
-        answering = _Answering(scope, receive, send, request_id)
+        answering = scope[_ANSWERING] = _Answering(scope, receive, send, request_id, self._unread)
         try:
             self._check(Headers(scope["headers"]))
         except Refusal as refusal:
@@ -174,7 +188,7 @@ class GuardedApp:
         if scope["method"] == "HEAD":
             # The server in front leaves the body out; FastAPI has no routes for HEAD.
             scope = {**scope, "method": "GET"}
-        with self._requests.running(owed=answering) as running:
+        with answering, self._requests.running(owed=answering) as running:
             try:
                 await self.app(scope, receive, answering.send)
             except ClientGoneError:
@@ -204,14 +218,38 @@ class _Answering:
         receive: The ASGI receive function.
         send: The ASGI send function.
         request_id: Stands in a header of every answer.
+        unread: Counts the answers that wait to be read.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, unread: UnreadBudget
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._request_id = request_id
+        self._unread = unread
+        self._held = ExitStack()
         self._answered = False
+
+    def __enter__(self) -> None:
+        """Begin to answer."""
+
+    def __exit__(self, *_failure: object) -> None:
+        self._held.close()
+
+    def hold(self, principal: Principal, response: Response, *, unknown_outcome: bool) -> None:
+        """Count a large response until it is read.
+
+        Raises:
+            OverloadedError: Too much waits to be read already.
+        """
+        size = len(response.body)
+        if size <= LARGE:
+            return
+        if not self._unread.has_room(principal.subject, size):
+            raise too_much_unread(unknown_outcome=unknown_outcome)
+        self._held.enter_context(self._unread.hold(principal.subject, size))
 
     async def send(self, message: ASGIMessage) -> None:
         """Send one ASGI message.
@@ -223,7 +261,14 @@ class _Answering:
             self._answered = True
             identity = (b"x-request-id", self._request_id.encode())
             message["headers"] = [*message.get("headers", []), identity]
-        await self._send(message)
+            await self._send(message)
+        elif message.get("more_body", False):
+            await self._send(message)
+        else:
+            body = message.get("body", b"")
+            if len(body) > LARGE:
+                message["body"] = await send_most(self._send, body)
+            await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an error."""
@@ -237,7 +282,9 @@ class _Answering:
             return
         ended = stopped_during(may_have_changed=self._scope["method"] == "POST")
         response = _error_response(ended, self._request_id)
-        send = _Answering(self._scope, self._receive, self._send, self._request_id).send
+        send = _Answering(
+            self._scope, self._receive, self._send, self._request_id, self._unread
+        ).send
         self._answered = True
         self._send = _gone
         await response(self._scope, self._receive, send)

@@ -24,14 +24,18 @@ def stopped_during(*, may_have_changed: bool, cause: str = SHUT_DOWN) -> Unavail
 
 def stopped_serving(message: Request | Batch, cause: str = SHUT_DOWN) -> UnavailableError:
     """The error for a message of MCP."""
-    may_have_changed = isinstance(message, Batch) or message.method == "tools/call"
-    return stopped_during(may_have_changed=may_have_changed, cause=cause)
+    return stopped_during(may_have_changed=may_have_changed(message), cause=cause)
 
 
 def stopped_reply(message: Request | Batch, request_id: str, cause: str = SHUT_DOWN) -> Reply:
     """The same as a response."""
     error = from_server_error(stopped_serving(message, cause), request_id)
     return encode_error(id_of(message), error)
+
+
+def may_have_changed(message: Request | Batch) -> bool:
+    """Whether a message may have changed something."""
+    return isinstance(message, Batch) or message.method == "tools/call"
 
 
 def id_of(message: Request | Batch) -> RequestId | None:

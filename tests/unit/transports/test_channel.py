@@ -10,6 +10,7 @@ from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
 from kailash_mcp_prod.errors import RateLimitedError, UnauthenticatedError
 from kailash_mcp_prod.protocol import Dispatcher
 from kailash_mcp_prod.transports.channel import ChannelLimits, ClientChannel
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from tests import wire_schema
 from tests.sample_host import ALICE, SampleHost
 from tests.unit.transports.conftest import META, rpc
@@ -159,3 +160,17 @@ async def test_what_is_no_message_is_counted_as_a_call() -> None:
 
     codes = [each["error"].get("data", {}).get("code") for each in line.sent]
     assert codes == [None, None, "rate_limited", "rate_limited"]
+
+
+async def test_a_request_is_refused_while_too_much_of_its_caller_waits_to_be_read() -> None:
+    budget = UnreadBudget(400)
+    line = Line(unread=budget)
+    with budget.hold("anonymous", 400):
+        await line.channel.take(ECHO)
+    await line.channel.take(ECHO)
+    await line.channel.finish(1)
+
+    assert line.sent[0]["error"]["data"]["code"] == "overloaded"
+    assert "details" not in line.sent[0]["error"]["data"]
+    assert "result" in line.sent[1]
+    assert len(line.host.calls) == 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from tests import wire_schema
 from tests.unit.transports.conftest import META, Web, modern_headers, rpc, serving
 
@@ -246,3 +248,47 @@ async def test_a_header_for_an_argument_that_is_not_there_is_refused(web: Web) -
 
     assert refused.status_code == 400
     assert refused.json()["error"]["code"] == -32020
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "\\x"])
+async def test_an_answer_to_a_question_that_can_not_be_read_is_no_defect(
+    web: Web, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    session = await open_capable_session(web)
+    exchange = web.raw("POST", session, call("ask"))
+    await exchange.begin()
+    asked = await exchange.event()
+    answer = {"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "TEXT"}}
+    unread = json.dumps(answer).replace("TEXT", text).encode()
+    status = (await web.post(unread, session)).status_code
+    if status != 202:
+        await web.post({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": 1}}, session)
+
+    await exchange.event()
+    await exchange.aclose()
+    assert "failed" not in caplog.text
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_large_answers_that_wait_to_be_read_are_bounded(era: str, streaming: bool) -> None:
+    budget = UnreadBudget(400_000)
+    key = {"x-api-key": "alice-key"}
+    async with serving(unread=budget) as web:
+        params: dict[str, Any] = {"name": "echo", "arguments": {"a": "x" * 80_000}}
+        headers = {**modern_headers("tools/call", "echo"), **key}
+        if era == "legacy":
+            headers = await web.open_session(headers=key)
+        else:
+            params["_meta"] = META
+        if streaming:
+            headers["accept"] = "text/event-stream"
+        with budget.hold("alice", 30_000):
+            refused = await web.post(rpc("tools/call", **params), headers)
+        answered = await web.post(rpc("tools/call", **params), headers)
+
+    assert '"code":"overloaded"' in refused.text
+    assert '"outcome":"unknown"' in refused.text
+    assert len(answered.text) > 80_000
+    assert answered.text.count('"jsonrpc"') == 1
+    assert budget.has_room("alice", 400_000)

@@ -20,6 +20,7 @@ from kailash_mcp_prod.protocol import Authenticator
 from kailash_mcp_prod.tools.spec import ToolCall
 from kailash_mcp_prod.transports.rest import create_rest_app
 from kailash_mcp_prod.transports.rest_lists import RestHost
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from tests.sample_host import ALICE, BOB, KeyRing, SampleHost
 from tests.unit.tools.sample_tools import service_of, tool
 
@@ -525,3 +526,17 @@ async def test_stopping_answers_for_a_call_that_does_not_let_go(
         answer = error_of(await calling, 503, "unavailable")
 
     assert answer["details"] == {"outcome": "unknown"}
+
+
+async def test_large_answers_that_wait_to_be_read_are_bounded(host: SampleHost) -> None:
+    budget = UnreadBudget(400_000)
+    headers = {"x-api-key": "alice-key"}
+    async with client_of(host, unread=budget) as web:
+        body = {"a": "x" * 80_000}
+        with budget.hold("alice", 30_000):
+            refused = await web.post("/tools/echo", json=body, headers=headers)
+        answered = await web.post("/tools/echo", json=body, headers=headers)
+
+    error_of(refused, 503, "overloaded")
+    assert answered.json() == body
+    assert budget.has_room("alice", 400_000)
