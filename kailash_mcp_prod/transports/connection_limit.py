@@ -19,7 +19,8 @@ class ConnectionLimit:
     """Knows when no more connections may be opened.
 
     Some of the files that the process may open stay free: for databases, and for connections that
-    have arrived and are about to be refused, of which there are at most `backlog` at a time.
+    have arrived and are about to be refused, of which there are at most `backlog` at a time. Each
+    listener has a tenth of all for itself, so that one under attack leaves the other reachable.
 
     Args:
         most: How many connections may be open, if the process may open enough files.
@@ -40,9 +41,11 @@ class ConnectionLimit:
         """Count these connections too."""
         self._counted.append(connections)
 
-    def is_full(self) -> bool:
-        """Whether as many are open as may be."""
-        full = sum(map(len, self._counted)) >= self.most
+    def is_full(self, connections: Sized) -> bool:
+        """Whether as many are open as may be beside these, which are counted."""
+        reserved = self.most // 10
+        others = (each for each in self._counted if each is not connections)
+        full = len(connections) >= self.most - sum(max(len(each), reserved) for each in others)
         if full and not self._was_full:
             log.warning("connections_refused", max_connections=self.most)
         self._was_full = full

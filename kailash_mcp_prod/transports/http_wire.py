@@ -75,7 +75,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head, unless there are too many connections."""
-        if self.limit is not None and self.limit.is_full():
+        if self.limit is not None and self.limit.is_full(self.connections):
             self._unwanted = True
             transport.write(_BUSY)
             transport.close()

@@ -24,15 +24,19 @@ def test_files_stay_free_for_databases_and_refusals(
     assert (limit.most, limit.backlog) == (allowed, backlog)
 
 
-def test_connections_of_all_listeners_count() -> None:
-    limit = ConnectionLimit(3)
-    here: set[int] = {1}
-    there: set[int] = {1}
+def test_connections_of_all_listeners_count_and_each_has_some_for_itself() -> None:
+    limit = ConnectionLimit(20)
+    here: set[int] = set()
+    there: set[int] = set()
     limit.count(here)
     limit.count(there)
 
-    assert not limit.is_full()
-    there.add(2)
-    assert limit.is_full()
+    here.update(range(17))
+    assert not limit.is_full(here)
+    here.add(17)
+    assert limit.is_full(here)
+    assert not limit.is_full(there)
+    there.update(range(2))
+    assert limit.is_full(there)
     here.clear()
-    assert not limit.is_full()
+    assert not limit.is_full(there)

@@ -250,21 +250,19 @@ async def test_a_header_for_an_argument_that_is_not_there_is_refused(web: Web) -
     assert refused.json()["error"]["code"] == -32020
 
 
-@pytest.mark.parametrize("text", ["\\ud800", "\\x"])
+@pytest.mark.parametrize("number", ["1e400", "9" * 5000])
 async def test_an_answer_to_a_question_that_can_not_be_read_is_no_defect(
-    web: Web, caplog: pytest.LogCaptureFixture, text: str
+    web: Web, caplog: pytest.LogCaptureFixture, number: str
 ) -> None:
     session = await open_capable_session(web)
     exchange = web.raw("POST", session, call("ask"))
     await exchange.begin()
     asked = await exchange.event()
     answer = {"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "TEXT"}}
-    unread = json.dumps(answer).replace("TEXT", text).encode()
-    status = (await web.post(unread, session)).status_code
-    if status != 202:
-        await web.post({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": 1}}, session)
+    unread = json.dumps(answer).replace('"TEXT"', number).encode()
+    assert (await web.post(unread, session)).status_code == 202
 
-    await exchange.event()
+    assert "id" in await exchange.event()
     await exchange.aclose()
     assert "failed" not in caplog.text
 

@@ -390,7 +390,8 @@ async def test_connections_beyond_the_limit_are_refused_and_the_others_served() 
                     assert b"retry-after: 5" in refusal
             await here.send(whole(1))
             await here.until(b"headers;")
-        await until(lambda: not limit.is_full())
+        here_now = listeners[0]._server.server_state.connections
+        await until(lambda: not limit.is_full(here_now))
         async with Client(listeners[0].port) as late:
             await late.send(whole(1))
             await late.until(b"headers;")
