@@ -313,9 +313,12 @@ class Bridge:
         body = self._tool_headers.take(body)
         if fields.get("method") == "initialize" and "result" in reply:
             self._session.open(answer, reply)
-        if "result" in reply or "error" in reply or body.lstrip().startswith(b"["):
-            if expected is not None and reply and reply.get("id") is None:
+        batch = expected is None and body.lstrip().startswith(b"[")
+        if "result" in reply or "error" in reply or batch:
+            if expected is not None and reply.get("id") is None:
                 body = msgspec.json.encode({**reply, "id": expected})
+            elif expected is not None and reply["id"] != expected:
+                return "The server answered a request that this was not."
             elif expected is None and reply.get("id") is None and "error" in reply:
                 return f"The server refused a message: {reply['error']}"
             await self._lines.write(body)

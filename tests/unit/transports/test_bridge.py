@@ -317,6 +317,8 @@ def answering(replies: Callable[[str, dict[str, str]], Reply]) -> Any:
         ((200, "text/event-stream", [b": nothing\n\n"]), "before it was complete"),
         ((202, "application/json", []), "HTTP status 202"),
         ((200, "application/json", [b'{"result":"\xff"}']), "HTTP status 200"),
+        ((200, "application/json", [b'{"id":2,"result":{}}']), "that this was not"),
+        ((200, "application/json", [b'[{"id":1,"result":{}}]']), "HTTP status 200"),
     ],
 )
 async def test_an_answer_that_is_none_of_mcp_becomes_an_error(reply: Reply, said: str) -> None:
