@@ -88,12 +88,14 @@ class Answers:
                 request_id=exchange.request_id,
                 surface=exchange.surface,
             )
+            exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, stream.start, scope.cancel)
                 try:
                     reply = await self._dispatcher.handle(request, context)
                 finally:
                     begin.forget()
+                    exchange.stream = None
             if scope.cancelled:
                 await self._end_if_stopped(exchange, stream, request)
             elif reply is not None and len(reply.body) > LARGE:
@@ -123,12 +125,14 @@ class Answers:
                 surface=exchange.surface,
                 pause=answer.pause if exchange.accept.events else None,
             )
+            exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, answer.begin)
                 try:
                     reply = await self._dispatcher.handle(message, context)
                 finally:
                     begin.forget()
+                    exchange.stream = None
             if scope.cancelled and answer.begun:
                 await answer.finish(stopped_reply(message, exchange.request_id))
             elif scope.cancelled:

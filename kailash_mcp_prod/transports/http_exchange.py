@@ -93,7 +93,8 @@ class Exchange:
 
     `request_id` is the server's own id of it; `accept` is which forms of an answer the client
     takes; `version` is the `MCP-Protocol-Version` header; `surface` is the set of tools that the
-    address names; `message` is what has to be answered, once it is known.
+    address names; `message` is what has to be answered, once it is known. `stream` is its answer
+    while the work for it runs, and not longer: they refer to each other.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Exchange:
         self.loop = asyncio.get_running_loop()
         self.surface: str | None = None
         self.message: Request | Batch | None = None
-        self._stream: EventStream | None = None
+        self.stream: EventStream | None = None
         self.accept = Accept.parse(headers.get("accept"))
         self.version = headers.get("mcp-protocol-version")
         self._send = send
@@ -138,8 +139,7 @@ class Exchange:
 
     def event_stream(self) -> EventStream:
         """An event stream as the answer."""
-        self._stream = EventStream(self.send, self.own_headers, self._keepalive_seconds)
-        return self._stream
+        return EventStream(self.send, self.own_headers, self._keepalive_seconds)
 
     async def empty(self, status: int) -> None:
         """Answer without a body."""
@@ -160,7 +160,7 @@ class Exchange:
 
         What that work still sends is dropped, as if the client had gone.
         """
-        message, stream = self.message, self._stream
+        message, stream = self.message, self.stream
         if message is None:
             return
         if stream is not None and stream.started:

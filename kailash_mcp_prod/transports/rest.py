@@ -237,6 +237,8 @@ class _Answering:
 
     def __exit__(self, *_failure: object) -> None:
         self._held.close()
+        # They refer to each other.
+        del self._scope[_ANSWERING]
 
     def hold(self, principal: Principal, response: Response, *, unknown_outcome: bool) -> None:
         """Count a large response until it is read.
