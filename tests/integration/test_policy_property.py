@@ -174,12 +174,12 @@ async def test_what_is_seen_found_called_and_read_is_the_same(
     deals: Deals, policy: Policy, who: Principal
 ) -> None:
     ruled, may = Ruled(deals, policy), expected(policy, who)
-    listed = json.loads(ruled.service.tool_list(who, "full"))
+    listed = json.loads(ruled.service.encoded_list(who, "full").body)
     names = {tool["name"] for tool in listed if tool["name"].startswith("Deal_")}
     assert names == may.tools
     check_told(listed, may)
     for surface in ("compact", "search"):
-        check_told(json.loads(ruled.service.tool_list(who, surface)), may)
+        check_told(json.loads(ruled.service.encoded_list(who, surface).body), may)
 
     for question in ("deal", "what margin does a deal have", "create a deal", "delete deals"):
         found = await ruled.call(who, "search_tools", "search", query=question, limit=20)
