@@ -22,10 +22,10 @@ from kailash_mcp_prod.protocol.faults import (
     UNSUPPORTED_PROTOCOL_VERSION,
 )
 from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect, wait_for_disconnect
-from kailash_mcp_prod.transports.event_log import EventLog
 from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
 from kailash_mcp_prod.transports.http_exchange import Exchange
 from kailash_mcp_prod.transports.http_headers import mirrored
+from kailash_mcp_prod.transports.http_resuming import ResumableAnswer, pump, write_log
 from kailash_mcp_prod.transports.http_sessions import Session
 from kailash_mcp_prod.transports.stopping import stopped_reply, stopped_serving
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget, unread_reply
@@ -41,8 +41,6 @@ _MODERN_STATUS: Final = {
     METHOD_NOT_FOUND: 404,
 }
 _STATUS: Final = {Era.LEGACY: _LEGACY_STATUS, Era.MODERN: _MODERN_STATUS}
-_PRIMED_FROM: Final = "2025-11-25"
-_RETRY_MS: Final = 1000
 _ATTEND_SECONDS: Final = 0.02
 _WATCH: Final = "watch-for-disconnect"
 
@@ -100,9 +98,9 @@ class Answers:
                 await self._end_if_stopped(exchange, stream, request)
             elif reply is not None and len(reply.body) > LARGE:
                 with self._held(exchange, principal, request, reply) as held:
-                    await self._send(exchange, stream, held, Era.MODERN)
+                    await self._send(exchange, stream, held, principal=principal, message=request)
             elif not stream.started:
-                await self._whole(exchange, stream, reply, Era.MODERN)
+                await self._whole(exchange, stream, reply, principal=principal, message=request)
             elif reply is not None:
                 await stream.event(reply.body)
 
@@ -115,7 +113,7 @@ class Answers:
     ) -> None:
         """Answer a request of the old era; it goes on when the client loses its connection."""
         async with exchange.event_stream() as stream:
-            answer = _ResumableAnswer(session, stream)
+            answer = ResumableAnswer(session, stream)
             context = Context(
                 principal,
                 answer.emit if exchange.accept.events else _to_outbox(session),
@@ -142,9 +140,18 @@ class Answers:
                     if answer.begun:
                         await answer.finish(held)
                     else:
-                        await self._send(exchange, stream, held, Era.LEGACY)
+                        await self._send(
+                            exchange,
+                            stream,
+                            held,
+                            principal=principal,
+                            message=message,
+                            era=Era.LEGACY,
+                        )
             elif not answer.begun:
-                await self._whole(exchange, stream, reply, Era.LEGACY)
+                await self._whole(
+                    exchange, stream, reply, principal=principal, message=message, era=Era.LEGACY
+                )
             else:
                 await answer.finish(reply)
 
@@ -163,7 +170,7 @@ class Answers:
             with self._capacity.running() as scope:
                 async with on_disconnect(exchange.receive, scope.cancel):
                     with cancel_at(principal.expires_at, scope):
-                        await _write(log, stream, position, until=_pump(session, log))
+                        await write_log(log, stream, position, until=pump(session, log))
 
     @contextmanager
     def _held(
@@ -177,16 +184,34 @@ class Answers:
         with self._unread.hold(subject, size):
             yield reply
 
-    async def _send(self, exchange: Exchange, stream: EventStream, reply: Reply, era: Era) -> None:
+    async def _send(
+        self,
+        exchange: Exchange,
+        stream: EventStream,
+        reply: Reply,
+        *,
+        principal: Principal,
+        message: Request | Batch,
+        era: Era = Era.MODERN,
+    ) -> None:
         """Send a reply, and wait until most of it is read."""
         if stream.started:
             await stream.event(reply.body)
         else:
-            await self._whole(exchange, stream, reply, era)
+            await self._whole(
+                exchange, stream, reply, principal=principal, message=message, era=era
+            )
         await stream.end()
 
     async def _whole(
-        self, exchange: Exchange, stream: EventStream, reply: Reply | None, era: Era
+        self,
+        exchange: Exchange,
+        stream: EventStream,
+        reply: Reply | None,
+        *,
+        principal: Principal,
+        message: Request | Batch,
+        era: Era = Era.MODERN,
     ) -> None:
         if reply is None:
             # Cancelled by the client: an event stream that ends without a response says so.
@@ -194,7 +219,11 @@ class Answers:
             return
         status = status_of(reply, era)
         if exchange.accept.json or status != 200:
-            await exchange.reply(reply, status)
+            part = None
+            if isinstance(message, Request) and message.method == "tools/list" and status == 200:
+                host = self._dispatcher.host
+                part = host.encoded_list(principal, exchange.surface).part
+            await exchange.reply(reply, status, part=part)
         else:
             await stream.event(reply.body)
 
@@ -272,95 +301,6 @@ class _Attendance:
         # A lost client is noticed by those who send the answer.
         with suppress(OSError):
             await self._begin()
-
-
-class _ResumableAnswer:
-    """An answer whose events are kept, so that the client can come back for them.
-
-    Args:
-        session: Keeps them.
-        stream: Carries them, as long as the client is there.
-    """
-
-    def __init__(self, session: Session, stream: EventStream) -> None:
-        self._session = session
-        self._stream = stream
-        self._log: EventLog | None = None
-        self._writer: asyncio.Task[None] | None = None
-
-    @property
-    def begun(self) -> bool:
-        """Whether the answer is a stream."""
-        return self._log is not None
-
-    async def begin(self) -> None:
-        """Make it one."""
-        self._begun()
-
-    async def emit(self, message: bytes) -> None:
-        """Send a message before the response."""
-        self._begun().append(message)
-        # The writer's turn, so that a handler that never waits does not fill the log.
-        await asyncio.sleep(0)
-
-    async def pause(self) -> None:
-        """Close the connection; the client comes back for the rest by its last event."""
-        self._begun().pause()
-        if self._writer is not None:
-            await asyncio.wait({self._writer})
-        await self._stream.end(retry_ms=_RETRY_MS)
-
-    async def finish(self, reply: Reply | None) -> None:
-        """Send the response, if there is one, and end the stream."""
-        if self._log is None:
-            return
-        if reply is not None:
-            self._log.append(reply.body)
-        self._log.end()
-        if self._writer is not None:
-            await asyncio.wait({self._writer})
-        await self._stream.end()
-
-    def _begun(self) -> EventLog:
-        if self._log is None:
-            self._log = self._session.logs.new(carries_answer=True)
-            version = self._session.connection.version or ""
-            primed = self._log.event_id(0) if version >= _PRIMED_FROM else None
-            self._writer = asyncio.create_task(_write(self._log, self._stream, 0, prime=primed))
-        return self._log
-
-
-async def _write(
-    log: EventLog,
-    stream: EventStream,
-    after: int,
-    *,
-    prime: str | None = None,
-    until: Callable[[], Awaitable[None]] | None = None,
-) -> None:
-    """Carry a log's events to a client; `until` fills the log meanwhile and may end it."""
-    filling = None if until is None or log.carries_answer else asyncio.ensure_future(until())
-    try:
-        # The events stay for a client that is gone.
-        with suppress(OSError):
-            await stream.start(prime)
-            async for position, message in log.follow(after):
-                await stream.event(message, log.event_id(position))
-            if not (log.ended or log.paused):
-                # The client has come back for it by another request.
-                await stream.end()
-    finally:
-        if filling is not None:
-            filling.cancel()
-
-
-def _pump(session: Session, log: EventLog) -> Callable[[], Awaitable[None]]:
-    async def fill() -> None:
-        while (message := await session.connection.outbox.get()) is not None:
-            log.append(message)
-        log.end()
-
-    return fill
 
 
 def _to_outbox(session: Session) -> Callable[[bytes], Awaitable[None]]:

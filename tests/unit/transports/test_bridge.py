@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kailash_mcp_prod.protocol import Dispatcher
+from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.transports.bridge import Bridge
 from kailash_mcp_prod.transports.bridge_http import Endpoint
 from kailash_mcp_prod.transports.http import HttpTransport
@@ -404,7 +405,7 @@ async def test_arguments_go_into_headers_where_the_tool_wants_it(
         {"name": "echo", "inputSchema": REGION},
         {"name": "broken", "inputSchema": broken},
     ]
-    monkeypatch.setattr(bridged.server.host, "tool_list", lambda *_: json.dumps(tools).encode())
+    monkeypatch.setattr(bridged.server.host, "encoded_list", lambda *_: EncodedList(tools))
     if listed:
         shown = await bridged.ask(rpc("tools/list", _meta=META))
         assert [each["name"] for each in shown["result"]["tools"]] == ["echo"]
