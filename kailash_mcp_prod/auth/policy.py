@@ -6,7 +6,7 @@ from typing import Protocol
 
 from kailash_mcp_prod.auth.principal import Principal
 
-READ_OPERATIONS = frozenset({"read", "list", "count"})
+READ_OPERATIONS = frozenset({"read", "list", "count", "aggregate"})
 
 
 class Guarded(Protocol):
@@ -25,7 +25,8 @@ class Policy:
     """Decides by the principal's grants.
 
     A grant is `*`, `tool:NAME`, or `SUBJECT:ACTION`, where either part may be `*` and the
-    actions `read` (read, list, count) and `write` (all others) stand for several operations.
+    actions `read` (read, list, count, aggregate) and `write` (all others) stand for several
+    operations.
 
     Example:
         A principal with `Company:read` may call `Company_list` and not `Company_create`.

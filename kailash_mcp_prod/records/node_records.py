@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kailash_mcp_prod.errors import ConflictError, NotFoundError, ServerError
+from kailash_mcp_prod.records.aggregates import Aggregation, Groups
 from kailash_mcp_prod.records.arguments import MAX_BULK_ROWS
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.node_search import NodeSearch, selects
@@ -75,6 +76,12 @@ class NodeRecords:
     async def count(self, model: Model, condition: Condition, scope: Scope = OPEN) -> int:
         """See `Records.count`."""
         return await self._reach(model, scope).search(condition).count()
+
+    async def aggregate(
+        self, model: Model, aggregation: Aggregation, scope: Scope = OPEN
+    ) -> Groups:
+        """See `Records.aggregate`."""
+        return await self._reach(model, scope).search(aggregation.condition).aggregate(aggregation)
 
     async def create_many(
         self, model: Model, rows: Sequence[Row], scope: Scope = OPEN

@@ -46,10 +46,19 @@ class DataFlowToolDiscovery:
         self._cursors = cursors or CursorSigner()
 
     def tools_of(self, model: Model) -> list[ToolSpec]:
-        """The tools of one model, in the order of the operations."""
-        return [self._tool(model, each) for each in operations_for(model, self._operations)]
+        """The tools of one model, in the order of the operations.
 
-    def _tool(self, model: Model, operation: Operation) -> ToolSpec:
+        Where records can be listed they can also be counted and summed up. Unless `aggregate` is
+        one of the operations, that tool is not listed: only other tools may stand for it.
+        """
+        asked = self._operations
+        hidden = () if Operation.LIST not in asked else (Operation.AGGREGATE,)
+        return [
+            self._tool(model, each, listed=each in asked)
+            for each in operations_for(model, (*asked, *hidden))
+        ]
+
+    def _tool(self, model: Model, operation: Operation, *, listed: bool) -> ToolSpec:
         run = RecordOperation(self._store, model, operation, self._cursors)
         traits = TRAITS[operation]
         return ToolSpec(
@@ -67,6 +76,7 @@ class DataFlowToolDiscovery:
             group=model.name,
             handler=_handler(run, model),
             operation=str(operation),
+            listed=listed,
             listing=Listing(
                 describe_briefly(model, operation), listed_schema(run.schema, operation)
             ),

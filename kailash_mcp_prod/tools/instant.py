@@ -37,6 +37,7 @@ def tool_of(entry: ToolEntry, handler: Handler) -> ToolSpec:
         group=entry.group,
         handler=handler,
         operation=str(entry.operation),
+        listed=entry.listed,
         listing=None if listing is None else Listing(listing.description, listing.input_schema),
     )
 

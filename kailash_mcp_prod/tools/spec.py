@@ -68,7 +68,8 @@ class ToolSpec:
     without any is there for every caller, and has to look itself what that caller may see.
     `handler` validates the arguments and returns the structured result, or raises a
     `ServerError`. `operation` is what the tool does with the records of the model that `group`
-    names, if it is a record tool. `listing` makes lists short.
+    names, if it is a record tool. `listing` makes lists short. A tool that is not `listed` is there
+    for other tools that stand for it, such as those of the surface `compact`, and for nobody else.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ToolSpec:
     handler: Handler
     operation: str | None = None
     listing: Listing | None = None
+    listed: bool = True
 
     def to_mcp(self, *, complete: bool) -> dict[str, Any]:
         """The tool as an MCP `Tool` object (revisions 2025-11-25 and 2026-07-28).

@@ -41,6 +41,8 @@ class CompactSurface:
     """
 
     def __init__(self, registry: ToolRegistry, policy: Policy) -> None:
+        self._registry = registry
+        self._policy = policy
         self._tools = FullSurface(registry, policy)
         self._reached = BoundedMemo[frozenset[str], Mapping[str, _Targets]](_MAX_PRINCIPALS)
         self._call_any = AnyTool(
@@ -80,8 +82,8 @@ class CompactSurface:
 
     def _find_reach(self, principal: Principal) -> dict[str, _Targets]:
         by_model: dict[str, dict[str, ToolSpec]] = {}
-        for tool in self._tools.tools(principal):
-            if tool.operation is not None:
+        for tool in self._registry.every():
+            if tool.operation is not None and self._policy.allows(principal, tool):
                 by_model.setdefault(tool.group, {})[tool.operation] = tool
         found = {each.name: _targets(each, by_model) for each in SHORTCUTS}
         return {name: targets for name, targets in found.items() if targets}
@@ -141,10 +143,7 @@ def _resolve(shortcut: Shortcut, targets: _Targets, call: ToolCall) -> Resolved:
     for name in shortcut.required:
         if name not in arguments:
             raise InvalidArgumentsError(f"{name}: this argument is required.", field=name)
-    detour = shortcut.detours.get(tool.operation or "")
-    if detour is None:
-        return Resolved(tool, replace(call, arguments=arguments))
-    return Resolved(tool, replace(call, arguments=detour.arguments(arguments)), shape=detour.shape)
+    return Resolved(tool, replace(call, arguments=arguments))
 
 
 def _chosen(argument: str, given: Any, choices: Collection[str]) -> str:
