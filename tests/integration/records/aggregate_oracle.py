@@ -111,11 +111,11 @@ def sorted_by(groups: list[Json], text: str) -> list[Json]:
         return each[function][name] if name else each["by"][part]
 
     def key(each: Json) -> Any:
-        function, _, name = part.partition(".")
+        name = part.rpartition(".")[2]
         held = value(each)
-        if (name or part) in DECIMALS and isinstance(held, str):
+        if name in DECIMALS and isinstance(held, str):
             return (False, Decimal(held))
-        if (name or part) in {"moment", "created_at", "updated_at"} and isinstance(held, str):
+        if name in {"moment", "created_at", "updated_at"} and isinstance(held, str):
             return (False, datetime.fromisoformat(held))
         return (isinstance(held, str), held)
 
