@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,7 +11,7 @@ from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records.filters import parse_filter
 from kailash_mcp_prod.records.model import Field, Model
 from kailash_mcp_prod.records.problems import shown
-from kailash_mcp_prod.records.query import All, AnyOf, Comparison, Condition, Negation
+from kailash_mcp_prod.records.query import Condition
 from kailash_mcp_prod.records.types import COMPARABLE_KINDS, ORDERED_KINDS, Kind, plain_decimal
 
 MAX_GROUP_FIELDS = 5
@@ -108,6 +108,11 @@ def measurable(model: Model, function: Function) -> list[str]:
 def parse_aggregation(model: Model, arguments: Mapping[str, Any]) -> Aggregation:
     """The aggregation that validated arguments ask for.
 
+    Args:
+        model: The model, or a view of it. No other fields than its own can be named anywhere: this
+            is where what is hidden from a caller is refused.
+        arguments: They have passed `ArgumentsModel`.
+
     Raises:
         InvalidArgumentsError: The filter or the order is wrong, or it is too much.
     """
@@ -130,26 +135,6 @@ def parse_aggregation(model: Model, arguments: Mapping[str, Any]) -> Aggregation
         sort=_parse_sort(group_by, measures, arguments.get("sort", ())),
         limit=arguments.get("limit", DEFAULT_GROUPS),
     )
-
-
-def fields_touched(aggregation: Aggregation) -> frozenset[str]:
-    """The names of all fields of which the result tells something, those of the filter too.
-
-    The order needs no look: it names only what is in the result.
-    """
-    named = (*aggregation.group_by, *(each.field for each in aggregation.measures))
-    return frozenset(each.name for each in (*named, *_compared(aggregation.condition)))
-
-
-def _compared(condition: Condition) -> Iterator[Field]:
-    match condition:
-        case Comparison(field=field):
-            yield field
-        case All(parts=parts) | AnyOf(parts=parts):
-            for part in parts:
-                yield from _compared(part)
-        case Negation(part=part):
-            yield from _compared(part)
 
 
 def _parse_sort(

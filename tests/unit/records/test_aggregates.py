@@ -9,7 +9,6 @@ from kailash_mcp_prod.records.aggregates import (
     Function,
     Group,
     Measure,
-    fields_touched,
     group_to_json,
     groupable,
     measurable,
@@ -77,21 +76,6 @@ def test_a_field_called_count_is_told_from_the_count() -> None:
         ("count", True),
         ("max of count", False),
     ]
-
-
-def test_the_fields_that_a_result_tells_of_are_known() -> None:
-    asked = parse_aggregation(
-        MODEL,
-        {
-            "filter": {"$or": [{"uuid": None}, {"$not": {"date": {"$null": True}}}], "float": 1},
-            "group_by": ["text"],
-            "sum": ["decimal"],
-            "sort": ["-count"],
-        },
-    )
-
-    assert fields_touched(asked) == {"uuid", "date", "float", "text", "decimal"}
-    assert fields_touched(parse_aggregation(MODEL, {})) == set()
 
 
 def test_a_group_says_only_what_was_asked_for() -> None:
