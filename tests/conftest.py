@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,17 @@ import pytest
 
 from tests.interop import peers
 from tests.postgres import PostgresServer, running_postgres
+
+
+def pytest_configure() -> None:
+    """Collect garbage less often: the tests themselves are many objects, and they stay."""
+    gc.set_threshold(50_000, 20, 50)
+
+
+def pytest_collection_finish() -> None:
+    """Take what stays to the end out of every collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
