@@ -24,8 +24,8 @@ _UPDATE = (
     "update change modify edit set alter correct fix mark assign rename adjust replace raise lower "
     "increase decrease extend move switch turn confirm approve reject cancel close resolve "
     "archive activate deactivate enable disable block flag link attach add give hand retry "
-    "promote demote reassign transfer reschedule postpone reopen prolong shorten reset swap convert "
-    "complete finish pause resume restart revise amend upgrade downgrade instead become now"
+    "promote demote reassign transfer reschedule postpone reopen prolong shorten reset swap "
+    "convert complete finish pause resume restart revise amend upgrade downgrade instead become now"
 )
 _DELETE = (
     "delete remove empty erase drop destroy discard withdraw purge clear clean wipe forget throw "
@@ -33,7 +33,8 @@ _DELETE = (
 )
 _LIST = (
     "list find search show query filter which who whom whose what when where how is are all any "
-    "browse look display see compare everyone everybody anyone anybody everything each exist overview"
+    "browse look display see compare everyone everybody anyone anybody everything each exist "
+    "overview"
 )
 _COUNT = "count how many much number total"
 _READ = "read get show open view fetch retrieve display detail give what tell describe check pull"

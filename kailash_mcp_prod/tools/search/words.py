@@ -16,22 +16,21 @@ _EVERYWHERE = (
 )
 # Written with a hyphen it is still one word.
 _EMAIL = re.compile(r"\be-mail", re.IGNORECASE)
-# `customer-nordbau` names a record; what follows the hyphen has a digit or is a name.
-_REFERENCE = re.compile(r"\b([a-z]{3,})-(?=[a-z0-9]*)[a-z0-9]+(?:-[a-z0-9]+)*\b")
+# `customer-nordbau` names a record.
+_REFERENCE = re.compile(r"\b([a-z]{3,})-[a-z0-9]")
 _STOP_WORDS = frozenset(_EVERYWHERE.split())
+# As Oxford and America spell what the rest of the world ends in "ise".
+_IZE = re.compile(r"iz(?=(?:e|es|ed|ing|ations?)$)")
 # The longest first.
 _NOUN_ENDINGS = (
     ("ification", "ify"),
     ("ically", "ic"),
     ("isation", "ise"),
-    ("ization", "ise"),
     ("ition", "it"),
     ("ance", ""),
     ("ness", ""),
     ("tion", "t"),
     ("sion", "s"),
-    ("ment", ""),
-    ("ize", "ise"),
     ("ly", ""),
 )
 _VOWELS = frozenset("aeiouy")
@@ -64,7 +63,7 @@ def stem(word: str) -> str:
     """
     if len(word) < 4 or not word.isascii():
         return word
-    word = _without_noun_ending(_without_plural(word))
+    word = _without_noun_ending(_without_plural(_IZE.sub("is", word)))
     for ending in ("ing", "ed"):
         root = word.removesuffix(ending)
         if root != word and len(root) > 2 and _VOWELS & set(root):
