@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,17 +23,6 @@ def _no_secret_is_logged() -> Iterator[None]:
     """Every test looks at what was logged while it ran."""
     yield
     WATCH.check()
-
-
-def pytest_configure() -> None:
-    """Collect garbage less often: the tests themselves are many objects, and they stay."""
-    gc.set_threshold(50_000, 20, 50)
-
-
-def pytest_collection_finish() -> None:
-    """Take what stays to the end out of every collection of garbage."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
