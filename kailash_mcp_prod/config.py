@@ -28,6 +28,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from kailash_mcp_prod.config_limits import LimitSettings
 from kailash_mcp_prod.config_values import (
     ApiKeyEntry,
     Words,
@@ -49,7 +50,6 @@ NOT_YET_EFFECTIVE = frozenset(
     {
         "cache_max_size_mb",
         "cache_ttl_seconds",
-        "circuit_breaker_failure_threshold",
         "agent_session_timeout_minutes",
         "enable_agent_analytics",
         "enable_agent_collaboration",
@@ -59,13 +59,12 @@ NOT_YET_EFFECTIVE = frozenset(
         "enable_performance_tracking",
         "jwt_expiration_hours",
         "metrics_collection_interval",
-        "redis_url",
     }
 )
 """Keys of the contract whose feature this version does not have; setting one logs a warning."""
 
 
-class ServerConfig(BaseSettings):
+class ServerConfig(LimitSettings):
     """The settings of a server.
 
     Raises:
@@ -114,9 +113,6 @@ class ServerConfig(BaseSettings):
         validation_alias="database_url",
         repr=False,
         description="Database of the models, handed to them as DATABASE_URL.",
-    )
-    redis_url: str | None = Field(
-        None, validation_alias="redis_url", repr=False, description="Redis for several replicas."
     )
     operations: Annotated[tuple[Operation, ...], NoDecode, BeforeValidator(split_words)] = Field(
         DEFAULT_OPERATIONS,
@@ -218,13 +214,6 @@ class ServerConfig(BaseSettings):
         (), description="Further web origins that may call, such as https://app.example.com."
     )
 
-    max_concurrent_requests: int = Field(
-        500, ge=1, le=100_000, description="Calls that run at once; as many again may wait."
-    )
-    request_timeout_seconds: float = Field(30, gt=0, le=3600, description="How long a call takes.")
-    rate_limit_per_minute: int = Field(
-        6000, ge=1, description="Calls a minute of one principal without a limit of its own."
-    )
     max_body_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
     )
@@ -244,9 +233,6 @@ class ServerConfig(BaseSettings):
     cache_ttl_seconds: float = Field(300, gt=0, description="How long a cached read is used.")
     cache_max_size_mb: float = Field(100, gt=0, description="Size of the cache.")
     enable_compression: bool = Field(True, description="Compress large cached values.")
-    circuit_breaker_failure_threshold: int = Field(
-        5, ge=1, description="Failures of a backend in a row after which calls stop for a while."
-    )
     connection_pool_size: int = Field(10, ge=1, description="Open database connections.")
     connection_pool_max_overflow: int = Field(10, ge=0, description="Further ones under load.")
     connection_recycle_seconds: int = Field(3600, ge=1, description="Age of a connection.")

@@ -25,8 +25,8 @@ from kailash_mcp_prod.content.completion import DataCompletion
 from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
-from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
-from kailash_mcp_prod.guard.rates import RateLimit
+from kailash_mcp_prod.guard.assembly import Guard
+from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.tools.application import DataFlowApplication
@@ -79,11 +79,13 @@ class ProductionMCPServer:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
         policy = Policy()
+        self._guard = Guard(self.config)
         self.service = ToolService(
             self.registry,
             policy,
-            RateLimit(self.config.rate_limit_per_minute),
-            ConcurrencyLimit(self.config.max_concurrent_requests),
+            self._guard.rates,
+            self._guard.concurrency,
+            self._guard.breakers,
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
             surface=self.config.surface,
@@ -97,7 +99,10 @@ class ProductionMCPServer:
             raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
         self._authenticator = CredentialChain(providers)
         catalogue = Catalogue(self.service, self.application.models)
-        resources = DataResources(self.service, catalogue, self.application.health)
+        self._health = Health(
+            self.application.health, self._guard.components, lambda: self.service.is_draining
+        )
+        resources = DataResources(self.service, catalogue, self._health.report)
         prompts = DataPrompts(self.service, catalogue, resources)
         self._dispatcher = Dispatcher(
             self.service,
@@ -127,6 +132,7 @@ class ProductionMCPServer:
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
             stack.push_async_callback(self.application.stop)
+            stack.push_async_callback(self._guard.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 await self._start_stdio(stack)
@@ -148,9 +154,14 @@ class ProductionMCPServer:
             self._running = stack.pop_all()
 
     async def stop(self) -> None:
-        """Stops serving and closes everything, within about two seconds; later calls do nothing."""
+        """Stops serving and closes everything; later calls do nothing.
+
+        Running calls get `drain_seconds` to finish, while new ones are refused; then all that is
+        left ends within about two seconds.
+        """
         running, self._running = self._running, None
         if running is not None:
+            await self.service.drain(self.config.drain_seconds)
             await running.aclose()
 
     async def wait_closed(self) -> None:
@@ -209,6 +220,7 @@ class ProductionMCPServer:
 
     async def _start_application(self) -> None:
         try:
+            await self._guard.start()
             await self.application.start()
         except StartupError:
             self.service.mark_failed()
@@ -266,7 +278,7 @@ class ProductionMCPServer:
         rest = create_rest_app(
             self.service,
             self._authenticator,
-            self.application.health,
+            self._health.report,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,

@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from kailash_mcp_prod.errors import ConfigError
@@ -46,7 +45,7 @@ class RedisConnection:
         probe_seconds: How often Redis is looked at.
 
     Raises:
-        ConfigError: The address is none, or the package `redis` is not installed.
+        ConfigError: The package `redis` is not installed.
 
     Example:
         ```python
@@ -67,7 +66,6 @@ class RedisConnection:
         operation_seconds: float = _OPERATION_SECONDS,
         probe_seconds: float = _PROBE_SECONDS,
     ) -> None:
-        check_redis_url(url)
         try:
             from redis.exceptions import RedisError
         except ImportError:
@@ -213,19 +211,3 @@ class RedisConnection:
         self._since = time.monotonic()
         for listener in tuple(self._listeners.values()):
             listener(up)
-
-
-def check_redis_url(url: str) -> None:
-    """Checks an address without showing it.
-
-    Raises:
-        ConfigError: It is no address of a Redis.
-    """
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - a number that is none raises
-        fits = bool(parts.path if parts.scheme == "unix" else parts.hostname)
-    except ValueError:
-        fits = False
-    if not fits or parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ConfigError("redis_url must be an address such as redis://localhost:6379/0.")

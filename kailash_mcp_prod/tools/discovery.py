@@ -16,7 +16,7 @@ from kailash_mcp_prod.records.results import result_schema
 from kailash_mcp_prod.records.store import RecordStore
 from kailash_mcp_prod.tools.descriptions import describe, describe_briefly, title_of
 from kailash_mcp_prod.tools.scopes import scope_of
-from kailash_mcp_prod.tools.spec import Handler, Hints, Listing, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.spec import DATABASE, Handler, Hints, Listing, ToolCall, ToolSpec
 
 
 class DataFlowToolDiscovery:
@@ -67,6 +67,7 @@ class DataFlowToolDiscovery:
             group=model.name,
             handler=_handler(run, model),
             operation=str(operation),
+            backend=DATABASE,
             listing=Listing(
                 describe_briefly(model, operation), listed_schema(run.schema, operation)
             ),

@@ -15,7 +15,7 @@ from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.scopes import scope_of
-from kailash_mcp_prod.tools.spec import Handler, Hints, Listing, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.spec import DATABASE, Handler, Hints, Listing, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
@@ -37,6 +37,7 @@ def tool_of(entry: ToolEntry, handler: Handler) -> ToolSpec:
         group=entry.group,
         handler=handler,
         operation=str(entry.operation),
+        backend=DATABASE,
         listing=None if listing is None else Listing(listing.description, listing.input_schema),
     )
 

@@ -26,6 +26,9 @@ _FAILED: Final = {
     "required": ["error"],
 }
 
+DATABASE: Final = "database"
+"""The backend of the record tools."""
+
 Handler = Callable[[ToolCall], Awaitable[dict[str, Any]]]
 
 
@@ -68,7 +71,8 @@ class ToolSpec:
     without any is there for every caller, and has to look itself what that caller may see.
     `handler` validates the arguments and returns the structured result, or raises a
     `ServerError`. `operation` is what the tool does with the records of the model that `group`
-    names, if it is a record tool. `listing` makes lists short.
+    names, if it is a record tool. `listing` makes lists short. `backend` is what the tool can't do
+    without, such as `database`; when that fails again and again, the tool is not run for a while.
     """
 
     name: str
@@ -82,6 +86,7 @@ class ToolSpec:
     handler: Handler
     operation: str | None = None
     listing: Listing | None = None
+    backend: str | None = None
 
     def to_mcp(self, *, complete: bool) -> dict[str, Any]:
         """The tool as an MCP `Tool` object (revisions 2025-11-25 and 2026-07-28).

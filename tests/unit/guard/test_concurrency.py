@@ -20,7 +20,7 @@ class Calls:
         self._changed = asyncio.Condition()
 
     async def call(self) -> None:
-        async with self.limit.slot():
+        async with self.limit.slot("anyone"):
             await self._count(1)
             try:
                 await self.release.wait()
@@ -44,7 +44,7 @@ async def test_calls_beyond_the_limit_wait_and_the_next_are_refused_at_once() ->
     await calls.until(lambda: calls.running == 2)
 
     with pytest.raises(OverloadedError) as refused:
-        async with calls.limit.slot():
+        async with calls.limit.slot("anyone"):
             pass
     assert refused.value.retry_after_seconds == 1
 
@@ -71,10 +71,10 @@ async def test_a_failing_call_gives_its_place_back() -> None:
     limit = ConcurrencyLimit(1)
     for _ in range(5):
         with pytest.raises(LookupError):
-            async with limit.slot():
+            async with limit.slot("anyone"):
                 raise LookupError
 
-    async with asyncio.timeout(5), limit.slot():
+    async with asyncio.timeout(5), limit.slot("anyone"):
         pass
 
 
@@ -102,7 +102,7 @@ async def test_who_waited_first_runs_first() -> None:
     gate = asyncio.Event()
 
     async def call(number: int) -> None:
-        async with limit.slot():
+        async with limit.slot("anyone"):
             order.append(number)
             await gate.wait()
 

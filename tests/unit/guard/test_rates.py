@@ -103,7 +103,7 @@ async def test_principals_of_the_last_minute_are_forgotten_when_it_is_over(clock
 
     await rates.take(BOB)
 
-    assert set(rates._calls) == {"alice", "bob"}
+    assert set(rates._windows._calls) == {"alice", "bob"}
 
 
 async def test_one_who_comes_back_after_a_long_time_is_welcome(clock: Clock) -> None:
@@ -119,4 +119,4 @@ async def test_no_more_calls_are_remembered_than_were_allowed(clock: Clock) -> N
     for _ in range(100):
         await refusal(rates, ALICE)
 
-    assert len(rates._calls["alice"]) == 5
+    assert len(rates._windows._calls["alice"]) == 5
