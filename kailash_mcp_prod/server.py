@@ -153,16 +153,23 @@ class ProductionMCPServer:
             stack.callback(self.mcp_server.bind, None)
             self._running = stack.pop_all()
 
-    async def stop(self) -> None:
+    async def stop(self, *, drain: bool = True) -> None:
         """Stops serving and closes everything; later calls do nothing.
 
-        Running calls get `drain_seconds` to finish, while new ones are refused; then all that is
-        left ends within about two seconds.
+        Args:
+            drain: Give running calls `drain_seconds` to finish, while new ones are refused. What
+                still runs then ends within about two seconds.
         """
         running, self._running = self._running, None
         if running is not None:
-            await self.service.drain(self.config.drain_seconds)
+            if drain:
+                await self.drain()
             await running.aclose()
+
+    async def drain(self) -> None:
+        """Refuses new calls and lets running ones finish, for `drain_seconds` at most."""
+        if not await self.service.drain(self.config.drain_seconds):
+            log.warning("drained_not_all", **self._guard.concurrency.health())
 
     async def wait_closed(self) -> None:
         """Waits until the client of a stdio server has closed its end; else for ever."""

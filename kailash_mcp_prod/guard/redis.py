@@ -81,6 +81,7 @@ class RedisConnection:
         self._prober: asyncio.Task[None] | None = None
         self._listeners: dict[object, Callable[[bool], None]] = {}
         self._up = False
+        self._stopping = False
         self._since = time.monotonic()
 
     @property
@@ -95,6 +96,7 @@ class RedisConnection:
     async def start(self) -> None:
         """Looks once whether Redis is there, and goes on looking. That it is away is no failure."""
         self._client = self._connect()
+        self._stopping = False
         self._up = True
         await self._probe()
         self._prober = asyncio.create_task(self._keep_probing(), name="redis-prober")
@@ -102,6 +104,8 @@ class RedisConnection:
     async def stop(self) -> None:
         """Closes all connections; `run` refuses from now on."""
         self._up = False
+        # The client sometimes swallows a cancellation.
+        self._stopping = True
         if self._prober is not None:
             self._prober.cancel()
             await asyncio.wait({self._prober})
@@ -179,10 +183,9 @@ class RedisConnection:
         return client
 
     async def _keep_probing(self) -> None:
-        while True:
+        while not self._stopping:
             # Not in step with the other replicas.
-            pause = self._probe_seconds * random.uniform(0.75, 1.25)  # noqa: S311
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._probe_seconds * random.uniform(0.75, 1.25))  # noqa: S311
             await self._probe()
 
     async def _probe(self) -> None:
@@ -202,7 +205,7 @@ class RedisConnection:
             self._turn(up=False)
 
     def _mark_up(self) -> None:
-        if not self._up:
+        if not self._up and not self._stopping:
             log.info("redis_up")
             self._turn(up=True)
 
