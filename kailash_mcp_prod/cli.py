@@ -157,9 +157,13 @@ async def _bridge(config: ServerConfig, url: str) -> None:
 
 async def _serve(config: ServerConfig) -> None:
     stopped, hurried = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        (hurried if stopped.is_set() else stopped).set()
+
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, lambda: (hurried if stopped.is_set() else stopped).set())
+        loop.add_signal_handler(each, told)
     from kailash_mcp_prod.server import ProductionMCPServer
 
     server = ProductionMCPServer(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from kailash_mcp_prod.auth.principal import Principal
@@ -69,19 +70,21 @@ class RateLimit:
             RateLimitedError: A limit is used up; it says when to come back.
         """
         rules = self._rules(principal, kind)
-        if self._shared is None or not self._shared.is_up:
-            self._take_here(rules)
-            return
-        refusal = self._windows.refusal(rules, self._clock())
-        if refusal is None:
-            try:
-                refusal = await self._shared.take(rules)
-            except RedisDownError:
-                self._take_here(rules)
-                return
+        # Before Redis looks at its clock, so that a window here never ends after the one there.
+        now = self._clock()
+        if self._shared is not None and self._shared.is_up:
+            refusal = self._windows.refusal(rules, now)
+            if refusal is None:
+                with suppress(RedisDownError):
+                    refusal = await self._shared.take(rules)
+            if refusal is not None:
+                raise _refused(refusal)
+        # Redis has counted all that this process has, and so refuses first. Only when it went away
+        # or came back meanwhile, this process knows more.
+        refusal = self._windows.refusal(rules, now)
         if refusal is not None:
             raise _refused(refusal)
-        self._windows.add(rules, self._clock())
+        self._windows.add(rules, now)
 
     def health(self) -> dict[str, Any]:
         """Its component in the report on health."""
@@ -90,13 +93,6 @@ class RateLimit:
         if self._shared.is_up:
             return {"status": "healthy", "storage": "redis"}
         return {"status": "degraded", "storage": "local"}
-
-    def _take_here(self, rules: list[Rule]) -> None:
-        now = self._clock()
-        refusal = self._windows.refusal(rules, now)
-        if refusal is not None:
-            raise _refused(refusal)
-        self._windows.add(rules, now)
 
     def _rules(self, principal: Principal, kind: str | None) -> list[Rule]:
         subject = principal.subject

@@ -45,9 +45,9 @@ class Windows:
         begin = now - WINDOW_SECONDS
         for key, _ in rules:
             calls = self._calls.pop(key, None) or deque()
-            calls.append(now)
-            while calls[0] <= begin:
+            while calls and calls[0] <= begin:
                 calls.popleft()
+            calls.append(now)
             # At the end, so that idle keys are all found at the front.
             self._calls[key] = calls
         while True:
