@@ -1,77 +1,31 @@
-"""The settings of what keeps a server well: limits, circuit breakers and the Redis they share."""
+"""The settings of how much of everything there may be."""
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator, Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode
-
-from kailash_mcp_prod.config_values import check_redis_url
-
-Kind = Literal["read", "write", "bulk", "session", "workflow", "monitor"]
-
-
-def _read_rates(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        raise ValueError('must be an object such as {"write": 600}') from None
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class LimitSettings(BaseSettings):
-    """The part of `ServerConfig` that limits what clients may do and how failures spread."""
+    """How much is taken and kept."""
 
-    redis_url: str | None = Field(
-        None,
-        validation_alias="redis_url",
-        repr=False,
-        description=(
-            "Redis, such as redis://localhost:6379/0, in which several replicas share their rate "
-            "limits and circuit breakers."
-        ),
-    )
-    redis_prefix: str = Field(
-        "kailash-mcp-prod",
-        pattern=r"^[\w.:-]{1,64}$",
-        description="What the names of all keys in Redis begin with; one for each application.",
-    )
-    max_concurrent_requests: int = Field(
-        500, ge=1, le=100_000, description="Calls that run at once; as many again may wait."
-    )
-    request_timeout_seconds: float = Field(30, gt=0, le=3600, description="How long a call takes.")
-    rate_limit_per_minute: int = Field(
-        6000, ge=1, description="Calls a minute of one principal without a limit of its own."
-    )
-    global_rate_limit_per_minute: int | None = Field(
-        None, ge=1, description="Calls a minute of all principals together; by default any number."
-    )
-    rate_limits: Annotated[
-        dict[Kind, Annotated[int, Field(ge=1)]], NoDecode, BeforeValidator(_read_rates)
-    ] = Field(
-        default_factory=dict,
-        description=(
-            "Calls a minute of one principal by the kind of tool (read, write, bulk, session, "
-            'workflow, monitor), as JSON: {"write": 600, "bulk": 60}.'
-        ),
-    )
-    drain_seconds: float = Field(
-        10,
-        ge=0,
-        le=3600,
-        description="How long running calls may take to finish when the server is told to stop.",
-    )
-    circuit_breaker_failure_threshold: int = Field(
-        5, ge=1, description="Failures of a backend in a row after which calls stop for a while."
-    )
-    circuit_breaker_recovery_seconds: float = Field(
-        30, gt=0, le=3600, description="How long that is; then one call finds out how things are."
-    )
+    # Only the whole is ever read; to prepare its parts too would take time at each start.
+    model_config = SettingsConfigDict(defer_build=True)
 
-    @field_validator("redis_url")
-    @classmethod
-    def _check_redis_url(cls, url: str | None) -> str | None:
-        if url is not None:
-            check_redis_url(url)
-        return url
+    max_body_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
+    )
+    max_sessions: int = Field(1000, ge=1, description="Open MCP sessions (2025-11-25 and older).")
+    max_websockets: int = Field(
+        1000, ge=1, description="Open WebSockets, a quarter of them of one principal."
+    )
+    max_messages_per_second: int = Field(
+        1000, ge=1, description="Messages a second of one WebSocket."
+    )
+    websocket_idle_seconds: float = Field(
+        1800, gt=0, description="After how long without a message or request a WebSocket ends."
+    )
+    enable_caching: bool = Field(True, description="Cache reads.")
+    cache_ttl_seconds: float = Field(300, gt=0, description="How long a cached read is used.")
+    cache_max_size_mb: float = Field(100, gt=0, description="Size of the cache.")
+    enable_compression: bool = Field(True, description="Compress large cached values.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from kailash_mcp_prod.auth.policy import Policy
-from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.auth.principal import LOCAL, Credentials, Principal
 from kailash_mcp_prod.auth.providers import (
     ApiKey,
     ApiKeyProvider,
@@ -48,8 +48,6 @@ INSTRUCTIONS = (
     "decimals as text."
 )
 
-LOCAL = Principal(subject="local", permissions=frozenset({"*"}), method="local")
-
 
 class ProductionMCPServer:
     """An MCP server over the models of a DataFlow application.
@@ -78,8 +76,12 @@ class ProductionMCPServer:
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
-        policy = Policy()
         self._guard = Guard(self.config)
+        self.policy = policy = Policy(
+            {name: entry.role() for name, entry in self.config.roles.items()},
+            {model: entry.rule() for model, entry in self.config.access_rules.items()},
+            read_only=self.config.read_only,
+        )
         self.service = ToolService(
             self.registry,
             policy,
@@ -353,6 +355,18 @@ class ToolCaller:
                 principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
             ),
         )
+
+
+def configured_principals(config: ServerConfig) -> list[Principal]:
+    """Who calls with the API keys of the configuration."""
+    return [
+        Principal(
+            subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
+            permissions=frozenset(entry.permissions),
+            tenant=entry.tenant_id,
+        )
+        for position, entry in enumerate(config.api_keys.values(), start=1)
+    ]
 
 
 def _providers(config: ServerConfig) -> list[AuthProvider]:

@@ -9,7 +9,7 @@ import pytest
 
 from kailash_mcp_prod import errors
 from kailash_mcp_prod.config import ServerConfig
-from kailash_mcp_prod.config_limits import LimitSettings
+from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.errors import ServerError
 from tests.e2e.snippets import only, snippets
 
@@ -31,7 +31,7 @@ def test_the_settings_of_the_page_are_taken(
     )
 
 
-@pytest.mark.parametrize("key", LimitSettings.model_fields)
+@pytest.mark.parametrize("key", GuardSettings.model_fields)
 def test_every_setting_is_on_the_page(key: str) -> None:
     assert f"`{key}`" in PAGE.read_text()
 
