@@ -154,6 +154,25 @@ async def test_a_cancelled_call_leaves_redis_up(redis_server: RedisServer) -> No
         assert await ping(redis)
 
 
+async def test_whenever_a_call_is_cancelled_it_ends_so_and_no_other_gets_its_answer(
+    redis_server: RedisServer,
+) -> None:
+    async with connected(redis_server.url) as (redis, _):
+
+        async def echo(number: int) -> bool:
+            return await redis.run(lambda client: client.echo(number)) == b"%d" % number
+
+        for steps in range(12):
+            calls = [asyncio.create_task(echo(number)) for number in range(40)]
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            victims = [call for call in calls[::5] if call.cancel()]
+            await asyncio.wait(calls)
+
+            assert all(call.cancelled() for call in victims)
+            assert all(call.result() for call in calls if call not in victims)
+
+
 async def test_neither_password_nor_address_is_ever_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
