@@ -32,7 +32,8 @@ from kailash_mcp_prod.transports.http_exchange import (
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers
-from kailash_mcp_prod.transports.surface_path import surface_of, unknown_surface
+from kailash_mcp_prod.transports.surface_path import surface_of
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket_session import (
     GOING_AWAY,
     POLICY,
@@ -68,6 +69,7 @@ class WebSocketTransport(BaseTransport):
         max_messages_per_second: How many messages of a channel are taken.
         idle_seconds: After how long without a message and without a request a channel ends.
         write_seconds: How long a client may take to read a message.
+        unread: Counts the answers that wait to be read, here and on other transports.
 
     Example:
         ```python
@@ -91,6 +93,7 @@ class WebSocketTransport(BaseTransport):
         max_messages_per_second: int = 1000,
         idle_seconds: float = 1800.0,
         write_seconds: float = 20.0,
+        unread: UnreadBudget | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
@@ -104,6 +107,7 @@ class WebSocketTransport(BaseTransport):
             idle_seconds=idle_seconds,
             write_seconds=write_seconds,
         )
+        self._unread = unread or UnreadBudget()
         self._open = 0
         self._owned: Counter[str] = Counter()
         self._sessions: dict[WebSocketSession, asyncio.Task[None]] = {}
@@ -147,7 +151,13 @@ class WebSocketTransport(BaseTransport):
             )
             await self._serve(
                 WebSocketSession(
-                    self.dispatcher, principal, receive, send, self._limits, surface=surface
+                    self.dispatcher,
+                    principal,
+                    receive,
+                    send,
+                    self._limits,
+                    surface=surface,
+                    unread=self._unread,
                 )
             )
 
@@ -164,8 +174,8 @@ class WebSocketTransport(BaseTransport):
         principal = await self.authenticator.authenticate(
             Credentials(headers.get("authorization"), headers.get("x-api-key"))
         )
-        if surface is not None and not self.dispatcher.host.has_surface(surface):
-            raise unknown_surface(surface)
+        if surface is not None:
+            self.dispatcher.host.check_surface(principal, surface)
         return principal, surface
 
     async def _serve(self, session: WebSocketSession) -> None:
