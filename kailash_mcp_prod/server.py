@@ -25,8 +25,8 @@ from kailash_mcp_prod.content.completion import DataCompletion
 from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
-from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
-from kailash_mcp_prod.guard.rates import RateLimit
+from kailash_mcp_prod.guard.assembly import Guard
+from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.tools.application import DataFlowApplication
@@ -76,6 +76,7 @@ class ProductionMCPServer:
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
+        self._guard = Guard(self.config)
         self.policy = policy = Policy(
             {name: entry.role() for name, entry in self.config.roles.items()},
             {model: entry.rule() for model, entry in self.config.access_rules.items()},
@@ -84,8 +85,9 @@ class ProductionMCPServer:
         self.service = ToolService(
             self.registry,
             policy,
-            RateLimit(self.config.rate_limit_per_minute),
-            ConcurrencyLimit(self.config.max_concurrent_requests),
+            self._guard.rates,
+            self._guard.concurrency,
+            self._guard.breakers,
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
             surface=self.config.surface,
@@ -99,7 +101,10 @@ class ProductionMCPServer:
             raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
         self._authenticator = CredentialChain(providers)
         catalogue = Catalogue(self.service, self.application.models)
-        resources = DataResources(self.service, catalogue, self.application.health)
+        self._health = Health(
+            self.application.health, self._guard.components, lambda: self.service.is_draining
+        )
+        resources = DataResources(self.service, catalogue, self._health.report)
         prompts = DataPrompts(self.service, catalogue, resources)
         self._dispatcher = Dispatcher(
             self.service,
@@ -129,6 +134,7 @@ class ProductionMCPServer:
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
             stack.push_async_callback(self.application.stop)
+            stack.push_async_callback(self._guard.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 await self._start_stdio(stack)
@@ -149,11 +155,23 @@ class ProductionMCPServer:
             stack.callback(self.mcp_server.bind, None)
             self._running = stack.pop_all()
 
-    async def stop(self) -> None:
-        """Stops serving and closes everything, within about two seconds; later calls do nothing."""
+    async def stop(self, *, drain: bool = True) -> None:
+        """Stops serving and closes everything; later calls do nothing.
+
+        Args:
+            drain: Give running calls `drain_seconds` to finish, while new ones are refused. What
+                still runs then ends within about two seconds.
+        """
         running, self._running = self._running, None
         if running is not None:
+            if drain:
+                await self.drain()
             await running.aclose()
+
+    async def drain(self) -> None:
+        """Refuses new calls and lets running ones finish, for `drain_seconds` at most."""
+        if not await self.service.drain(self.config.drain_seconds):
+            log.warning("drained_not_all", **self._guard.concurrency.health())
 
     async def wait_closed(self) -> None:
         """Waits until the client of a stdio server has closed its end; else for ever."""
@@ -211,6 +229,7 @@ class ProductionMCPServer:
 
     async def _start_application(self) -> None:
         try:
+            await self._guard.start()
             await self.application.start()
         except StartupError:
             self.service.mark_failed()
@@ -273,7 +292,7 @@ class ProductionMCPServer:
         rest = create_rest_app(
             self.service,
             self._authenticator,
-            self.application.health,
+            self._health.report,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,
