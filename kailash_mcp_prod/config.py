@@ -28,19 +28,17 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from kailash_mcp_prod.config_auth import MIN_SECRET_BYTES, AuthSettings, is_short
 from kailash_mcp_prod.config_values import (
-    ApiKeyEntry,
     Words,
     check_endpoint,
     is_loopback,
-    read_keys,
     read_settings,
     split_words,
 )
 from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.records.operations import DEFAULT_OPERATIONS, Operation
 
-MIN_SECRET_BYTES = 32
 ENV_PREFIX = "MCP_"
 CONFIG_FILE_VARIABLE = "MCP_CONFIG_FILE"
 _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
@@ -65,7 +63,7 @@ NOT_YET_EFFECTIVE = frozenset(
 """Keys of the contract whose feature this version does not have; setting one logs a warning."""
 
 
-class ServerConfig(BaseSettings):
+class ServerConfig(AuthSettings):
     """The settings of a server.
 
     Raises:
@@ -175,39 +173,6 @@ class ServerConfig(BaseSettings):
         "INFO", description="What is logged to stderr."
     )
 
-    enable_auth: bool = Field(True, description="Ask every client for a credential.")
-    auth_type: Annotated[
-        tuple[Literal["jwt", "api_key", "custom"], ...], NoDecode, BeforeValidator(split_words)
-    ] = Field(
-        (),
-        description="jwt, api_key, or custom for providers of your own; by default what is set.",
-    )
-    jwt_secret: SecretStr | None = Field(
-        None,
-        validation_alias="jwt_secret",
-        description="Secret that signs JSON Web Tokens (HS256), at least 32 bytes.",
-    )
-    jwt_expiration_hours: float = Field(24, gt=0, description="Life of the tokens we mint.")
-    tenant_claim: str = Field(
-        "tenant_id",
-        min_length=1,
-        description="The claim of a token that names the caller's tenant.",
-    )
-    api_keys: Annotated[dict[str, ApiKeyEntry], NoDecode, BeforeValidator(read_keys)] = Field(
-        default_factory=dict,
-        validation_alias="api_keys",
-        repr=False,
-        description=(
-            'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], '
-            '"rate_limit", "surface"}}.'
-        ),
-    )
-    api_key: SecretStr | None = Field(
-        None, description="The key with which this process itself calls (stdio, tools, call)."
-    )
-    token: SecretStr | None = Field(
-        None, description="The bearer token with which this process itself calls."
-    )
     insecure: bool = Field(
         False, description="Allow a network address without authentication. Anyone may do anything."
     )
@@ -309,10 +274,11 @@ class ServerConfig(BaseSettings):
             credential = self.api_key is not None or self.token is not None
             check_endpoint(self.connect, credential=credential, insecure=self.insecure)
             return self
-        if self.cursor_secret is not None and _is_short(self.cursor_secret):
+        if self.cursor_secret is not None and is_short(self.cursor_secret):
             raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
+        self.check_resource()
         if self.enable_auth:
-            self._check_credentials()
+            self.check_credentials()
         elif self.transport != "stdio" and not is_loopback(self.host) and not self.insecure:
             raise ValueError(
                 f"without authentication the server only listens on loopback, not on {self.host}. "
@@ -320,28 +286,6 @@ class ServerConfig(BaseSettings):
                 "everything"
             )
         return self
-
-    def _check_credentials(self) -> None:
-        kinds = self.credential_kinds
-        if not kinds:
-            raise ValueError(
-                "authentication is on, but no credential is configured. Set JWT_SECRET or "
-                "API_KEYS, or say --no-auth for a server that only this machine reaches"
-            )
-        if "jwt" in kinds and (self.jwt_secret is None or _is_short(self.jwt_secret)):
-            raise ValueError(
-                f"jwt_secret needs at least {MIN_SECRET_BYTES} bytes. Make one with: "
-                "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-            )
-        if "api_key" in kinds and not self.api_keys:
-            raise ValueError("auth_type api_key needs keys. Set API_KEYS")
-
-    @property
-    def credential_kinds(self) -> tuple[str, ...]:
-        """What clients may present: what `auth_type` says, else what is configured."""
-        if self.auth_type:
-            return self.auth_type
-        return (*(("jwt",) if self.jwt_secret else ()), *(("api_key",) if self.api_keys else ()))
 
     @property
     def cursor_key(self) -> bytes | None:
@@ -356,10 +300,6 @@ class ServerConfig(BaseSettings):
     def without_effect(self) -> list[str]:
         """Keys that were set although this version does not have their feature."""
         return sorted(self.model_fields_set & NOT_YET_EFFECTIVE)
-
-
-def _is_short(secret: SecretStr) -> bool:
-    return len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES
 
 
 def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:

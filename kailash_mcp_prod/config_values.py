@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -111,6 +111,40 @@ def check_endpoint(url: str, *, credential: bool, insecure: bool) -> None:
             f"the credential would go to {host} where everybody on the way can read it. Use "
             "https, or say --insecure"
         )
+
+
+def check_public_address(key: str, url: str) -> None:
+    """Checks an address to which clients or secrets are sent.
+
+    Args:
+        key: The setting that holds it.
+        url: The address.
+
+    Raises:
+        ValueError: It is no plain https address; http is for this machine alone.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        parts.port  # noqa: B018 - a number that is none raises
+    except ValueError:
+        host = None
+    plain = url.isascii() and url.isprintable() and not set(url) & set(' "\\<>`{|}^')
+    if not host or not plain or parts.fragment or parts.username is not None:
+        raise ValueError(f"{key} must be an address such as https://auth.example.com/path")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ValueError(f"{key} must be an https address: others could answer in its place")
+
+
+def check_scopes(key: str, scopes: Iterable[str]) -> None:
+    """Checks names of scopes.
+
+    Raises:
+        ValueError: One has characters that scopes must not have (RFC 6749).
+    """
+    for scope in scopes:
+        if not scope.isascii() or not scope.isprintable() or set(scope) & set(' "\\'):
+            raise ValueError(f"{key} must be names without spaces, quotes and backslashes")
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -104,10 +104,14 @@ class ConflictError(ServerError):
 
 
 class UnauthenticatedError(ServerError):
-    """The credential is missing, wrong or expired."""
+    """The credential is missing, wrong or expired.
+
+    `token_sent` says whether there was a bearer token, which then is no good.
+    """
 
     code = "unauthenticated"
     http_status = 401
+    token_sent = False
 
 
 class ForbiddenError(ServerError):
@@ -115,6 +119,20 @@ class ForbiddenError(ServerError):
 
     code = "forbidden"
     http_status = 403
+
+
+class InsufficientScopeError(ForbiddenError):
+    """The credential is good, and another one of the same caller could do this.
+
+    Args:
+        message: What is missing.
+        scope: What a token needs for it, as far as that can be said.
+    """
+
+    def __init__(self, message: str, *, scope: tuple[str, ...] = ()) -> None:
+        details = {"required_scopes": list(scope)} if scope else None
+        super().__init__(message, details=details)
+        self.scope = scope
 
 
 class RateLimitedError(ServerError):

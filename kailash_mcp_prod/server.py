@@ -9,15 +9,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
+from kailash_mcp_prod.auth.chain import AuthProvider, CredentialChain
+from kailash_mcp_prod.auth.configured import configured_challenges, configured_providers
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Credentials, Principal
-from kailash_mcp_prod.auth.providers import (
-    ApiKey,
-    ApiKeyProvider,
-    AuthProvider,
-    CredentialChain,
-    JwtProvider,
-)
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.content.catalogue import Catalogue
@@ -92,7 +87,8 @@ class ProductionMCPServer:
             self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
         )
         self.mcp_server = ToolCaller(self.service)
-        providers = [*auth_providers, *_providers(self.config)]
+        self._configured = configured_providers(self.config)
+        providers = [*auth_providers, *self._configured.providers]
         if self.config.enable_auth and not providers:
             raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
         self._authenticator = CredentialChain(providers)
@@ -128,6 +124,7 @@ class ProductionMCPServer:
             # First in, so closed last: requests end before what they work on.
             stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
+            stack.push_async_callback(self._configured.close)
             if self.config.transport == "stdio":
                 await self._start_stdio(stack)
                 await self._start_application()
@@ -238,6 +235,7 @@ class ProductionMCPServer:
         from kailash_mcp_prod.transports.http import HttpTransport
         from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
         from kailash_mcp_prod.transports.listening import Listener
+        from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
         from kailash_mcp_prod.transports.rest import create_rest_app
         from kailash_mcp_prod.transports.routing import TransportRouter
         from kailash_mcp_prod.transports.websocket import WebSocketTransport
@@ -245,6 +243,7 @@ class ProductionMCPServer:
         config = self.config
         hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
+        challenges = configured_challenges(config)
         http = HttpTransport(
             self._dispatcher,
             self._authenticator,
@@ -252,6 +251,7 @@ class ProductionMCPServer:
             max_sessions=config.max_sessions,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            challenges=challenges,
         )
         websocket = WebSocketTransport(
             self._dispatcher,
@@ -262,6 +262,7 @@ class ProductionMCPServer:
             idle_seconds=config.websocket_idle_seconds,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            challenges=challenges,
         )
         rest = create_rest_app(
             self.service,
@@ -270,10 +271,13 @@ class ProductionMCPServer:
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            challenges=challenges,
         )
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         mcp_listener = Listener(
-            TransportRouter(websocket, http if with_http else None),
+            TransportRouter(
+                websocket, http if with_http else None, ResourceMetadata(challenges.resource)
+            ),
             config.host,
             config.port,
             max_message_bytes=config.max_body_bytes if with_ws else None,
@@ -334,26 +338,3 @@ class ToolCaller:
                 principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
             ),
         )
-
-
-def _providers(config: ServerConfig) -> list[AuthProvider]:
-    if not config.enable_auth:
-        return []
-    providers: list[AuthProvider] = []
-    kinds = config.credential_kinds
-    if "api_key" in kinds:
-        keys = {
-            key: ApiKey(
-                subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
-                permissions=frozenset(entry.permissions),
-                rate_limit=entry.rate_limit,
-                tenant=entry.tenant_id,
-                surface=entry.surface,
-            )
-            for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
-        }
-        providers.append(ApiKeyProvider(keys))
-    if "jwt" in kinds and config.jwt_secret is not None:
-        secret = config.jwt_secret.get_secret_value()
-        providers.append(JwtProvider(secret, tenant_claim=config.tenant_claim))
-    return providers

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import (
     ConflictError,
@@ -85,6 +86,7 @@ class HttpTransport(BaseTransport):
             `max_session_streams` in one session.
         keepalive_seconds: How often an open event stream carries a comment.
         stop_seconds: How long running requests may go on after `stop`.
+        challenges: What refusals tell of the credential to get.
         clock: Monotonic seconds, for the idle time.
 
     Example:
@@ -110,6 +112,7 @@ class HttpTransport(BaseTransport):
         max_session_streams: int = 4,
         keepalive_seconds: float = 15.0,
         stop_seconds: float = 1.0,
+        challenges: Challenges | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(dispatcher, authenticator)
@@ -122,6 +125,7 @@ class HttpTransport(BaseTransport):
         self._capacity = Capacity(max_in_flight, max_streams)
         self._keepalive_seconds = keepalive_seconds
         self._stop_seconds = stop_seconds
+        self._challenges = challenges or Challenges()
         self._lifetime = Lifetime()
         self._answers = Answers(dispatcher, self._capacity, self._lifetime, keepalive_seconds)
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
@@ -148,7 +152,12 @@ class HttpTransport(BaseTransport):
         if scope["type"] != "http":
             return
         exchange = Exchange(
-            new_request_id(), Headers(scope["headers"]), receive, send, self._keepalive_seconds
+            new_request_id(),
+            Headers(scope["headers"]),
+            receive,
+            send,
+            self._keepalive_seconds,
+            challenges=self._challenges,
         )
         # Whoever has gone gets no answer, and leaves no trace of a defect.
         with contextlib.suppress(ClientGoneError):

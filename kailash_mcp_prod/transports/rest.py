@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import (
     ForbiddenError,
@@ -20,7 +21,6 @@ from kailash_mcp_prod.errors import (
     InvalidArgumentsError,
     NotFoundError,
     ServerError,
-    UnauthenticatedError,
     UnavailableError,
 )
 from kailash_mcp_prod.observe.logs import get_logger
@@ -76,6 +76,7 @@ def create_rest_app(
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
     max_body_bytes: int = 4 * 1024 * 1024,
+    challenges: Challenges | None = None,
 ) -> GuardedApp:
     """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
 
@@ -86,7 +87,9 @@ def create_rest_app(
         allowed_hosts: As for `HttpTransport`.
         allowed_origins: As for `HttpTransport`.
         max_body_bytes: The longest request body.
+        challenges: What refusals tell of the credential to get.
     """
+    told = challenges or Challenges()
     app = FastAPI(
         title="Kailash MCP",
         version=__version__,
@@ -133,7 +136,11 @@ def create_rest_app(
         report = await health()
         return JsonBytes(report, 200 if report["health_status"] == "healthy" else 503)
 
-    app.add_exception_handler(ServerError, _answer_error)
+    async def answer_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
+        return _error_response(error, request.scope[_REQUEST_ID], told.of(error))
+
+    app.add_exception_handler(ServerError, answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_defect)
     return GuardedApp(app, HostGuard(allowed_hosts, allowed_origins))
@@ -250,18 +257,13 @@ async def _read_arguments(
         ) from None
 
 
-def _error_response(error: ServerError, request_id: str) -> JsonBytes:
+def _error_response(error: ServerError, request_id: str, challenge: str | None = None) -> JsonBytes:
     headers = {}
-    if isinstance(error, UnauthenticatedError):
-        headers["WWW-Authenticate"] = "Bearer"
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     return JsonBytes({"error": error.to_dict(request_id)}, error.http_status, headers)
-
-
-async def _answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
-    return _error_response(error, request.scope[_REQUEST_ID])
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:

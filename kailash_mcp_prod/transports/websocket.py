@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Credentials, Principal
 from kailash_mcp_prod.errors import (
     InternalError,
@@ -68,6 +69,7 @@ class WebSocketTransport(BaseTransport):
         max_messages_per_second: How many messages of a channel are taken.
         idle_seconds: After how long without a message and without a request a channel ends.
         write_seconds: How long a client may take to read a message.
+        challenges: What refusals tell of the credential to get.
 
     Example:
         ```python
@@ -91,10 +93,12 @@ class WebSocketTransport(BaseTransport):
         max_messages_per_second: int = 1000,
         idle_seconds: float = 1800.0,
         write_seconds: float = 20.0,
+        challenges: Challenges | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
         self._guard = HostGuard(allowed_hosts, allowed_origins)
+        self._challenges = challenges or Challenges()
         self._max_channels = max_channels
         self._max_own_channels = max(max_channels // 4, 1)
         self._limits = SessionLimits(
@@ -132,7 +136,7 @@ class WebSocketTransport(BaseTransport):
             return
         if (await receive())["type"] != "websocket.connect":
             return
-        exchange = _upgrade(scope, receive, send)
+        exchange = _upgrade(scope, receive, send, self._challenges)
         with ExitStack() as places:
             try:
                 places.enter_context(self._place())
@@ -210,13 +214,15 @@ class WebSocketTransport(BaseTransport):
                 del self._owned[subject]
 
 
-def _upgrade(scope: Scope, receive: Receive, send: Send) -> Exchange:
+def _upgrade(scope: Scope, receive: Receive, send: Send, challenges: Challenges) -> Exchange:
     """The upgrade as an HTTP exchange, which can be refused like one."""
 
     async def send_http(message: ASGIMessage) -> None:
         await send({**message, "type": f"websocket.{message['type']}"})
 
-    return Exchange(new_request_id(), Headers(scope["headers"]), receive, send_http, 0)
+    return Exchange(
+        new_request_id(), Headers(scope["headers"]), receive, send_http, 0, challenges=challenges
+    )
 
 
 def _refusal(error: Exception, request_id: str) -> Refusal:
