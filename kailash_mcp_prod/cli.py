@@ -33,7 +33,12 @@ app = typer.Typer(
 )
 
 # On the command line a secret is there for every user of the machine to see.
-_ONLY_FROM_ENVIRONMENT = frozenset({"jwt_secret", "api_keys", "api_key", "token", "cursor_secret"})
+_ONLY_FROM_ENVIRONMENT = frozenset(
+    {
+        *("api_key", "api_keys", "bearer_tokens", "cursor_secret", "introspection_client_secret"),
+        *("jwt_secret", "token"),
+    }
+)
 _TOOL_ERROR = 5
 _INTERRUPTED = 130
 _LEAVE_SECONDS = 1.5
@@ -109,8 +114,8 @@ def _with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
 def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     """Serve MCP over HTTP, WebSocket or both, with REST beside it, or MCP over stdio.
 
-    Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_API_KEY, MCP_TOKEN,
-    MCP_CURSOR_SECRET.
+    Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_BEARER_TOKENS, MCP_API_KEY,
+    MCP_TOKEN, MCP_CURSOR_SECRET, MCP_INTROSPECTION_CLIENT_SECRET.
     """
     flags = {name: value for name, value in settings.items() if value is not None}
     if no_auth:

@@ -124,15 +124,13 @@ class ForbiddenError(ServerError):
 class InsufficientScopeError(ForbiddenError):
     """The credential is good, and another one of the same caller could do this.
 
-    Args:
-        message: What is missing.
-        scope: What a token needs for it, as far as that can be said.
+    `details` has what a token needs for it as `required_scopes`, as far as that can be said.
     """
 
-    def __init__(self, message: str, *, scope: tuple[str, ...] = ()) -> None:
-        details = {"required_scopes": list(scope)} if scope else None
-        super().__init__(message, details=details)
-        self.scope = scope
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The scopes that are needed."""
+        return tuple((self.details or {}).get("required_scopes", ()))
 
 
 class RateLimitedError(ServerError):

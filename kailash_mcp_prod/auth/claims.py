@@ -79,7 +79,7 @@ class ClaimReader:
             raise InsufficientScopeError(
                 "The token lacks a scope that this server asks for. Get one with all of "
                 f"{', '.join(self.required_scopes)}.",
-                scope=self.required_scopes,
+                details={"required_scopes": list(self.required_scopes)},
             )
         tenant = claims.get(self.tenant_claim)
         surface = claims.get("surface")

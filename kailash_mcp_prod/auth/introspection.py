@@ -101,7 +101,7 @@ class IntrospectionProvider:
         if verdict is None:
             raise self._unavailable()
         if verdict.lacking is not None:
-            raise InsufficientScopeError(verdict.lacking.message, scope=verdict.lacking.scope)
+            raise InsufficientScopeError(verdict.lacking.message, details=verdict.lacking.details)
         if verdict.principal is None:
             raise UnauthenticatedError(NOT_VALID)
         return verdict.principal

@@ -32,7 +32,10 @@ agent_session_timeout_minutes
 SECRET = "correct-horse-battery-staple-and-more"
 KEY = "key-that-nobody-may-read"
 ONE_KEY = {KEY: {"permissions": ["*"]}}
-SECRET_KEYS = {"jwt_secret", "api_keys", "api_key", "token", "cursor_secret"}
+SECRET_KEYS = {
+    *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret", "bearer_tokens"),
+    "introspection_client_secret",
+}
 
 
 @pytest.fixture(autouse=True)
