@@ -11,33 +11,29 @@ import os
 from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import (
-    BeforeValidator,
-    Field,
-    SecretStr,
     ValidationError,
     model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from kailash_mcp_prod.config_auth import MIN_SECRET_BYTES, AuthSettings, is_short
+from kailash_mcp_prod.config_features import FeatureSettings
+from kailash_mcp_prod.config_limits import LimitSettings
+from kailash_mcp_prod.config_serving import ServingSettings
+from kailash_mcp_prod.config_tokens import MIN_SECRET_BYTES, TokenSettings, is_short
 from kailash_mcp_prod.config_values import (
-    Words,
     check_endpoint,
     is_loopback,
     read_settings,
-    split_words,
 )
 from kailash_mcp_prod.errors import ConfigError
-from kailash_mcp_prod.records.operations import DEFAULT_OPERATIONS, Operation
 
 ENV_PREFIX = "MCP_"
 CONFIG_FILE_VARIABLE = "MCP_CONFIG_FILE"
@@ -63,7 +59,7 @@ NOT_YET_EFFECTIVE = frozenset(
 """Keys of the contract whose feature this version does not have; setting one logs a warning."""
 
 
-class ServerConfig(AuthSettings):
+class ServerConfig(FeatureSettings, LimitSettings, TokenSettings, ServingSettings):
     """The settings of a server.
 
     Raises:
@@ -76,6 +72,7 @@ class ServerConfig(AuthSettings):
     """
 
     model_config = SettingsConfigDict(
+        defer_build=False,
         env_prefix=ENV_PREFIX,
         env_ignore_empty=True,
         extra="forbid",
@@ -83,144 +80,6 @@ class ServerConfig(AuthSettings):
         hide_input_in_errors=True,
         validate_default=True,
     )
-
-    mode: Literal["standalone", "development"] = Field(
-        "standalone", description="development: no authentication on loopback, sample data."
-    )
-    transport: Literal["http", "stdio", "websocket", "all"] = Field(
-        "http", description="How clients connect; all is HTTP and WebSocket on one port."
-    )
-    connect: str | None = Field(
-        None,
-        repr=False,
-        description=(
-            "With the transport stdio: relay to the running server at this address, such as "
-            "http://127.0.0.1:3001/mcp, instead of serving."
-        ),
-    )
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
-    port: int = Field(
-        3001, ge=0, le=65534, description="Port of MCP; REST is on the next one. 0: any free ones."
-    )
-    models: str = Field(
-        "models:db",
-        pattern=r"^[\w.]+:\w+$",
-        description="The DataFlow instance, as module:attribute.",
-    )
-    database_url: str | None = Field(
-        None,
-        validation_alias="database_url",
-        repr=False,
-        description="Database of the models, handed to them as DATABASE_URL.",
-    )
-    redis_url: str | None = Field(
-        None, validation_alias="redis_url", repr=False, description="Redis for several replicas."
-    )
-    operations: Annotated[tuple[Operation, ...], NoDecode, BeforeValidator(split_words)] = Field(
-        DEFAULT_OPERATIONS,
-        min_length=1,
-        description="The operations each model gets; upsert and count are off by default.",
-    )
-    execution: Literal["auto", "sql", "nodes"] = Field(
-        "auto",
-        description=(
-            "How records are read and written: sql is fast, nodes runs DataFlow's generated nodes, "
-            "auto takes nodes only for models with options that sql lacks."
-        ),
-    )
-    auto_migrate: bool = Field(
-        True,
-        description=(
-            "Make missing tables, columns and indexes at the start. Off: check, and say what is "
-            "missing."
-        ),
-    )
-    instant_start: bool = Field(
-        True,
-        description=(
-            "Over stdio, serve from what an earlier start has noted of the models and tables, "
-            "while it holds, instead of importing the application."
-        ),
-    )
-    wait_for_db: float = Field(
-        0,
-        ge=0,
-        le=3600,
-        description="Seconds to wait at the start for a database that does not answer yet.",
-    )
-    cursor_secret: SecretStr | None = Field(
-        None,
-        description=(
-            "Signs page cursors, at least 32 bytes; by default jwt_secret does, else a secret that "
-            "is new at each start. Several replicas without jwt_secret need it."
-        ),
-    )
-    surface: Literal["full", "compact", "search"] = Field(
-        "full",
-        description=(
-            "The tools that clients are shown whose URL and credential name no surface: all, a few "
-            "for all models, or a search."
-        ),
-    )
-    list_output_schemas: bool = Field(
-        False,
-        description=(
-            "Send exact schemas in tool lists, those of results too; they make lists four times "
-            "as long."
-        ),
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="What is logged to stderr."
-    )
-
-    insecure: bool = Field(
-        False, description="Allow a network address without authentication. Anyone may do anything."
-    )
-    allowed_hosts: Words = Field(
-        (), description="Further Host names under which the server is reached; * for any."
-    )
-    allowed_origins: Words = Field(
-        (), description="Further web origins that may call, such as https://app.example.com."
-    )
-
-    max_concurrent_requests: int = Field(
-        500, ge=1, le=100_000, description="Calls that run at once; as many again may wait."
-    )
-    request_timeout_seconds: float = Field(30, gt=0, le=3600, description="How long a call takes.")
-    rate_limit_per_minute: int = Field(
-        6000, ge=1, description="Calls a minute of one principal without a limit of its own."
-    )
-    max_body_bytes: int = Field(
-        4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
-    )
-    max_sessions: int = Field(1000, ge=1, description="Open MCP sessions (2025-11-25 and older).")
-    max_websockets: int = Field(
-        1000, ge=1, description="Open WebSockets, a quarter of them of one principal."
-    )
-    max_messages_per_second: int = Field(
-        1000, ge=1, description="Messages a second of one WebSocket."
-    )
-    websocket_idle_seconds: float = Field(
-        1800, gt=0, description="After how long without a message or request a WebSocket ends."
-    )
-
-    enable_http_transport: bool = Field(True, description="Allow transports with MCP over HTTP.")
-    enable_caching: bool = Field(True, description="Cache reads.")
-    cache_ttl_seconds: float = Field(300, gt=0, description="How long a cached read is used.")
-    cache_max_size_mb: float = Field(100, gt=0, description="Size of the cache.")
-    enable_compression: bool = Field(True, description="Compress large cached values.")
-    circuit_breaker_failure_threshold: int = Field(
-        5, ge=1, description="Failures of a backend in a row after which calls stop for a while."
-    )
-    connection_pool_size: int = Field(10, ge=1, description="Open database connections.")
-    connection_pool_max_overflow: int = Field(10, ge=0, description="Further ones under load.")
-    connection_recycle_seconds: int = Field(3600, ge=1, description="Age of a connection.")
-    enable_agent_collaboration: bool = Field(True, description="Let agents work together.")
-    agent_session_timeout_minutes: float = Field(60, gt=0, description="Idle time of a session.")
-    enable_performance_tracking: bool = Field(True, description="Time every call.")
-    enable_metrics: bool = Field(True, description="Export metrics.")
-    metrics_collection_interval: float = Field(60, gt=0, description="Seconds between samples.")
-    enable_agent_analytics: bool = Field(True, description="Figures of each agent.")
 
     @classmethod
     def settings_customise_sources(

@@ -12,7 +12,7 @@ from uuid import uuid4
 from kailash_mcp_prod.auth.chain import AuthProvider, CredentialChain
 from kailash_mcp_prod.auth.configured import configured_challenges, configured_providers
 from kailash_mcp_prod.auth.policy import Policy
-from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.auth.principal import LOCAL, Credentials, Principal
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.content.catalogue import Catalogue
@@ -43,8 +43,6 @@ INSTRUCTIONS = (
     "decimals as text."
 )
 
-LOCAL = Principal(subject="local", permissions=frozenset({"*"}), method="local")
-
 
 class ProductionMCPServer:
     """An MCP server over the models of a DataFlow application.
@@ -73,7 +71,11 @@ class ProductionMCPServer:
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
-        policy = Policy()
+        self.policy = policy = Policy(
+            {name: entry.role() for name, entry in self.config.roles.items()},
+            {model: entry.rule() for model, entry in self.config.access_rules.items()},
+            read_only=self.config.read_only,
+        )
         self.service = ToolService(
             self.registry,
             policy,

@@ -10,7 +10,6 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from kailash_mcp_prod.config import NOT_YET_EFFECTIVE, ServerConfig
-from kailash_mcp_prod.config_auth import AuthSettings
 
 TARGET = Path(__file__).parents[1] / "docs" / "configuration.md"
 WITHOUT_PREFIX = {"api_keys", "database_url", "jwt_secret", "redis_url"}
@@ -48,11 +47,7 @@ def default_of(field: FieldInfo) -> str:
 def render() -> str:
     """The whole page."""
     rows = []
-    # Those about credentials come from a base class, and would stand first.
-    fields = sorted(
-        ServerConfig.model_fields.items(), key=lambda each: each[0] in AuthSettings.model_fields
-    )
-    for key, field in fields:
+    for key, field in ServerConfig.model_fields.items():
         mark = " ○" if key in NOT_YET_EFFECTIVE else ""
         variable = key.upper() if key in WITHOUT_PREFIX else f"MCP_{key.upper()}"
         text = (field.description or "").replace("|", "\\|")

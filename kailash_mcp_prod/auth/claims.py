@@ -1,127 +1,91 @@
-"""What the claims of a token say about who is calling, be it a JWT or an introspected one."""
+"""Values that stand for what a credential says: `$claims.NAME`, `$tenant`, `$subject`."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.errors import InsufficientScopeError
 
-_MAX_TENANT_LENGTH: Final = 255
+MISSING: Final = object()
+"""What a credential does not say."""
+
+_CLAIMS: Final = "$claims."
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRules:
-    """What a token must say of itself, beside `exp` and `sub`.
+class MissingClaimError(LookupError):
+    """A rule needs something of the credential that it does not say."""
 
-    Args:
-        issuer: The `iss` that it must have; `None` for any or none.
-        audiences: Of these its `aud` must name one; none of them for any `aud` or none.
-        leeway_seconds: How far the issuer's clock may be off.
+    def __init__(self, reference: str) -> None:
+        super().__init__(reference)
+        self.reference = reference
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value stands for something that the credential says."""
+    return isinstance(value, str) and (
+        value in {"$tenant", "$subject"}
+        or (value.startswith(_CLAIMS) and len(value) > len(_CLAIMS))
+    )
+
+
+def referred(reference: str, principal: Principal) -> Any:
+    """What a reference stands for: a text, number or boolean, or a list of them, else `MISSING`.
+
+    An empty text or list counts as missing. Claims within claims are written with dots, as in
+    `$claims.org.team`.
     """
-
-    issuer: str | None = None
-    audiences: tuple[str, ...] = ()
-    leeway_seconds: float = 0.0
-
-    def fit(self, claims: Mapping[str, Any]) -> bool:
-        """Whether issuer and audience are as they must be; a claim that is missing is not."""
-        if self.issuer is not None and claims.get("iss") != self.issuer:
-            return False
-        named = claims.get("aud")
-        if not self.audiences:
-            return True
-        return any(
-            each in self.audiences for each in (named if isinstance(named, list) else [named])
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimReader:
-    """Makes a principal of claims that are known to be true.
-
-    `permissions` is a list, or `scope` a text with spaces; a token without either grants nothing.
-    `surface` names a surface of tools.
-
-    Args:
-        tenant_claim: The claim that names the tenant, a text of 1 to 255 characters; anything
-            else in it counts as no tenant.
-        roles_claim: The claim that names roles: a list, or a text with spaces.
-        required_scopes: What each token must have in its scope, or among its permissions.
-    """
-
-    tenant_claim: str = "tenant_id"
-    roles_claim: str = "roles"
-    required_scopes: tuple[str, ...] = ()
-
-    def principal(
-        self, claims: Mapping[str, Any], *, subject: str, method: str, expires_at: float | None
-    ) -> Principal:
-        """The principal whom the claims describe.
-
-        Args:
-            claims: The claims.
-            subject: Who it is, unique among all credentials.
-            method: The kind of the credential.
-            expires_at: Until when that holds.
-
-        Raises:
-            InsufficientScopeError: The token lacks a scope that all need.
-        """
-        scope = _words(claims.get("scope"))
-        listed = claims.get("permissions")
-        permissions = _texts(listed) if isinstance(listed, list) else scope
-        if not (scope | permissions).issuperset(self.required_scopes):
-            raise InsufficientScopeError(
-                "The token lacks a scope that this server asks for. Get one with all of "
-                f"{', '.join(self.required_scopes)}.",
-                details={"required_scopes": list(self.required_scopes)},
-            )
-        tenant = claims.get(self.tenant_claim)
-        surface = claims.get("surface")
-        return Principal(
-            subject=subject,
-            permissions=permissions,
-            method=method,
-            expires_at=expires_at,
-            tenant=tenant
-            if isinstance(tenant, str) and 0 < len(tenant) <= _MAX_TENANT_LENGTH
-            else None,
-            surface=surface if isinstance(surface, str) else None,
-            roles=_words_or_texts(claims.get(self.roles_claim)),
-            read_only=claims.get("read_only") is True,
-            claims=MappingProxyType(dict(claims)),
-        )
+    found: Any
+    if reference == "$tenant":
+        found = principal.tenant
+    elif reference == "$subject":
+        found = principal.subject
+    else:
+        found = principal.claims
+        for name in reference.removeprefix(_CLAIMS).split("."):
+            found = found.get(name) if isinstance(found, Mapping) else None
+    # An empty value would mean the records without an owner, and an object could hold operators.
+    several = isinstance(found, list | tuple) and found
+    values = found if several else [found]
+    fit = all(isinstance(each, str | int | float) and each != "" for each in values)
+    return found if fit else MISSING
 
 
-def instant(value: Any) -> float:
-    """A time among the claims, in Unix seconds.
+def bind(value: Any, principal: Principal) -> Any:
+    """A JSON value with its references replaced.
 
     Raises:
-        ValueError: It is no finite number.
+        MissingClaimError: The credential does not say what one of them stands for.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a time must be a number")
-    try:
-        seconds = float(value)
-    except OverflowError:
-        raise ValueError("a time must be finite") from None
-    if not math.isfinite(seconds):
-        raise ValueError("a time must be finite")
-    return seconds
+
+    def look_up(reference: str) -> Any:
+        found = referred(reference, principal)
+        if found is MISSING:
+            raise MissingClaimError(reference)
+        return found
+
+    return replaced(value, look_up)
 
 
-def _words(claim: Any) -> frozenset[str]:
-    return frozenset(claim.split()) if isinstance(claim, str) else frozenset()
+def replaced(value: Any, look_up: Callable[[str], Any]) -> Any:
+    """A JSON value with each reference replaced by what `look_up` says of it."""
+    if is_reference(value):
+        return look_up(value)
+    if isinstance(value, Mapping):
+        return {name: replaced(each, look_up) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [replaced(each, look_up) for each in value]
+    return value
 
 
-def _texts(claim: list[Any]) -> frozenset[str]:
-    return frozenset(each for each in claim if isinstance(each, str))
+def referred_values(value: Any, principal: Principal) -> list[tuple[str, str]]:
+    """The references in a JSON value, and a text that tells apart what they stand for."""
+    found: list[tuple[str, str]] = []
 
+    def note(reference: str) -> Any:
+        meant = referred(reference, principal)
+        found.append((reference, "" if meant is MISSING else repr(meant)))
+        return None
 
-def _words_or_texts(claim: Any) -> frozenset[str]:
-    return _texts(claim) if isinstance(claim, list) else _words(claim)
+    replaced(value, note)
+    return found

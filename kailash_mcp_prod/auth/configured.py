@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from kailash_mcp_prod.auth.api_keys import ApiKey, ApiKeyProvider
 from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.auth.challenge import Challenges, ProtectedResource
-from kailash_mcp_prod.auth.claims import ClaimReader, TokenRules
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.auth.token_claims import ClaimReader, TokenRules
 from kailash_mcp_prod.errors import ConfigError
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.auth.signing_keys import SigningKey
-    from kailash_mcp_prod.config_auth import AuthSettings
+    from kailash_mcp_prod.config_tokens import TokenSettings
 
 OWN_SUBJECTS = "jwt"
 """The prefix of subjects whose tokens are signed with `jwt_secret`."""
@@ -39,7 +39,7 @@ class ConfiguredProviders:
 
 
 def configured_providers(
-    config: AuthSettings, *, revoked: Callable[[str], bool] | None = None
+    config: TokenSettings, *, revoked: Callable[[str], bool] | None = None
 ) -> ConfiguredProviders:
     """The providers of a server.
 
@@ -65,7 +65,7 @@ def configured_providers(
     return built
 
 
-def configured_challenges(config: AuthSettings) -> Challenges:
+def configured_challenges(config: TokenSettings) -> Challenges:
     """What answers tell of the credential to get."""
     scopes = tuple(dict.fromkeys((*config.required_scopes, *config.scopes_supported)))
     resource = None
@@ -74,7 +74,7 @@ def configured_challenges(config: AuthSettings) -> Challenges:
     return Challenges(resource, config.required_scopes or config.scopes_supported)
 
 
-def _api_keys(config: AuthSettings) -> AuthProvider:
+def _api_keys(config: TokenSettings) -> AuthProvider:
     keys = {
         key: ApiKey(
             subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
@@ -88,7 +88,7 @@ def _api_keys(config: AuthSettings) -> AuthProvider:
     return ApiKeyProvider(keys)
 
 
-def _bearer_tokens(config: AuthSettings) -> AuthProvider:
+def _bearer_tokens(config: TokenSettings) -> AuthProvider:
     from kailash_mcp_prod.auth.bearer import BearerTokenProvider
 
     return BearerTokenProvider(
@@ -107,7 +107,7 @@ def _bearer_tokens(config: AuthSettings) -> AuthProvider:
 
 
 def _add_jwt(
-    built: ConfiguredProviders, config: AuthSettings, revoked: Callable[[str], bool] | None
+    built: ConfiguredProviders, config: TokenSettings, revoked: Callable[[str], bool] | None
 ) -> None:
     # Late, because a server that only knows API keys needs none of it.
     from kailash_mcp_prod.auth.jwt_tokens import JwtProvider
@@ -133,7 +133,7 @@ def _add_jwt(
     built.providers.append(JwtProvider(sources, _rules(config), _reader(config), revoked=revoked))
 
 
-def _add_introspection(built: ConfiguredProviders, config: AuthSettings, url: str) -> None:
+def _add_introspection(built: ConfiguredProviders, config: TokenSettings, url: str) -> None:
     from kailash_mcp_prod.auth.idp_client import IdpClient
     from kailash_mcp_prod.auth.introspection import CONNECTIONS, MAX_BYTES, IntrospectionProvider
 
@@ -150,11 +150,11 @@ def _add_introspection(built: ConfiguredProviders, config: AuthSettings, url: st
     built.closing.append(provider.close)
 
 
-def _rules(config: AuthSettings) -> TokenRules:
+def _rules(config: TokenSettings) -> TokenRules:
     return TokenRules(config.jwt_issuer, config.audiences, config.jwt_leeway_seconds)
 
 
-def _reader(config: AuthSettings) -> ClaimReader:
+def _reader(config: TokenSettings) -> ClaimReader:
     return ClaimReader(config.tenant_claim, config.roles_claim, config.required_scopes)
 
 

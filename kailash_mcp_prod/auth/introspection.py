@@ -14,9 +14,9 @@ from urllib.parse import quote_plus, urlencode
 
 from kailash_mcp_prod.auth.backoff import Backoff
 from kailash_mcp_prod.auth.chain import NOT_VALID
-from kailash_mcp_prod.auth.claims import ClaimReader, TokenRules, instant
 from kailash_mcp_prod.auth.idp_client import IdpClient, IdpError
 from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.auth.token_claims import ClaimReader, TokenRules, instant
 from kailash_mcp_prod.errors import (
     InsufficientScopeError,
     UnauthenticatedError,

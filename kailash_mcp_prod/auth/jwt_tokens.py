@@ -11,9 +11,9 @@ from typing import Any, Final
 import jwt
 
 from kailash_mcp_prod.auth.chain import EXPIRED, NOT_VALID
-from kailash_mcp_prod.auth.claims import ClaimReader, TokenRules, instant
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.auth.signing_keys import KeySource, SigningKey
+from kailash_mcp_prod.auth.token_claims import ClaimReader, TokenRules, instant
 from kailash_mcp_prod.errors import UnauthenticatedError
 
 MAX_TOKEN_LENGTH: Final = 8192

@@ -46,6 +46,11 @@ class Principal:
             object.__setattr__(self, "claims_digest", _digest(self.claims))
 
     @property
+    def agent_id(self) -> str | None:
+        """The name that the credential gives the caller, if it gives one."""
+        return self.subject.partition(":")[2] or None
+
+    @property
     def owner(self) -> Owner:
         """Who alone may go on with what this principal has begun.
 
@@ -83,3 +88,6 @@ class Credentials:
 
 
 ANONYMOUS = Principal(subject="anonymous", permissions=frozenset({"*"}))
+
+LOCAL = Principal(subject="local", permissions=frozenset({"*"}), method="local")
+"""Python code in the server's own process, which no rule restricts."""

@@ -5,32 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL
 from kailash_mcp_prod.errors import ForbiddenError
 from kailash_mcp_prod.tools.spec import ToolCall
 
 ARGUMENT: Final = "_agent_id"
+_NO_CREDENTIAL: Final = frozenset({ANONYMOUS.subject, LOCAL.subject})
 
 
 def without_claimed_agent(call: ToolCall) -> ToolCall:
-    """The call without the claim, which no tool needs to know.
+    """The call without the claim, which no tool needs: who calls is known by then.
 
-    Of whoever has no name, such as everybody on a server without authentication, any claim is
-    wrong but harmless there, since nothing depends on it: it is left out.
+    Where nobody has a credential there is nothing to hold it against, and nothing depends on it.
 
     Raises:
-        ForbiddenError: The credential is somebody else's.
+        ForbiddenError: The credential is not that agent's.
     """
     if ARGUMENT not in call.arguments:
         return call
-    principal = call.principal
-    if principal.method not in _NAMELESS and call.arguments[ARGUMENT] != principal.agent_id:
+    claimed, principal = call.arguments[ARGUMENT], call.principal
+    if principal.subject not in _NO_CREDENTIAL and claimed != principal.agent_id:
         raise ForbiddenError(
-            f"{ARGUMENT}: who calls is what the credential says, and this one is not that agent's. "
+            f"{ARGUMENT}: who calls is told by the credential, and this one is not that agent's. "
             "Leave it out.",
             field=ARGUMENT,
         )
-    arguments = {name: value for name, value in call.arguments.items() if name != ARGUMENT}
-    return replace(call, arguments=arguments)
-
-
-_NAMELESS: Final = frozenset({"anonymous", "local"})
+    rest = {name: value for name, value in call.arguments.items() if name != ARGUMENT}
+    return replace(call, arguments=rest)

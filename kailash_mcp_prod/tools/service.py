@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from kailash_mcp_prod.auth.policy import Policy
@@ -20,6 +21,7 @@ from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
+from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
@@ -30,6 +32,7 @@ from kailash_mcp_prod.tools.surfaces.base import Resolved
 from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
 from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
 from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
+from kailash_mcp_prod.tools.visibility import Visibility
 
 log = get_logger(__name__)
 
@@ -62,7 +65,7 @@ class ToolService:
         surface: str = FULL,
     ) -> None:
         self.registry = registry
-        self._policy = policy
+        self.visibility = Visibility(policy)
         self._rates = rates
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
@@ -80,7 +83,7 @@ class ToolService:
 
     def allows(self, principal: Principal, tool: ToolSpec) -> bool:
         """Whether the principal may call the tool, be it in the registry or not."""
-        return self._policy.allows(principal, tool)
+        return self.visibility.tool(principal, tool) is not None
 
     def has_surface(self, name: str) -> bool:
         """Whether there is a surface of that name, such as `compact` or `models/Company,Quote`."""
@@ -220,10 +223,12 @@ class ToolService:
 
     def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
         chosen = self.surface_for(call.principal, surface)
-        meant = self._catalogue.get(chosen).resolve(call, name)
+        meant = self._catalogue.get(chosen).resolve(without_claimed_agent(call), name)
         if meant is None:
             raise self._unknown(call.principal, name, chosen)
-        return meant
+        # Once more for the arguments that stood in those of a surface's own tool.
+        own = without_claimed_agent(meant.call)
+        return meant if own is meant.call else replace(meant, call=own)
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from kailash_mcp_prod.auth.chain import CredentialChain
-from kailash_mcp_prod.auth.claims import ClaimReader, TokenRules
 from kailash_mcp_prod.auth.idp_client import IdpClient
 from kailash_mcp_prod.auth.introspection import MAX_BYTES, IntrospectionProvider
 from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.auth.token_claims import ClaimReader, TokenRules
 from kailash_mcp_prod.errors import InsufficientScopeError, UnauthenticatedError, UnavailableError
 from tests.identity_provider import AUDIENCE, ISSUER, IdentityProvider
 

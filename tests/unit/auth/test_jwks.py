@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from kailash_mcp_prod.auth.chain import CredentialChain
-from kailash_mcp_prod.auth.claims import TokenRules
 from kailash_mcp_prod.auth.idp_client import IdpClient
 from kailash_mcp_prod.auth.jwks import MAX_BYTES, JwksKeys
 from kailash_mcp_prod.auth.jwt_tokens import JwtProvider
 from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.auth.token_claims import TokenRules
 from kailash_mcp_prod.errors import UnauthenticatedError, UnavailableError
 from tests.identity_provider import AUDIENCE, EC_KEY, ISSUER, IdentityProvider, issued, jwk
 
