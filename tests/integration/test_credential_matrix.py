@@ -192,33 +192,47 @@ def over_rest(site: Site, headers: dict[str, str], action: Action) -> Answer:
 
 def over_stdio(site: Site, headers: dict[str, str], action: Action) -> Answer:
     message = request(1, action.method, **action.params, _meta=META)
-    return site.run(_ask_stdio(site.server, headers, json.dumps(message).encode()))
+    return site.run(_ask_stdio(site.server, headers, message))
 
 
-async def _ask_stdio(server: ProductionMCPServer, headers: dict[str, str], line: bytes) -> Answer:
-    """One question to a transport on pipes that was started with the credential."""
-    from_client, to_server = os.pipe()
-    from_server, to_client = os.pipe()
-    credentials = Credentials(headers.get("authorization"), headers.get("x-api-key"))
-    transport = StdioTransport(
-        server._dispatcher,
-        server._authenticator,
-        credentials,
-        descriptors=(from_client, to_client),
-    )
-    try:
-        os.write(to_server, line + b"\n")
-        os.close(to_server)
-        try:
-            await transport.start()
-        except ServerError as refused:
-            return Answer(refused.http_status, {"error": {"data": refused.to_dict("r")}})
-        await transport.wait_closed()
-        await transport.stop()
-        return Answer(200, json.loads(os.read(from_server, 1 << 16)))
-    finally:
-        for descriptor in (from_client, from_server, to_client):
+class Pipes:
+    """A stdio transport of the server's on pipes, started with a credential."""
+
+    def __init__(self, server: ProductionMCPServer, headers: dict[str, str]) -> None:
+        self._input, self._to_server = os.pipe()
+        self._from_server, self._output = os.pipe()
+        self.transport = StdioTransport(
+            server._dispatcher,
+            server._authenticator,
+            Credentials(headers.get("authorization"), headers.get("x-api-key")),
+            descriptors=(self._input, self._output),
+        )
+
+    async def ask(self, message: Any) -> Any:
+        """Send a request and wait for its answer."""
+        os.write(self._to_server, json.dumps(message).encode() + b"\n")
+        line = b""
+        while not line.endswith(b"\n"):
+            line += await asyncio.to_thread(os.read, self._from_server, 1 << 16)
+        return json.loads(line)
+
+    async def close(self) -> None:
+        """Stop the transport and close the pipes."""
+        await self.transport.stop()
+        for descriptor in (self._input, self._to_server, self._from_server, self._output):
             os.close(descriptor)
+
+
+async def _ask_stdio(server: ProductionMCPServer, headers: dict[str, str], message: Any) -> Answer:
+    """One question to a transport on pipes that was started with the credential."""
+    pipes = Pipes(server, headers)
+    try:
+        await pipes.transport.start()
+        return Answer(200, await pipes.ask(message))
+    except ServerError as refused:
+        return Answer(refused.http_status, {"error": {"data": refused.to_dict("r")}})
+    finally:
+        await pipes.close()
 
 
 def _answer(response: httpx.Response) -> Answer:
@@ -483,6 +497,18 @@ async def test_what_is_open_ends_with_its_credential(site: Site) -> None:
             assert stream.status_code == 200
             return [line async for line in stream.aiter_lines()]
 
+    async def stdio() -> tuple[Any, Any]:
+        pipes = Pipes(site.server, headers)
+        await pipes.transport.start()
+        try:
+            before = await pipes.ask(request(1, "tools/list", _meta=META))
+            await ended.wait()
+            return before, await pipes.ask(request(2, "tools/list", _meta=META))
+        finally:
+            await pipes.close()
+
+    ended = asyncio.Event()
+    over_pipes = asyncio.create_task(run_on(site.server.mcp_server.loop, stdio()))
     async with httpx.AsyncClient(headers={"accept": BOTH, **headers}) as web:
         opened = await web.post(mcp, json=request(1, "initialize", **INITIALIZE))
         session = {
@@ -498,6 +524,10 @@ async def test_what_is_open_ends_with_its_credential(site: Site) -> None:
         )
 
         assert closed == (1008, "The credential has expired.")
+        site.server.mcp_server.loop.call_soon_threadsafe(ended.set)
+        before, after = await over_pipes
+        assert "result" in before
+        assert after["error"]["data"]["code"] == "unauthenticated"
         late = await web.post(mcp, json=request(2, "ping"), headers=session)
         assert late.status_code == 401
         # Another token of the same caller goes on with the session.
