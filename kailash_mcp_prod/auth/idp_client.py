@@ -14,7 +14,14 @@ _KEPT_SECONDS: Final = 20.0
 
 
 class IdpError(Exception):
-    """There is no answer, or none that counts; the text names no secret and is for the log."""
+    """There is no answer, or none that counts; the text names no secret and is for the log.
+
+    `status` is that of the answer, if there was one with another status than 200.
+    """
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class IdpClient:
@@ -66,7 +73,8 @@ class IdpClient:
         answer = bytearray()
         async with self._pool.stream(method, self._url, headers=sent, content=body) as response:
             if response.status != 200:
-                raise IdpError(f"it answers with status {response.status}")
+                reason = f"it answers with status {response.status}"
+                raise IdpError(reason, status=response.status)
             async for part in response.aiter_stream():
                 answer += part
                 if len(answer) > self._max_bytes:

@@ -44,8 +44,9 @@ class TokenRules:
 class ClaimReader:
     """Makes a principal of claims that are known to be true.
 
-    `permissions` is a list, or `scope` a text with spaces; a token without either grants nothing.
-    `surface` names a surface of tools.
+    `permissions` is a list, or `scope` a text with spaces, or `scp` either of both; a token without
+    any grants nothing. `surface` names a surface of tools. The claims below may stand in others, as
+    in `realm_access.roles`, unless there is one with just that name.
 
     Args:
         tenant_claim: The claim that names the tenant, a text of 1 to 255 characters; anything
@@ -72,7 +73,7 @@ class ClaimReader:
         Raises:
             InsufficientScopeError: The token lacks a scope that all need.
         """
-        scope = _words(claims.get("scope"))
+        scope = _words(claims["scope"]) if "scope" in claims else _several(claims.get("scp"))
         listed = claims.get("permissions")
         permissions = _texts(listed) if isinstance(listed, list) else scope
         if not (scope | permissions).issuperset(self.required_scopes):
@@ -81,18 +82,16 @@ class ClaimReader:
                 f"{', '.join(self.required_scopes)}.",
                 details={"required_scopes": list(self.required_scopes)},
             )
-        tenant = claims.get(self.tenant_claim)
+        tenant = _named(claims, self.tenant_claim)
         surface = claims.get("surface")
         return Principal(
             subject=subject,
             permissions=permissions,
             method=method,
             expires_at=expires_at,
-            tenant=tenant
-            if isinstance(tenant, str) and 0 < len(tenant) <= _MAX_TENANT_LENGTH
-            else None,
+            tenant=tenant if _is_tenant(tenant) else None,
             surface=surface if isinstance(surface, str) else None,
-            roles=_words_or_texts(claims.get(self.roles_claim)),
+            roles=_several(_named(claims, self.roles_claim)),
             read_only=claims.get("read_only") is True,
             claims=MappingProxyType(dict(claims)),
         )
@@ -115,6 +114,20 @@ def instant(value: Any) -> float:
     return seconds
 
 
+def _named(claims: Mapping[str, Any], name: str) -> Any:
+    # Names that are addresses have dots too.
+    if name in claims:
+        return claims[name]
+    found: Any = claims
+    for step in name.split("."):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
+
+
+def _is_tenant(claim: Any) -> bool:
+    return isinstance(claim, str) and 0 < len(claim) <= _MAX_TENANT_LENGTH
+
+
 def _words(claim: Any) -> frozenset[str]:
     return frozenset(claim.split()) if isinstance(claim, str) else frozenset()
 
@@ -123,5 +136,5 @@ def _texts(claim: list[Any]) -> frozenset[str]:
     return frozenset(each for each in claim if isinstance(each, str))
 
 
-def _words_or_texts(claim: Any) -> frozenset[str]:
+def _several(claim: Any) -> frozenset[str]:
     return _texts(claim) if isinstance(claim, list) else _words(claim)

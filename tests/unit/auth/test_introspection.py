@@ -158,7 +158,7 @@ async def test_only_so_many_questions_are_under_way() -> None:
         site.idp.open.clear()
         waiting = [asyncio.create_task(site.refused(f"x{number}")) for number in range(64)]
         await asyncio.wait_for(site.idp.asked.wait(), SECONDS)
-        assert await site.unavailable("one more") >= 1
+        assert await site.unavailable("one-more") >= 1
         site.idp.open.set()
         await asyncio.gather(*waiting)
         await site.enter()
@@ -245,10 +245,22 @@ async def test_a_sick_provider_is_left_alone_and_remembered_answers_go_on() -> N
         await site.enter()
 
 
+async def test_a_provider_that_answers_odd_tokens_with_an_error_is_not_taken_for_sick() -> None:
+    async with served() as site:
+        site.idp.status = 400
+        for number in range(10):
+            await site.refused(f"odd{number}")
+        site.idp.status = 200
+
+        await site.enter()
+        await site.refused("odd0")
+        assert site.asked.count("odd0") == 1
+
+
 async def test_a_token_that_no_provider_could_have_issued_is_not_sent() -> None:
     async with served() as site:
-        await site.refused("é")
-        await site.refused("x" * 10_000)
+        for token in ("é", "x" * 10_000, "a b", "a&token=b", "a\r\nb", "=", "a=b"):
+            await site.refused(token)
         assert site.asked == []
 
 

@@ -104,6 +104,10 @@ async def test_a_token_tells_who_and_what() -> None:
         ({"permissions": [1, None, ["*"], {"*": 1}, "a:read"]}, {"a:read"}),
         ({"scope": ["*"]}, set()),
         ({"scope": 1}, set()),
+        ({"scp": "a:read b:*"}, {"a:read", "b:*"}),
+        ({"scp": ["a:read", 1]}, {"a:read"}),
+        ({"scp": "*", "scope": "a:read"}, {"a:read"}),
+        ({"scp": "*", "permissions": []}, set()),
     ],
 )
 async def test_permissions_are_a_list_or_a_scope_and_nothing_else_grants(
@@ -248,6 +252,27 @@ async def test_roles_are_a_list_or_a_text_in_a_claim_of_any_name() -> None:
         assert by_default is not None
         assert by_name is not None
         assert by_default.roles == by_name.roles == {"sales", "boss"}
+
+
+@pytest.mark.parametrize(
+    ("name", "claims", "roles"),
+    [
+        ("realm_access.roles", {"realm_access": {"roles": ["boss"]}}, {"boss"}),
+        ("https://a.example/roles", {"https://a.example/roles": ["boss"]}, {"boss"}),
+        ("a.b", {"a.b": ["boss"], "a": {"b": ["other"]}}, {"boss"}),
+        ("a.b", {"a": ["boss"]}, set()),
+        ("a.b", {"a": {"b": {"c": "boss"}}}, set()),
+    ],
+)
+async def test_roles_may_stand_in_a_claim_within_a_claim(
+    name: str, claims: dict[str, Any], roles: set[str]
+) -> None:
+    provider = made(reader=ClaimReader(roles_claim=name, tenant_claim="org.id"))
+    principal = await provider.authenticate(bearer(token(**claims, org={"id": "acme"})))
+
+    assert principal is not None
+    assert principal.roles == roles
+    assert principal.tenant == "acme"
 
 
 @pytest.mark.parametrize(("claim", "read_only"), [(True, True), (False, False), ("true", False)])
