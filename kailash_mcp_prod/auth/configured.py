@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from kailash_mcp_prod.errors import ConfigError
 if TYPE_CHECKING:
     from kailash_mcp_prod.auth.signing_keys import SigningKey
     from kailash_mcp_prod.config_tokens import TokenSettings
+    from kailash_mcp_prod.config_values import ApiKeyEntry
 
 OWN_SUBJECTS = "jwt"
 """The prefix of subjects whose tokens are signed with `jwt_secret`."""
@@ -74,16 +75,22 @@ def configured_challenges(config: TokenSettings) -> Challenges:
     return Challenges(resource, config.required_scopes or config.scopes_supported)
 
 
+def configured_principals(config: TokenSettings) -> list[Principal]:
+    """Who calls with the API keys and bearer tokens of the configuration."""
+    keys = _principals(config.api_keys, "key", "api_key")
+    return [*keys.values(), *_principals(config.bearer_tokens, "bearer", "bearer").values()]
+
+
 def _api_keys(config: TokenSettings) -> AuthProvider:
     keys = {
         key: ApiKey(
-            subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
-            permissions=frozenset(entry.permissions),
-            rate_limit=entry.rate_limit,
-            tenant=entry.tenant_id,
-            surface=entry.surface,
+            subject=each.subject,
+            permissions=each.permissions,
+            rate_limit=each.rate_limit,
+            tenant=each.tenant,
+            surface=each.surface,
         )
-        for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
+        for key, each in _principals(config.api_keys, "key", "api_key").items()
     }
     return ApiKeyProvider(keys)
 
@@ -91,19 +98,23 @@ def _api_keys(config: TokenSettings) -> AuthProvider:
 def _bearer_tokens(config: TokenSettings) -> AuthProvider:
     from kailash_mcp_prod.auth.bearer import BearerTokenProvider
 
-    return BearerTokenProvider(
-        {
-            token: Principal(
-                subject=f"bearer:{entry.agent_id}" if entry.agent_id else f"bearer-{position}",
-                permissions=frozenset(entry.permissions),
-                method="bearer",
-                rate_limit=entry.rate_limit,
-                tenant=entry.tenant_id,
-                surface=entry.surface,
-            )
-            for position, (token, entry) in enumerate(config.bearer_tokens.items(), start=1)
-        }
-    )
+    return BearerTokenProvider(_principals(config.bearer_tokens, "bearer", "bearer"))
+
+
+def _principals(
+    entries: Mapping[str, ApiKeyEntry], prefix: str, method: str
+) -> dict[str, Principal]:
+    return {
+        secret: Principal(
+            subject=f"{prefix}:{entry.agent_id}" if entry.agent_id else f"{prefix}-{position}",
+            permissions=frozenset(entry.permissions),
+            method=method,
+            rate_limit=entry.rate_limit,
+            tenant=entry.tenant_id,
+            surface=entry.surface,
+        )
+        for position, (secret, entry) in enumerate(entries.items(), start=1)
+    }
 
 
 def _add_jwt(
