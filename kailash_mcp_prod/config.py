@@ -32,6 +32,8 @@ from kailash_mcp_prod.config_values import (
     ApiKeyEntry,
     Words,
     check_endpoint,
+    check_strength,
+    describe,
     is_loopback,
     read_keys,
     read_settings,
@@ -198,8 +200,16 @@ class ServerConfig(BaseSettings):
         validation_alias="api_keys",
         repr=False,
         description=(
-            'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], '
-            '"rate_limit", "surface"}}.'
+            'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], "roles", '
+            '"read_only", "rate_limit", "surface", "claims", "expires_at"}}; "sha256:<digest>" '
+            "stands for a key without saying it."
+        ),
+    )
+    key_store: bool = Field(
+        False,
+        description=(
+            "Take the API keys too that `kailash-mcp-prod key mint` keeps in the application's "
+            "database, as digests."
         ),
     )
     api_key: SecretStr | None = Field(
@@ -288,7 +298,7 @@ class ServerConfig(BaseSettings):
         try:
             return cls(**flags)
         except ValidationError as error:
-            raise ConfigError(_describe(error, cls)) from None
+            raise ConfigError(describe(error, cls.model_fields)) from None
         finally:
             _chosen_file.reset(chosen)
 
@@ -326,22 +336,26 @@ class ServerConfig(BaseSettings):
         if not kinds:
             raise ValueError(
                 "authentication is on, but no credential is configured. Set JWT_SECRET or "
-                "API_KEYS, or say --no-auth for a server that only this machine reaches"
+                "API_KEYS, turn key_store on, or say --no-auth for a server that only this "
+                "machine reaches"
             )
         if "jwt" in kinds and (self.jwt_secret is None or _is_short(self.jwt_secret)):
             raise ValueError(
                 f"jwt_secret needs at least {MIN_SECRET_BYTES} bytes. Make one with: "
                 "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
-        if "api_key" in kinds and not self.api_keys:
-            raise ValueError("auth_type api_key needs keys. Set API_KEYS")
+        if "api_key" in kinds and not (self.api_keys or self.key_store):
+            raise ValueError("auth_type api_key needs keys. Set API_KEYS, or turn key_store on")
+        if "api_key" in kinds and self.transport != "stdio" and not self.insecure:
+            check_strength(self.api_keys, self.host)
 
     @property
     def credential_kinds(self) -> tuple[str, ...]:
         """What clients may present: what `auth_type` says, else what is configured."""
         if self.auth_type:
             return self.auth_type
-        return (*(("jwt",) if self.jwt_secret else ()), *(("api_key",) if self.api_keys else ()))
+        keys = self.api_keys or self.key_store
+        return (*(("jwt",) if self.jwt_secret else ()), *(("api_key",) if keys else ()))
 
     @property
     def cursor_key(self) -> bytes | None:
@@ -381,17 +395,3 @@ def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
             if similar:
                 found[name] = meant[similar[0]]
     return found
-
-
-def _describe(error: ValidationError, config: type[BaseSettings]) -> str:
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False):
-        key = ".".join(str(step) for step in problem["loc"][:1])
-        if problem["type"] == "extra_forbidden":
-            similar = difflib.get_close_matches(key, config.model_fields, n=1)
-            hint = f" Did you mean {similar[0]}?" if similar else ""
-            lines.append(f"Unknown configuration key '{key}'.{hint}")
-        else:
-            text = problem["msg"].removeprefix("Value error, ").rstrip(".")
-            lines.append(f"{key}: {text}." if key else f"{text}.")
-    return "\n".join(lines)

@@ -9,17 +9,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
+from kailash_mcp_prod.auth.api_keys import ApiKeyProvider, minted_id
+from kailash_mcp_prod.auth.configured_keys import configured_keys
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Credentials, Principal
-from kailash_mcp_prod.auth.providers import (
-    ApiKey,
-    ApiKeyProvider,
-    AuthProvider,
-    CredentialChain,
-    JwtProvider,
-)
+from kailash_mcp_prod.auth.providers import AuthProvider, CredentialChain, JwtProvider
+from kailash_mcp_prod.auth.revocation import CredentialWatch, RevocableChain
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.config_values import weak_keys
 from kailash_mcp_prod.content.catalogue import Catalogue
 from kailash_mcp_prod.content.completion import DataCompletion
 from kailash_mcp_prod.content.prompts import DataPrompts
@@ -29,6 +27,7 @@ from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
+from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
@@ -36,6 +35,7 @@ from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
 if TYPE_CHECKING:
+    from kailash_mcp_prod.state.credentials import CredentialStore
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
     from kailash_mcp_prod.transports.listening import Listener
 
@@ -92,12 +92,14 @@ class ProductionMCPServer:
             self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
         )
         self.mcp_server = ToolCaller(self.service)
-        providers = [*auth_providers, *_providers(self.config)]
+        self.state = State(lambda: self.application.database_url)
+        self._watch = CredentialWatch(self._credential_store)
+        providers = [*auth_providers, *_providers(self.config, self._watch)]
         if self.config.enable_auth and not providers:
             raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
-        self._authenticator = CredentialChain(providers)
+        self._authenticator = RevocableChain(CredentialChain(providers), self._watch)
         catalogue = Catalogue(self.service, self.application.models)
-        resources = DataResources(self.service, catalogue, self.application.health)
+        resources = DataResources(self.service, catalogue, self._health)
         prompts = DataPrompts(self.service, catalogue, resources)
         self._dispatcher = Dispatcher(
             self.service,
@@ -126,14 +128,21 @@ class ProductionMCPServer:
             log.warning("setting_without_effect", key=key, reason="not in this version yet")
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
+            stack.push_async_callback(self.state.close)
+            stack.push_async_callback(self._watch.close)
             stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
-                await self._start_stdio(stack)
-                await self._start_application()
+                if self._credential_needs_application():
+                    await self._start_application()
+                    await self._start_stdio(stack)
+                else:
+                    await self._start_stdio(stack)
+                    await self._start_application()
             else:
                 listeners = self._listeners(stack)
                 await self._start_application()
+                await self._prepare_credentials()
                 for listener in listeners:
                     await listener.start()
                 log.info(
@@ -215,6 +224,37 @@ class ProductionMCPServer:
             raise
         self.service.mark_ready()
 
+    def _credential_needs_application(self) -> bool:
+        """Whether the state has to be asked about it, and only the application knows where."""
+        key = self.config.api_key
+        minted = key is not None and minted_id(key.get_secret_value()) is not None
+        known = self.application.database_url is not None
+        return not known and (minted or self.config.token is not None)
+
+    async def _prepare_credentials(self) -> None:
+        if self.config.enable_auth and "api_key" in self.config.credential_kinds:
+            if weak := weak_keys(self.config.api_keys):
+                log.warning("weak_api_keys", numbers=weak, needed="16 characters or more")
+            if self.config.key_store:
+                store = await self._credential_store()
+                await store.prepare(create=self.config.auto_migrate)
+
+    async def _credential_store(self) -> CredentialStore:
+        database = await self.state.database()
+        from kailash_mcp_prod.state.credentials import CredentialStore
+
+        return CredentialStore(database)
+
+    async def _health(self) -> dict[str, Any]:
+        report = await self.application.health()
+        answers = self._watch.answers
+        if answers is not None:
+            status = "healthy" if answers else "unhealthy"
+            report["components"]["credentials"] = {"status": status}
+            if not answers:
+                report["health_status"] = status
+        return report
+
     async def _start_stdio(self, stack: AsyncExitStack) -> None:
         key, token = self.config.api_key, self.config.token
         credentials = Credentials(
@@ -226,6 +266,7 @@ class ProductionMCPServer:
             self._authenticator,
             credentials,
             max_line_bytes=self.config.max_body_bytes,
+            revocations=self._watch,
         )
         try:
             await self._stdio.start()
@@ -252,6 +293,7 @@ class ProductionMCPServer:
             max_sessions=config.max_sessions,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            revocations=self._watch,
         )
         websocket = WebSocketTransport(
             self._dispatcher,
@@ -262,11 +304,12 @@ class ProductionMCPServer:
             idle_seconds=config.websocket_idle_seconds,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            revocations=self._watch,
         )
         rest = create_rest_app(
             self.service,
             self._authenticator,
-            self.application.health,
+            self._health,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,
@@ -336,23 +379,14 @@ class ToolCaller:
         )
 
 
-def _providers(config: ServerConfig) -> list[AuthProvider]:
+def _providers(config: ServerConfig, watch: CredentialWatch) -> list[AuthProvider]:
     if not config.enable_auth:
         return []
     providers: list[AuthProvider] = []
     kinds = config.credential_kinds
     if "api_key" in kinds:
-        keys = {
-            key: ApiKey(
-                subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
-                permissions=frozenset(entry.permissions),
-                rate_limit=entry.rate_limit,
-                tenant=entry.tenant_id,
-                surface=entry.surface,
-            )
-            for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
-        }
-        providers.append(ApiKeyProvider(keys))
+        minted = watch if config.key_store else None
+        providers.append(ApiKeyProvider(configured_keys(config.api_keys), minted))
     if "jwt" in kinds and config.jwt_secret is not None:
         secret = config.jwt_secret.get_secret_value()
         providers.append(JwtProvider(secret, tenant_claim=config.tenant_claim))

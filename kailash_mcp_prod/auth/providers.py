@@ -1,11 +1,9 @@
-"""Who is calling: API keys and JSON Web Tokens, tried in turn by one authenticator."""
+"""Who is calling: the kinds of credentials, tried in turn by one authenticator."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -34,54 +32,6 @@ class AuthProvider(Protocol):
         Raises:
             UnauthenticatedError: It is of this kind and not good.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """What a key stands for.
-
-    `rate_limit` is in calls a minute; `tenant` and `surface` are as in `Principal`.
-    """
-
-    subject: str
-    permissions: frozenset[str]
-    rate_limit: int | None = None
-    tenant: str | None = None
-    surface: str | None = None
-
-
-class ApiKeyProvider:
-    """Recognises keys in `X-API-Key` or as a bearer token.
-
-    Only digests of the keys are kept, and a key is looked up by its digest: the time that takes
-    says nothing about the keys.
-
-    Args:
-        keys: The keys in plain text and what they stand for.
-    """
-
-    def __init__(self, keys: Mapping[str, ApiKey]) -> None:
-        self._principals = {
-            _digest(key): Principal(
-                subject=entry.subject,
-                permissions=entry.permissions,
-                method="api_key",
-                rate_limit=entry.rate_limit,
-                tenant=entry.tenant,
-                surface=entry.surface,
-            )
-            for key, entry in keys.items()
-        }
-
-    async def authenticate(self, credentials: Credentials) -> Principal | None:
-        """See `AuthProvider.authenticate`."""
-        key = credentials.api_key or credentials.bearer_token
-        principal = self._principals.get(_digest(key)) if key else None
-        if principal is not None:
-            return principal
-        if credentials.api_key:
-            raise UnauthenticatedError("The API key is not known. Ask the operator for a key.")
-        return None
 
 
 class JwtProvider:
@@ -161,10 +111,6 @@ class CredentialChain:
         raise UnauthenticatedError(
             "A credential is required: send X-API-Key, or Authorization: Bearer with a token."
         )
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def _tenant(claim: Any) -> str | None:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kailash_mcp_prod.auth.api_keys import ApiKey, ApiKeyProvider
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Credentials, Principal
-from kailash_mcp_prod.auth.providers import ApiKey, ApiKeyProvider, CredentialChain, JwtProvider
+from kailash_mcp_prod.auth.providers import CredentialChain, JwtProvider
 from kailash_mcp_prod.errors import UnauthenticatedError
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
