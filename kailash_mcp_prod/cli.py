@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from kailash_mcp_prod import cli_keys, cli_tokens
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.cli_loop import run, settle_garbage_collector
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
@@ -31,6 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Serves the models of a Kailash DataFlow application as MCP tools.",
 )
+
+app.add_typer(cli_keys.app, name="key")
+app.add_typer(cli_tokens.app, name="token")
 
 # On the command line a secret is there for every user of the machine to see.
 _ONLY_FROM_ENVIRONMENT = frozenset({"jwt_secret", "api_keys", "api_key", "token", "cursor_secret"})

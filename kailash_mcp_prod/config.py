@@ -59,7 +59,6 @@ NOT_YET_EFFECTIVE = frozenset(
         "enable_compression",
         "enable_metrics",
         "enable_performance_tracking",
-        "jwt_expiration_hours",
         "metrics_collection_interval",
         "redis_url",
     }
