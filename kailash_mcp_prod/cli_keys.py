@@ -36,7 +36,12 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.state.credentials import CredentialStore
     from kailash_mcp_prod.state.stored_key import StoredKey
 
-app = typer.Typer(no_args_is_help=True, help="Mint, list, inspect, rotate and revoke API keys.")
+app = typer.Typer(
+    name="key",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Mint, list, inspect, rotate and revoke API keys.",
+)
 
 _MAX_NAME = 255
 _KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, or - for a key on stdin.")]

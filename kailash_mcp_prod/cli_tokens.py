@@ -36,7 +36,12 @@ from kailash_mcp_prod.errors import ConfigError, InvalidArgumentsError
 if TYPE_CHECKING:
     from kailash_mcp_prod.auth.token_minting import TokenReport
 
-app = typer.Typer(no_args_is_help=True, help="Mint, inspect and revoke JSON Web Tokens.")
+app = typer.Typer(
+    name="token",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Mint, inspect and revoke JSON Web Tokens.",
+)
 
 _MAX_LIFE_SECONDS = 366 * 86_400
 
