@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -184,23 +183,3 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ConfigError(f"The configuration file {path} must hold a JSON object.")
     return settings
-
-
-def describe(error: ValidationError, known: Collection[str]) -> str:
-    """What is wrong with the settings, a line each; values are not shown.
-
-    Args:
-        error: What their validation has found.
-        known: The keys that there are.
-    """
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False):
-        key = ".".join(str(step) for step in problem["loc"][:1])
-        if problem["type"] == "extra_forbidden":
-            similar = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {similar[0]}?" if similar else ""
-            lines.append(f"Unknown configuration key '{key}'.{hint}")
-        else:
-            text = problem["msg"].removeprefix("Value error, ").rstrip(".")
-            lines.append(f"{key}: {text}." if key else f"{text}.")
-    return "\n".join(lines)

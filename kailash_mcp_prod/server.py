@@ -9,20 +9,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from kailash_mcp_prod.auth.api_keys import ApiKeyProvider, minted_id
-from kailash_mcp_prod.auth.configured_keys import configured_keys
 from kailash_mcp_prod.auth.policy import Policy
-from kailash_mcp_prod.auth.principal import Credentials, Principal
-from kailash_mcp_prod.auth.providers import AuthProvider, CredentialChain, JwtProvider
-from kailash_mcp_prod.auth.revocation import CredentialWatch, RevocableChain
+from kailash_mcp_prod.auth.principal import LOCAL, Credentials, Principal
+from kailash_mcp_prod.auth.providers import AuthProvider
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
-from kailash_mcp_prod.config_values import weak_keys
 from kailash_mcp_prod.content.catalogue import Catalogue
 from kailash_mcp_prod.content.completion import DataCompletion
 from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
-from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
+from kailash_mcp_prod.credentials import ServerCredentials
+from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
@@ -35,7 +32,6 @@ from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
 if TYPE_CHECKING:
-    from kailash_mcp_prod.state.credentials import CredentialStore
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
     from kailash_mcp_prod.transports.listening import Listener
 
@@ -47,8 +43,6 @@ INSTRUCTIONS = (
     "do. Bulk tools change all records or none. Times are ISO 8601 with an offset; send exact "
     "decimals as text."
 )
-
-LOCAL = Principal(subject="local", permissions=frozenset({"*"}), method="local")
 
 
 class ProductionMCPServer:
@@ -78,7 +72,11 @@ class ProductionMCPServer:
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
-        policy = Policy()
+        self.policy = policy = Policy(
+            {name: entry.role() for name, entry in self.config.roles.items()},
+            {model: entry.rule() for model, entry in self.config.access_rules.items()},
+            read_only=self.config.read_only,
+        )
         self.service = ToolService(
             self.registry,
             policy,
@@ -93,11 +91,7 @@ class ProductionMCPServer:
         )
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
-        self._watch = CredentialWatch(self._credential_store)
-        providers = [*auth_providers, *_providers(self.config, self._watch)]
-        if self.config.enable_auth and not providers:
-            raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
-        self._authenticator = RevocableChain(CredentialChain(providers), self._watch)
+        self._credentials = ServerCredentials(self.config, auth_providers, self.state)
         catalogue = Catalogue(self.service, self.application.models)
         resources = DataResources(self.service, catalogue, self._health)
         prompts = DataPrompts(self.service, catalogue, resources)
@@ -129,11 +123,13 @@ class ProductionMCPServer:
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
             stack.push_async_callback(self.state.close)
-            stack.push_async_callback(self._watch.close)
+            stack.push_async_callback(self._credentials.watch.close)
             stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
-                if self._credential_needs_application():
+                # Only the application may know where that is kept by which the client is known.
+                waits = self.application.database_url is None
+                if waits and self._credentials.of_this_process_may_be_kept:
                     await self._start_application()
                     await self._start_stdio(stack)
                 else:
@@ -142,7 +138,7 @@ class ProductionMCPServer:
             else:
                 listeners = self._listeners(stack)
                 await self._start_application()
-                await self._prepare_credentials()
+                await self._credentials.prepare()
                 for listener in listeners:
                     await listener.start()
                 log.info(
@@ -224,36 +220,8 @@ class ProductionMCPServer:
             raise
         self.service.mark_ready()
 
-    def _credential_needs_application(self) -> bool:
-        """Whether the state has to be asked about it, and only the application knows where."""
-        key = self.config.api_key
-        minted = key is not None and minted_id(key.get_secret_value()) is not None
-        known = self.application.database_url is not None
-        return not known and (minted or self.config.token is not None)
-
-    async def _prepare_credentials(self) -> None:
-        if self.config.enable_auth and "api_key" in self.config.credential_kinds:
-            if weak := weak_keys(self.config.api_keys):
-                log.warning("weak_api_keys", numbers=weak, needed="16 characters or more")
-            if self.config.key_store:
-                store = await self._credential_store()
-                await store.prepare(create=self.config.auto_migrate)
-
-    async def _credential_store(self) -> CredentialStore:
-        database = await self.state.database()
-        from kailash_mcp_prod.state.credentials import CredentialStore
-
-        return CredentialStore(database)
-
     async def _health(self) -> dict[str, Any]:
-        report = await self.application.health()
-        answers = self._watch.answers
-        if answers is not None:
-            status = "healthy" if answers else "unhealthy"
-            report["components"]["credentials"] = {"status": status}
-            if not answers:
-                report["health_status"] = status
-        return report
+        return self._credentials.report(await self.application.health())
 
     async def _start_stdio(self, stack: AsyncExitStack) -> None:
         key, token = self.config.api_key, self.config.token
@@ -263,10 +231,10 @@ class ProductionMCPServer:
         )
         self._stdio = StdioTransport(
             self._dispatcher,
-            self._authenticator,
+            self._credentials.authenticator,
             credentials,
             max_line_bytes=self.config.max_body_bytes,
-            revocations=self._watch,
+            revocations=self._credentials.watch,
         )
         try:
             await self._stdio.start()
@@ -288,27 +256,27 @@ class ProductionMCPServer:
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
         http = HttpTransport(
             self._dispatcher,
-            self._authenticator,
+            self._credentials.authenticator,
             max_body_bytes=config.max_body_bytes,
             max_sessions=config.max_sessions,
             allowed_hosts=hosts,
             allowed_origins=origins,
-            revocations=self._watch,
+            revocations=self._credentials.watch,
         )
         websocket = WebSocketTransport(
             self._dispatcher,
-            self._authenticator,
+            self._credentials.authenticator,
             max_message_bytes=config.max_body_bytes,
             max_channels=config.max_websockets,
             max_messages_per_second=config.max_messages_per_second,
             idle_seconds=config.websocket_idle_seconds,
             allowed_hosts=hosts,
             allowed_origins=origins,
-            revocations=self._watch,
+            revocations=self._credentials.watch,
         )
         rest = create_rest_app(
             self.service,
-            self._authenticator,
+            self._credentials.authenticator,
             self._health,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
@@ -377,17 +345,3 @@ class ToolCaller:
                 principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
             ),
         )
-
-
-def _providers(config: ServerConfig, watch: CredentialWatch) -> list[AuthProvider]:
-    if not config.enable_auth:
-        return []
-    providers: list[AuthProvider] = []
-    kinds = config.credential_kinds
-    if "api_key" in kinds:
-        minted = watch if config.key_store else None
-        providers.append(ApiKeyProvider(configured_keys(config.api_keys), minted))
-    if "jwt" in kinds and config.jwt_secret is not None:
-        secret = config.jwt_secret.get_secret_value()
-        providers.append(JwtProvider(secret, tenant_claim=config.tenant_claim))
-    return providers

@@ -23,8 +23,10 @@ from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.sql.database import PoolSettings
+from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.registry import ToolRegistry
+from kailash_mcp_prod.tools.scopes import Scopes, check_rules
 from kailash_mcp_prod.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class DataFlowApplication:
         self._url = config.database_url and absolute_sqlite_url(config.database_url)
         self._discovery_class = discovery
         self._cursors = CursorSigner(config.cursor_key)
+        self._scopes = Scopes(policy)
         self._discoveries: dict[RecordStore, DataFlowToolDiscovery] = {}
         self._stores: ModelStores | None = None
         self._instant: InstantModels | None = None
@@ -123,10 +126,13 @@ class DataFlowApplication:
 
         manifest, url = found
         try:
-            instant = InstantModels(manifest, url, _pool_settings(self._config), self._cursors)
+            instant = InstantModels(
+                manifest, url, _pool_settings(self._config), self._cursors, self._scopes
+            )
         except ValueError:
             log.warning("manifest_ignored", reason="A default is not of its field's type.")
             return False
+        check_rules(self._policy, instant.models)
         self._url = url
         self._instant = instant
         self._models.update((model.name, model) for model in instant.models)
@@ -163,6 +169,7 @@ class DataFlowApplication:
             # Of several processes that start at once, one finds the tables empty.
             async with migration_lock(url):
                 sampled = await self._load_sample_rows(prepared.models, store_of)
+        check_rules(self._policy, prepared.models)
         tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
         self._registry.add([*chain.from_iterable(tools.values()), self._models_info()])
@@ -305,8 +312,11 @@ class DataFlowApplication:
             from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 
             make = self._discovery_class or DataFlowToolDiscovery
-            self._discoveries[store] = make(store, self._config.operations, self._cursors)
-        return self._discoveries[store].tools_of(model)
+            self._discoveries[store] = make(
+                store, self._config.operations, self._cursors, self._scopes
+            )
+        discovery = self._discoveries[store]
+        return ModelFamily(model, discovery.tools_of).adopt(discovery.tools_of(model))
 
     def _models_info(self) -> ToolSpec:
         stores = self._stores or self._instant

@@ -30,6 +30,7 @@ from kailash_mcp_prod.tools.surfaces.base import Resolved
 from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
 from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
 from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
+from kailash_mcp_prod.tools.visibility import Visibility
 
 log = get_logger(__name__)
 
@@ -62,7 +63,7 @@ class ToolService:
         surface: str = FULL,
     ) -> None:
         self.registry = registry
-        self._policy = policy
+        self.visibility = Visibility(policy)
         self._rates = rates
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
@@ -80,7 +81,7 @@ class ToolService:
 
     def allows(self, principal: Principal, tool: ToolSpec) -> bool:
         """Whether the principal may call the tool, be it in the registry or not."""
-        return self._policy.allows(principal, tool)
+        return self.visibility.tool(principal, tool) is not None
 
     def has_surface(self, name: str) -> bool:
         """Whether there is a surface of that name, such as `compact` or `models/Company,Quote`."""
@@ -114,14 +115,6 @@ class ToolService:
             NotFoundError: There is no such surface.
         """
         return self._catalogue.encoded(principal, self.surface_for(principal, surface))
-
-    def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
-        """The same as an encoded JSON array.
-
-        Raises:
-            NotFoundError: There is no such surface.
-        """
-        return self.encoded_list(principal, surface).body
 
     def describe(
         self, principal: Principal, name: str, surface: str | None = None

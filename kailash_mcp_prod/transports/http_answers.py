@@ -14,7 +14,6 @@ from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import UnavailableError
 from kailash_mcp_prod.protocol import (
     Batch,
-    CancelScope,
     Context,
     Dispatcher,
     Era,
@@ -34,7 +33,7 @@ from kailash_mcp_prod.protocol.faults import (
 )
 from kailash_mcp_prod.transports.asgi import EventStream, on_disconnect, wait_for_disconnect
 from kailash_mcp_prod.transports.event_log import EventLog
-from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
+from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at, cancel_on_revocation
 from kailash_mcp_prod.transports.http_exchange import Exchange
 from kailash_mcp_prod.transports.http_headers import mirrored
 from kailash_mcp_prod.transports.http_sessions import Session
@@ -127,7 +126,7 @@ class Answers:
             if scope.cancelled:
                 self._refuse_if_stopped(request, started=stream.started)
             elif not stream.started:
-                await self._whole(exchange, stream, reply, Era.MODERN)
+                await self._whole(exchange, stream, reply, principal=principal, message=request)
             elif reply is not None:
                 await stream.event(reply.body)
 
@@ -160,7 +159,9 @@ class Answers:
                 await answer.finish(None)
                 self._refuse_if_stopped(message, started=answer.begun)
             elif not answer.begun:
-                await self._whole(exchange, stream, reply, Era.LEGACY)
+                await self._whole(
+                    exchange, stream, reply, principal=principal, message=message, era=Era.LEGACY
+                )
             else:
                 await answer.finish(reply)
 
@@ -178,7 +179,10 @@ class Answers:
             await stream.start()
             with self._capacity.running() as scope:
                 async with on_disconnect(exchange.receive, scope.cancel):
-                    with cancel_at(principal.expires_at, scope), self._revocable(principal, scope):
+                    with (
+                        cancel_at(principal.expires_at, scope),
+                        cancel_on_revocation(self._revocations, principal, scope),
+                    ):
                         await _write(log, stream, position, until=_pump(session, log))
 
     @contextmanager
@@ -196,20 +200,15 @@ class Answers:
             forget_end()
             forget_revocation()
 
-    @contextmanager
-    def _revocable(self, principal: Principal, scope: CancelScope) -> Iterator[None]:
-        """Cancels a scope when the client's credential ends."""
-        if self._revocations is None:
-            yield
-            return
-        forget = self._revocations.on_revoked(principal, scope.cancel)
-        try:
-            yield
-        finally:
-            forget()
-
     async def _whole(
-        self, exchange: Exchange, stream: EventStream, reply: Reply | None, era: Era
+        self,
+        exchange: Exchange,
+        stream: EventStream,
+        reply: Reply | None,
+        *,
+        principal: Principal,
+        message: Request | Batch,
+        era: Era = Era.MODERN,
     ) -> None:
         if reply is None:
             # Cancelled by the client: an event stream that ends without a response says so.
@@ -217,7 +216,11 @@ class Answers:
             return
         status = status_of(reply, era)
         if exchange.accept.json or status != 200:
-            await exchange.reply(reply, status)
+            part = None
+            if isinstance(message, Request) and message.method == "tools/list" and status == 200:
+                host = self._dispatcher.host
+                part = host.encoded_list(principal, exchange.surface).part
+            await exchange.reply(reply, status, part=part)
         else:
             await stream.event(reply.body)
 
