@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-import shlex
-import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from kailash_mcp_prod.auth.api_keys import MIN_KEY_LENGTH
+from kailash_mcp_prod.auth.api_keys import MIN_KEY_LENGTH, mint_key
 from kailash_mcp_prod.auth.revocation import GRACE_SECONDS
 from kailash_mcp_prod.config_values import MAX_CLAIMS_LENGTH, ApiKeyEntry, read_keys
-from tests.e2e.exchanges import ModernHttp
+from kailash_mcp_prod.state.credentials import CredentialStore
+from kailash_mcp_prod.state.database import StateDatabase
+from kailash_mcp_prod.state.stored_key import StoredKey
+from tests.e2e.exchanges import META, ModernHttp, request
 from tests.e2e.servers import ROOT, HttpServer, running, serving
 from tests.e2e.snippets import only, run_in, snippets
 
@@ -50,57 +53,97 @@ def ended_within(seconds: float, server: HttpServer, header: dict[str, str]) -> 
     assert answer.json()["error"]["code"] == "unauthenticated"
 
 
-def test_keys_and_tokens_come_and_go_as_the_page_says(tmp_path: Path) -> None:
-    common = {"DATABASE_URL": f"sqlite:///{tmp_path}/app.db", "JWT_SECRET": SECRET}
-    [key_store] = re.findall(r"export (MCP_KEY_STORE)=(true)", only(SHELL, "export MCP_KEY"))
-    settings = {**common, "API_KEYS": configured(), key_store[0]: key_store[1]}
-    with serving(tmp_path, settings=settings) as server:
-        mint = only(SHELL, "REPORTING_KEY=")
-        key = run_in(tmp_path, f'{mint}\nprintf %s "$REPORTING_KEY"', **common)
-        header = {"x-api-key": key}
-        with ModernHttp(server.mcp, header) as client:
-            assert client.request("tools/list")["result"]["tools"]
-        listed = run_in(tmp_path, only(SHELL, "kailash-mcp-prod key list"), **common)
-        key_id = key.split("_")[1]
-        assert re.match(rf"{key_id} .*reporting.*Monthly report", listed)
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables that the commands and the server have in common."""
+    folder = tmp_path_factory.mktemp("application")
+    return {"DATABASE_URL": f"sqlite:///{folder}/app.db", "JWT_SECRET": SECRET}
 
-        rotate = only(SHELL, "kailash-mcp-prod key rotate")
-        successor = run_in(tmp_path, rotate, KEY_ID=key_id, **common).strip()
-        for each in (key, successor):
-            assert httpx.get(f"{server.rest}/tools", headers={"x-api-key": each}).is_success
-        run_in(tmp_path, only(SHELL, "kailash-mcp-prod key revoke"), KEY_ID=key_id, **common)
-        ended_within(5, server, header)
-        assert httpx.get(f"{server.rest}/tools", headers={"x-api-key": successor}).is_success
 
-        mint = only(SHELL, "AGENT_TOKEN=")
-        token = run_in(tmp_path, f'{mint}\nprintf %s "$AGENT_TOKEN"', **common)
-        bearer = {"authorization": f"Bearer {token}"}
-        assert httpx.get(f"{server.rest}/tools", headers=bearer).is_success
-        [inspect, revoke] = [each for each in SHELL if each.startswith("printf")]
-        assert "good:          yes" in run_in(tmp_path, inspect, AGENT_TOKEN=token, **common)
-        run_in(tmp_path, revoke, AGENT_TOKEN=token, **common)
-        ended_within(5, server, bearer)
-        with pytest.raises(subprocess.CalledProcessError) as not_good:
-            run_in(tmp_path, inspect, AGENT_TOKEN=token, **common)
-        assert not_good.value.returncode == 5
-        health = httpx.get(f"{server.rest}/health").json()
-        assert health["components"]["credentials"] == {"status": "healthy"}
+@pytest.fixture(scope="module")
+def server(
+    application: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HttpServer]:
+    """A server as the page sets it up."""
+    [(name, value)] = re.findall(r"export (\w+)=(\w+)", only(SHELL, "export MCP_KEY_STORE"))
+    settings = {**application, "API_KEYS": configured(), name: value}
+    with serving(tmp_path_factory.mktemp("server"), settings=settings) as running_server:
+        yield running_server
 
-        flags = shlex.split("--transport stdio")
-        stdio = {**common, "MCP_KEY_STORE": "true", "MCP_API_KEY": successor}
-        with running(tmp_path, *flags, settings=stdio) as process:
-            meta = {
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientCapabilities": {},
-            }
-            process.send(
-                {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
-            )
-            assert process.receive()["result"]["tools"]
-            process.close_input()
-        with running(tmp_path, *flags, settings={**stdio, "MCP_API_KEY": key}) as process:
-            assert process.process.wait(20) == 1
-            assert "revoked" in process.errors.finish()
-    log = server.process.errors.finish()
-    for secret in (key, successor, token, SECRET, *json.loads(configured())):
-        assert secret not in log
+
+def allows(server: HttpServer, header: dict[str, str]) -> bool:
+    return httpx.get(f"{server.rest}/tools", headers=header).is_success
+
+
+def test_a_key_comes_and_goes_as_the_page_says(
+    server: HttpServer, application: dict[str, str], tmp_path: Path
+) -> None:
+    mint = only(SHELL, "REPORTING_KEY=")
+    key = run_in(tmp_path, f'{mint}\nprintf %s "$REPORTING_KEY"', **application)
+    with ModernHttp(server.mcp, {"x-api-key": key}) as client:
+        assert client.request("tools/list")["result"]["tools"]
+    listed = run_in(tmp_path, only(SHELL, "kailash-mcp-prod key list"), **application)
+    key_id = key.split("_")[1]
+    assert re.match(rf"{key_id} .*reporting.*Monthly report", listed)
+
+    rotate = only(SHELL, "kailash-mcp-prod key rotate")
+    successor = run_in(tmp_path, rotate, KEY_ID=key_id, **application).strip()
+    assert allows(server, {"x-api-key": key})
+    assert allows(server, {"x-api-key": successor})
+    revoke = only(SHELL, "kailash-mcp-prod key revoke")
+    run_in(tmp_path, revoke, KEY_ID=key_id, **application)
+    ended_within(5, server, {"x-api-key": key})
+    assert allows(server, {"x-api-key": successor})
+    for secret in (key, successor, *json.loads(configured())):
+        assert secret not in server.process.errors.text
+
+
+def test_a_token_comes_and_goes_as_the_page_says(
+    server: HttpServer, application: dict[str, str], tmp_path: Path
+) -> None:
+    mint = only(SHELL, "AGENT_TOKEN=")
+    token = run_in(tmp_path, f'{mint}\nprintf %s "$AGENT_TOKEN"', **application)
+    header = {"authorization": f"Bearer {token}"}
+    assert allows(server, header)
+    [inspect, revoke] = [each for each in SHELL if each.startswith("printf")]
+    shown = run_in(tmp_path, inspect, AGENT_TOKEN=token, **application)
+    assert "good:          yes" in shown
+    assert "nightly-import" in shown
+
+    run_in(tmp_path, revoke, AGENT_TOKEN=token, **application)
+    ended_within(5, server, header)
+    health = httpx.get(f"{server.rest}/health").json()
+    assert health["components"]["credentials"] == {"status": "healthy"}
+    assert token not in server.process.errors.text
+
+
+async def test_a_stdio_client_is_known_by_a_minted_key_until_it_is_revoked(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    database = StateDatabase(sqlite_url)
+    store = CredentialStore(database)
+    try:
+        await store.prepare()
+        key = mint_key()
+        made = time.time()
+        await store.add(StoredKey(key.id, key.digest, key.id, made, permissions=("*:read",)))
+        variables = {"DATABASE_URL": sqlite_url, "MCP_KEY_STORE": "true", "MCP_API_KEY": key.text}
+
+        assert "Company_list" in await asyncio.to_thread(first_list, tmp_path, variables)
+        await store.revoke(key.id)
+        assert "revoked" in await asyncio.to_thread(refusal, tmp_path, variables)
+    finally:
+        await database.close()
+
+
+def first_list(workdir: Path, variables: dict[str, str]) -> str:
+    with running(workdir, "--transport", "stdio", settings=variables) as process:
+        process.send(request(1, "tools/list", _meta=META))
+        return json.dumps(process.receive())
+
+
+def refusal(workdir: Path, variables: dict[str, str]) -> str:
+    with running(workdir, "--transport", "stdio", settings=variables) as process:
+        assert process.process.wait(20) == 1
+        assert process.output.finish() == ""
+        return process.errors.finish()

@@ -103,7 +103,7 @@ def test_a_minted_key_has_256_random_bits_and_shows_itself_nowhere() -> None:
         assert each.digest == hashlib.sha256(each.text.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("key", ["", "kmp_", f"kmp_0123456789abcdef_{'a' * 42}", f" {GOOD_FORM}"])
+@pytest.mark.parametrize("key", ["", "kmp_", f"kmp_0123456789abcdef_{'a' * 42}", f"x{GOOD_FORM}"])
 async def test_nobody_is_asked_about_what_is_no_minted_key(key: str) -> None:
     minted = Minted(key)
     provider = ApiKeyProvider({}, minted)
