@@ -17,6 +17,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +160,9 @@ def _explained() -> Iterator[None]:
 
 
 def _tables_among(connection: Connection, wanted: set[str]) -> set[str]:
+    """Those that are there, up to the first that is not."""
     inspector = inspect(connection)
-    return {name for name in wanted if inspector.has_table(name)}
+    return set(takewhile(inspector.has_table, sorted(wanted)))
 
 
 def _make_file(path: Path) -> None:

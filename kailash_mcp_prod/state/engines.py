@@ -65,11 +65,15 @@ async def _connect_to_postgresql(url: str) -> Any:
         connection = await asyncpg.connect(
             url, timeout=_CONNECT_SECONDS, server_settings={"application_name": "kailash-mcp-prod"}
         )
-        await connection.execute(
-            f"SET statement_timeout = {milliseconds};"
-            f" SET lock_timeout = {milliseconds};"
-            f" SET idle_in_transaction_session_timeout = {2 * milliseconds}"
-        )
+        try:
+            await connection.execute(
+                f"SET statement_timeout = {milliseconds};"
+                f" SET lock_timeout = {milliseconds};"
+                f" SET idle_in_transaction_session_timeout = {2 * milliseconds}"
+            )
+        except BaseException:
+            connection.terminate()
+            raise
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
         # SQLAlchemy passes on what it does not know; to its callers it is all the same.
         raise ConnectionError(type(failure).__name__) from failure
@@ -87,7 +91,11 @@ async def _connect_to_sqlite(path: Path) -> aiosqlite.Connection:
     # A process may end while a connection is still open.
     connecting._thread.daemon = True  # noqa: SLF001 - SQLAlchemy does the same
     connection = await connecting
-    await connection.execute("PRAGMA synchronous = FULL")
+    try:
+        await connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 
