@@ -30,6 +30,7 @@ from kailash_mcp_prod.config_serving import ServingSettings
 from kailash_mcp_prod.config_tokens import MIN_SECRET_BYTES, TokenSettings, is_short
 from kailash_mcp_prod.config_values import (
     check_endpoint,
+    check_strength,
     is_loopback,
     read_settings,
 )
@@ -51,7 +52,6 @@ NOT_YET_EFFECTIVE = frozenset(
         "enable_compression",
         "enable_metrics",
         "enable_performance_tracking",
-        "jwt_expiration_hours",
         "metrics_collection_interval",
         "redis_url",
     }
@@ -138,6 +138,7 @@ class ServerConfig(FeatureSettings, LimitSettings, TokenSettings, ServingSetting
         self.check_resource()
         if self.enable_auth:
             self.check_credentials()
+            self._check_strength()
         elif self.transport != "stdio" and not is_loopback(self.host) and not self.insecure:
             raise ValueError(
                 f"without authentication the server only listens on loopback, not on {self.host}. "
@@ -145,6 +146,16 @@ class ServerConfig(FeatureSettings, LimitSettings, TokenSettings, ServingSetting
                 "everything"
             )
         return self
+
+    def _check_strength(self) -> None:
+        if self.transport == "stdio" or self.insecure:
+            return
+        for kind, setting, keys in (
+            ("api_key", "api_keys", self.api_keys),
+            ("bearer", "bearer_tokens", self.bearer_tokens),
+        ):
+            if kind in self.credential_kinds:
+                check_strength(setting, keys, self.host)
 
     @property
     def cursor_key(self) -> bytes | None:

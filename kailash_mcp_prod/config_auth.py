@@ -45,8 +45,16 @@ class AuthSettings(BaseSettings):
         validation_alias="api_keys",
         repr=False,
         description=(
-            'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], '
-            '"rate_limit", "surface"}}.'
+            'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], "roles", '
+            '"read_only", "rate_limit", "surface", "claims", "expires_at"}}; "sha256:<digest>" '
+            "stands for a key without saying it."
+        ),
+    )
+    key_store: bool = Field(
+        False,
+        description=(
+            "Take the API keys too that `kailash-mcp-prod key mint` keeps in the application's "
+            "database, as digests."
         ),
     )
     roles: Roles = Field(

@@ -100,7 +100,7 @@ class TokenSettings(AuthSettings):
             return self.auth_type
         configured = {
             "jwt": self.jwt_secret or self.has_public_keys,
-            "api_key": self.api_keys,
+            "api_key": self.api_keys or self.key_store,
             "bearer": self.bearer_tokens or self.introspection_url,
         }
         return tuple(kind for kind, setting in configured.items() if setting)
@@ -128,12 +128,13 @@ class TokenSettings(AuthSettings):
         if not kinds:
             raise ValueError(
                 "authentication is on, but no credential is configured. Set JWT_SECRET or "
-                "API_KEYS, or say --no-auth for a server that only this machine reaches"
+                "API_KEYS, turn key_store on, or say --no-auth for a server that only this "
+                "machine reaches"
             )
         if "jwt" in kinds:
             self._check_jwt()
-        if "api_key" in kinds and not self.api_keys:
-            raise ValueError("auth_type api_key needs keys. Set API_KEYS")
+        if "api_key" in kinds and not (self.api_keys or self.key_store):
+            raise ValueError("auth_type api_key needs keys. Set API_KEYS, or turn key_store on")
         if "bearer" in kinds:
             self._check_bearer()
 

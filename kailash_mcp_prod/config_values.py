@@ -9,11 +9,23 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+)
 from pydantic_settings import NoDecode
 
+from kailash_mcp_prod.auth.api_keys import MIN_KEY_LENGTH, configured_digest, is_weak
 from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.tools.surfaces.names import CHOICES, is_surface
+
+MAX_CLAIMS_LENGTH = 4096
 
 
 def _surface(name: str) -> str:
@@ -22,11 +34,19 @@ def _surface(name: str) -> str:
     return name
 
 
+def _small(claims: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(json.dumps(claims)) > MAX_CLAIMS_LENGTH:
+        raise ValueError(f"must be at most {MAX_CLAIMS_LENGTH} characters as JSON")
+    return claims
+
+
 class ApiKeyEntry(BaseModel):
     """What one API key stands for.
 
     `tenant_id` is the tenant whose records it reaches in multi-tenant models; `rate_limit` is in
-    calls a minute; `surface` is the surface of tools that it is shown by default.
+    calls a minute; `surface` is the surface of tools that it is shown by default; `roles` are sets
+    of permissions that the configuration names; with `read_only` it changes nothing; `claims` are
+    facts that rules may use; `expires_at` is an instant.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +56,10 @@ class ApiKeyEntry(BaseModel):
     permissions: tuple[str, ...] = ()
     rate_limit: int | None = Field(default=None, ge=1)
     surface: Annotated[str, AfterValidator(_surface)] | None = None
+    roles: tuple[str, ...] = ()
+    read_only: bool = False
+    claims: Annotated[dict[str, JsonValue], AfterValidator(_small)] = Field(default_factory=dict)
+    expires_at: AwareDatetime | None = None
 
 
 def split_words(value: Any) -> Any:
@@ -57,9 +81,16 @@ def read_keys(value: Any) -> dict[str, ApiKeyEntry]:
     if not isinstance(entries, Mapping) or not all(isinstance(key, str) for key in entries):
         raise ValueError('must be an object such as {"<key>": {"permissions": ["*"]}}')
     keys = {}
+    digests: dict[bytes, int] = {}
     for position, (key, entry) in enumerate(entries.items(), start=1):
         if not key.strip():
             raise ValueError(f"key number {position} is empty")
+        try:
+            first = digests.setdefault(configured_digest(key), position)
+        except ValueError as malformed:
+            raise ValueError(f"key number {position}: {malformed}") from None
+        if first != position:
+            raise ValueError(f"key number {position} is key number {first} again")
         try:
             keys[key] = ApiKeyEntry.model_validate(entry)
         except ValidationError as error:
@@ -80,6 +111,26 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def weak_keys(keys: Iterable[str]) -> str:
+    """The numbers of the keys that are easily guessed, as a text with commas."""
+    return ", ".join(str(position) for position, key in enumerate(keys, start=1) if is_weak(key))
+
+
+def check_strength(setting: str, keys: Iterable[str], host: str) -> None:
+    """Checks the keys in plain text of a server that listens there.
+
+    Raises:
+        ValueError: Others than this machine could guess one.
+    """
+    weak = weak_keys(keys)
+    if weak and not is_loopback(host):
+        raise ValueError(
+            f"on {host}, a key needs {MIN_KEY_LENGTH} characters or more, and different ones "
+            f"({setting}, number {weak}). Make one with: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
 
 
 def check_endpoint(url: str, *, credential: bool, insecure: bool) -> None:

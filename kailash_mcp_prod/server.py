@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from kailash_mcp_prod.auth.chain import AuthProvider, CredentialChain
-from kailash_mcp_prod.auth.configured import configured_challenges, configured_providers
+from kailash_mcp_prod.auth.chain import AuthProvider
+from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import LOCAL, Credentials, Principal
 from kailash_mcp_prod.background import BackgroundLoop, run_on
@@ -19,11 +19,13 @@ from kailash_mcp_prod.content.catalogue import Catalogue
 from kailash_mcp_prod.content.completion import DataCompletion
 from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
-from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
+from kailash_mcp_prod.credentials import ServerCredentials
+from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
+from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
@@ -89,13 +91,10 @@ class ProductionMCPServer:
             self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
         )
         self.mcp_server = ToolCaller(self.service)
-        self._configured = configured_providers(self.config)
-        providers = [*auth_providers, *self._configured.providers]
-        if self.config.enable_auth and not providers:
-            raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
-        self._authenticator = CredentialChain(providers)
+        self.state = State(lambda: self.application.database_url)
+        self._credentials = ServerCredentials(self.config, auth_providers, self.state)
         catalogue = Catalogue(self.service, self.application.models)
-        resources = DataResources(self.service, catalogue, self.application.health)
+        resources = DataResources(self.service, catalogue, self._health)
         prompts = DataPrompts(self.service, catalogue, resources)
         self._dispatcher = Dispatcher(
             self.service,
@@ -124,15 +123,23 @@ class ProductionMCPServer:
             log.warning("setting_without_effect", key=key, reason="not in this version yet")
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
+            stack.push_async_callback(self.state.close)
+            stack.push_async_callback(self._credentials.close)
             stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
-            stack.push_async_callback(self._configured.close)
             if self.config.transport == "stdio":
-                await self._start_stdio(stack)
-                await self._start_application()
+                # Only the application may know where that is kept by which the client is known.
+                waits = self.application.database_url is None
+                if waits and self._credentials.of_this_process_may_be_kept:
+                    await self._start_application()
+                    await self._start_stdio(stack)
+                else:
+                    await self._start_stdio(stack)
+                    await self._start_application()
             else:
                 listeners = self._listeners(stack)
                 await self._start_application()
+                await self._credentials.prepare()
                 for listener in listeners:
                     await listener.start()
                 log.info(
@@ -214,6 +221,9 @@ class ProductionMCPServer:
             raise
         self.service.mark_ready()
 
+    async def _health(self) -> dict[str, Any]:
+        return self._credentials.report(await self.application.health())
+
     async def _start_stdio(self, stack: AsyncExitStack) -> None:
         key, token = self.config.api_key, self.config.token
         credentials = Credentials(
@@ -222,9 +232,10 @@ class ProductionMCPServer:
         )
         self._stdio = StdioTransport(
             self._dispatcher,
-            self._authenticator,
+            self._credentials.authenticator,
             credentials,
             max_line_bytes=self.config.max_body_bytes,
+            revocations=self._credentials.watch,
         )
         try:
             await self._stdio.start()
@@ -248,16 +259,17 @@ class ProductionMCPServer:
         challenges = configured_challenges(config)
         http = HttpTransport(
             self._dispatcher,
-            self._authenticator,
+            self._credentials.authenticator,
             max_body_bytes=config.max_body_bytes,
             max_sessions=config.max_sessions,
             allowed_hosts=hosts,
             allowed_origins=origins,
             challenges=challenges,
+            revocations=self._credentials.watch,
         )
         websocket = WebSocketTransport(
             self._dispatcher,
-            self._authenticator,
+            self._credentials.authenticator,
             max_message_bytes=config.max_body_bytes,
             max_channels=config.max_websockets,
             max_messages_per_second=config.max_messages_per_second,
@@ -265,11 +277,12 @@ class ProductionMCPServer:
             allowed_hosts=hosts,
             allowed_origins=origins,
             challenges=challenges,
+            revocations=self._credentials.watch,
         )
         rest = create_rest_app(
             self.service,
-            self._authenticator,
-            self.application.health,
+            self._credentials.authenticator,
+            self._health,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,

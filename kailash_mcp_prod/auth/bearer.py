@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
+from kailash_mcp_prod.auth.api_keys import configured_digest, digest_of
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 
 
@@ -15,17 +15,15 @@ class BearerTokenProvider:
     takes says nothing about the tokens.
 
     Args:
-        tokens: The tokens in plain text and whom they stand for.
+        tokens: The tokens, in plain text or as `sha256:` and the digest, and whom they stand for.
     """
 
     def __init__(self, tokens: Mapping[str, Principal]) -> None:
-        self._principals = {_digest(token): principal for token, principal in tokens.items()}
+        self._principals = {
+            configured_digest(token): principal for token, principal in tokens.items()
+        }
 
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """See `AuthProvider.authenticate`."""
         token = credentials.bearer_token
-        return None if token is None else self._principals.get(_digest(token))
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        return None if token is None else self._principals.get(digest_of(token))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kailash_mcp_prod.auth.api_keys import ApiKey, ApiKeyProvider
+from kailash_mcp_prod.auth.api_keys import ApiKeyProvider, KeySource
 from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.auth.challenge import Challenges, ProtectedResource
+from kailash_mcp_prod.auth.configured_keys import configured_keys
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.auth.token_claims import ClaimReader, TokenRules
 from kailash_mcp_prod.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kailash_mcp_prod.auth.signing_keys import SigningKey
+    from kailash_mcp_prod.auth.signing_keys import SigningKey, SigningKeys
     from kailash_mcp_prod.config_tokens import TokenSettings
-    from kailash_mcp_prod.config_values import ApiKeyEntry
 
 OWN_SUBJECTS = "jwt"
 """The prefix of subjects whose tokens are signed with `jwt_secret`."""
@@ -40,13 +40,13 @@ class ConfiguredProviders:
 
 
 def configured_providers(
-    config: TokenSettings, *, revoked: Callable[[str], bool] | None = None
+    config: TokenSettings, *, minted: KeySource | None = None
 ) -> ConfiguredProviders:
     """The providers of a server.
 
     Args:
         config: The settings.
-        revoked: Whether a JSON Web Token of this `jti` is revoked.
+        minted: Knows the API keys that were minted.
 
     Raises:
         ConfigError: A public key can't be read.
@@ -56,11 +56,14 @@ def configured_providers(
         return built
     kinds = config.credential_kinds
     if "api_key" in kinds:
-        built.providers.append(_api_keys(config))
+        keys = configured_keys(config.api_keys)
+        built.providers.append(ApiKeyProvider(keys, minted if config.key_store else None))
     if "bearer" in kinds and config.bearer_tokens:
-        built.providers.append(_bearer_tokens(config))
+        from kailash_mcp_prod.auth.bearer import BearerTokenProvider
+
+        built.providers.append(BearerTokenProvider(_bearers(config)))
     if "jwt" in kinds:
-        _add_jwt(built, config, revoked)
+        _add_jwt(built, config)
     if "bearer" in kinds and config.introspection_url is not None:
         _add_introspection(built, config, config.introspection_url)
     return built
@@ -77,54 +80,25 @@ def configured_challenges(config: TokenSettings) -> Challenges:
 
 def configured_principals(config: TokenSettings) -> list[Principal]:
     """Who calls with the API keys and bearer tokens of the configuration."""
-    keys = _principals(config.api_keys, "key", "api_key")
-    return [*keys.values(), *_principals(config.bearer_tokens, "bearer", "bearer").values()]
+    keys = configured_keys(config.api_keys).values()
+    return [*(key.principal() for key in keys), *_bearers(config).values()]
 
 
-def _api_keys(config: TokenSettings) -> AuthProvider:
-    keys = {
-        key: ApiKey(
-            subject=each.subject,
-            permissions=each.permissions,
-            rate_limit=each.rate_limit,
-            tenant=each.tenant,
-            surface=each.surface,
-        )
-        for key, each in _principals(config.api_keys, "key", "api_key").items()
-    }
-    return ApiKeyProvider(keys)
+def _bearers(config: TokenSettings) -> dict[str, Principal]:
+    """Whom the listed bearer tokens stand for, which are callers of their own."""
+    principals = {}
+    for token, entry in configured_keys(config.bearer_tokens).items():
+        subject = f"bearer{entry.subject.removeprefix('key')}"
+        principals[token] = replace(entry.principal(), subject=subject, method="bearer")
+    return principals
 
 
-def _bearer_tokens(config: TokenSettings) -> AuthProvider:
-    from kailash_mcp_prod.auth.bearer import BearerTokenProvider
-
-    return BearerTokenProvider(_principals(config.bearer_tokens, "bearer", "bearer"))
-
-
-def _principals(
-    entries: Mapping[str, ApiKeyEntry], prefix: str, method: str
-) -> dict[str, Principal]:
-    return {
-        secret: Principal(
-            subject=f"{prefix}:{entry.agent_id}" if entry.agent_id else f"{prefix}-{position}",
-            permissions=frozenset(entry.permissions),
-            method=method,
-            rate_limit=entry.rate_limit,
-            tenant=entry.tenant_id,
-            surface=entry.surface,
-        )
-        for position, (secret, entry) in enumerate(entries.items(), start=1)
-    }
-
-
-def _add_jwt(
-    built: ConfiguredProviders, config: TokenSettings, revoked: Callable[[str], bool] | None
-) -> None:
+def _add_jwt(built: ConfiguredProviders, config: TokenSettings) -> None:
     # Late, because a server that only knows API keys needs none of it.
     from kailash_mcp_prod.auth.jwt_tokens import JwtProvider
-    from kailash_mcp_prod.auth.signing_keys import FixedKeys, KeySource, shared_key
+    from kailash_mcp_prod.auth.signing_keys import FixedKeys, shared_key
 
-    sources: list[tuple[str, KeySource]] = []
+    sources: list[tuple[str, SigningKeys]] = []
     if config.jwt_secret is not None:
         key = shared_key(config.jwt_secret.get_secret_value())
         sources.append((OWN_SUBJECTS, FixedKeys([key])))
@@ -141,7 +115,7 @@ def _add_jwt(
         )
         sources.append((ISSUER_SUBJECTS, jwks))
         built.closing.append(jwks.close)
-    built.providers.append(JwtProvider(sources, _rules(config), _reader(config), revoked=revoked))
+    built.providers.append(JwtProvider(sources, _rules(config), _reader(config)))
 
 
 def _add_introspection(built: ConfiguredProviders, config: TokenSettings, url: str) -> None:

@@ -27,7 +27,7 @@ _MAX_WAITING: Final = 100
 
 
 class JwksKeys:
-    """A `KeySource` over a key set's address.
+    """A `SigningKeys` over a key set's address.
 
     Args:
         client: Asks the address.
@@ -58,13 +58,13 @@ class JwksKeys:
 
     @property
     def version(self) -> int:
-        """See `KeySource.version`; keys that are too old change too."""
+        """See `SigningKeys.version`; keys that are too old change too."""
         if self._fetched_at is not None and self._age() > self._stale_seconds:
             self._forget()
         return self._version
 
     async def keys(self, algorithm: str, kid: str | None) -> Sequence[SigningKey]:
-        """See `KeySource.keys`."""
+        """See `SigningKeys.keys`."""
         if algorithm not in PUBLIC:
             return ()
         if self._fetched_at is None or self._age() > self._stale_seconds:

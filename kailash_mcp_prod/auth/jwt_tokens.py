@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import jwt
 
 from kailash_mcp_prod.auth.chain import EXPIRED, NOT_VALID
 from kailash_mcp_prod.auth.principal import Credentials, Principal
-from kailash_mcp_prod.auth.signing_keys import KeySource, SigningKey
+from kailash_mcp_prod.auth.signing_keys import SigningKey, SigningKeys
 from kailash_mcp_prod.auth.token_claims import ClaimReader, TokenRules, instant
 from kailash_mcp_prod.errors import UnauthenticatedError
 
@@ -32,7 +32,6 @@ class JwtProvider:
             keys speak: the same name from another issuer is somebody else.
         rules: What a token must say.
         reader: What its claims mean.
-        revoked: Whether a token of this `jti` is revoked; asked on each call.
         remembered: How many verified tokens are remembered.
 
     Example:
@@ -41,17 +40,15 @@ class JwtProvider:
 
     def __init__(
         self,
-        sources: Sequence[tuple[str, KeySource]],
+        sources: Sequence[tuple[str, SigningKeys]],
         rules: TokenRules | None = None,
         reader: ClaimReader | None = None,
         *,
-        revoked: Callable[[str], bool] | None = None,
         remembered: int = 1024,
     ) -> None:
         self._sources = tuple(sources)
         self._rules = rules or TokenRules()
         self._reader = reader or ClaimReader()
-        self._revoked = revoked
         self._remembered = remembered
         self._known: dict[bytes, Principal] = {}
         self._versions = self._current_versions()
@@ -76,9 +73,6 @@ class JwtProvider:
         self._known[digest] = principal
         if len(self._known) > self._remembered:
             del self._known[next(iter(self._known))]
-        token_id = principal.claims.get("jti")
-        if self._revoked is not None and token_id is not None and self._revoked(token_id):
-            raise UnauthenticatedError(NOT_VALID)
         return principal
 
     async def _verified(self, token: str) -> Principal | None:

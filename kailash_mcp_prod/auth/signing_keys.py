@@ -40,7 +40,7 @@ class SigningKey:
     kid: str | None = None
 
 
-class KeySource(Protocol):
+class SigningKeys(Protocol):
     """Where keys come from."""
 
     @property
@@ -68,7 +68,7 @@ class FixedKeys:
         self._keys = tuple(keys)
 
     async def keys(self, algorithm: str, _kid: str | None) -> Sequence[SigningKey]:
-        """See `KeySource.keys`."""
+        """See `SigningKeys.keys`."""
         return [each for each in self._keys if each.algorithm == algorithm]
 
 

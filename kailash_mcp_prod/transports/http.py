@@ -33,6 +33,7 @@ from kailash_mcp_prod.protocol import (
     Message,
     Notification,
     Request,
+    Revocations,
     decode,
     encode_error,
     new_request_id,
@@ -88,6 +89,7 @@ class HttpTransport(BaseTransport):
         stop_seconds: How long running requests may go on after `stop`.
         challenges: What refusals tell of the credential to get.
         clock: Monotonic seconds, for the idle time.
+        revocations: Tells when credentials end: so do the sessions and streams they have opened.
 
     Example:
         ```python
@@ -114,6 +116,7 @@ class HttpTransport(BaseTransport):
         stop_seconds: float = 1.0,
         challenges: Challenges | None = None,
         clock: Callable[[], float] = time.monotonic,
+        revocations: Revocations | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
@@ -127,7 +130,10 @@ class HttpTransport(BaseTransport):
         self._stop_seconds = stop_seconds
         self._challenges = challenges or Challenges()
         self._lifetime = Lifetime()
-        self._answers = Answers(dispatcher, self._capacity, self._lifetime, keepalive_seconds)
+        self._revocations = revocations
+        self._answers = Answers(
+            dispatcher, self._capacity, self._lifetime, keepalive_seconds, revocations
+        )
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
 
     async def start(self) -> None:
@@ -291,7 +297,13 @@ class HttpTransport(BaseTransport):
         if reply.error_code is not None:
             await exchange.reply(reply, status_of(reply, Era.LEGACY))
         else:
+            self._end_when_revoked(session, principal)
             await exchange.reply(reply, 200, [(_SESSION_HEADER.encode(), session.id.encode())])
+
+    def _end_when_revoked(self, session: Session, principal: Principal) -> None:
+        if self._revocations is not None:
+            forget = self._revocations.on_revoked(principal, lambda: self._sessions.end(session))
+            session.connection.lifetime.on_end(forget)
 
     async def _get(self, exchange: Exchange, principal: Principal) -> None:
         if not exchange.accept.events:

@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Final
 
 from kailash_mcp_prod.auth.challenge import Challenges
@@ -21,7 +22,7 @@ from kailash_mcp_prod.errors import (
     ServerError,
     UnavailableError,
 )
-from kailash_mcp_prod.protocol import Authenticator, Dispatcher, new_request_id
+from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Revocations, new_request_id
 from kailash_mcp_prod.transports.asgi import ASGIMessage, Receive, Scope, Send, path_below_root
 from kailash_mcp_prod.transports.base import BaseTransport
 from kailash_mcp_prod.transports.channel import ChannelLimits
@@ -70,6 +71,7 @@ class WebSocketTransport(BaseTransport):
         idle_seconds: After how long without a message and without a request a channel ends.
         write_seconds: How long a client may take to read a message.
         challenges: What refusals tell of the credential to get.
+        revocations: Tells when credentials end, and with them their channels.
 
     Example:
         ```python
@@ -94,6 +96,7 @@ class WebSocketTransport(BaseTransport):
         idle_seconds: float = 1800.0,
         write_seconds: float = 20.0,
         challenges: Challenges | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
@@ -108,6 +111,7 @@ class WebSocketTransport(BaseTransport):
             idle_seconds=idle_seconds,
             write_seconds=write_seconds,
         )
+        self._revocations = revocations
         self._open = 0
         self._owned: Counter[str] = Counter()
         self._sessions: dict[WebSocketSession, asyncio.Task[None]] = {}
@@ -149,11 +153,13 @@ class WebSocketTransport(BaseTransport):
             await send(
                 {"type": "websocket.accept", "subprotocol": SUBPROTOCOL, "headers": [request_id]}
             )
-            await self._serve(
-                WebSocketSession(
-                    self.dispatcher, principal, receive, send, self._limits, surface=surface
-                )
+            session = WebSocketSession(
+                self.dispatcher, principal, receive, send, self._limits, surface=surface
             )
+            if self._revocations is not None:
+                ended = partial(session.end, Ending(POLICY, "The credential was revoked."))
+                places.callback(self._revocations.on_revoked(principal, ended))
+            await self._serve(session)
 
     async def _admit(self, scope: Scope, headers: Headers) -> tuple[Principal, str | None]:
         """Check an upgrade; who the client is, and which surface it wants."""

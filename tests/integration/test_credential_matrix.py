@@ -29,6 +29,7 @@ from kailash_mcp_prod import ProductionMCPServer, ServerConfig
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.errors import ServerError, UnauthenticatedError
+from kailash_mcp_prod.state.credentials import CredentialStore
 from kailash_mcp_prod.transports.stdio import StdioTransport
 from tests.e2e.exchanges import BOTH, INITIALIZE, META, request
 from tests.identity_provider import ISSUER, IdentityProvider, issued, jwk
@@ -39,6 +40,7 @@ RESOURCE = "https://mcp.example.com/mcp"
 METADATA = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp"
 KEY, LISTED, OPAQUE = "key-of-the-sales-agent", "token-of-the-list", "opaque-token-of-the-issuer"
 BADGE, REVOKED = "badge-that-is-good", "badge-that-was-revoked"
+REVOKED_ID = "id-of-a-revoked-token"
 MCP = Subprotocol("mcp")
 SECONDS = 20
 
@@ -131,7 +133,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         )
         server.start_mcp_server_async()
         stack.callback(server.stop_mcp_server)
-        yield Site(server, idp)
+        site = Site(server, idp)
+        site.run(_revoke(server, REVOKED_ID))
+        yield site
+
+
+async def _revoke(server: ProductionMCPServer, jti: str) -> None:
+    store = CredentialStore(await server.state.database())
+    await store.prepare()
+    await store.revoke_token(jti, None)
 
 
 @dataclass(frozen=True)
@@ -203,7 +213,7 @@ class Pipes:
         self._from_server, self._output = os.pipe()
         self.transport = StdioTransport(
             server._dispatcher,
-            server._authenticator,
+            server._credentials.authenticator,
             Credentials(headers.get("authorization"), headers.get("x-api-key")),
             descriptors=(self._input, self._output),
         )
@@ -323,9 +333,10 @@ CREDENTIALS: dict[str, tuple[Callable[[], dict[str, str]], str]] = {
     "wrong signature": (lambda: bearer(token("*")[:-4] + "AAAA"), REFUSED),
     "another service's": (lambda: bearer(token("*", aud="https://other.example.com")), REFUSED),
     "expired": (lambda: bearer(token("*", exp=time.time() - 60)), REFUSED),
-    "revoked": (lambda: bearer(REVOKED), REFUSED),
+    "revoked": (lambda: bearer(token("*", jti=REVOKED_ID)), REFUSED),
+    "revoked badge": (lambda: bearer(REVOKED), REFUSED),
     "insufficient": (lambda: bearer(token("Quote:read")), HIDDEN),
-    "right": (lambda: bearer(token("*")), ALLOWED),
+    "right": (lambda: bearer(token("*", jti="id-of-a-good-token")), ALLOWED),
 }
 
 
