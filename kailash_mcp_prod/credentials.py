@@ -60,7 +60,12 @@ class ServerCredentials:
                 does not answer.
         """
         config = self._config
-        if not config.enable_auth or "api_key" not in config.credential_kinds:
+        if not config.enable_auth:
+            return
+        kinds = config.credential_kinds
+        if "bearer" in kinds and config.introspection_url is not None and not config.audiences:
+            log.warning("tokens_of_other_services_are_taken", needed="jwt_audience or resource_url")
+        if "api_key" not in kinds:
             return
         if weak := weak_keys(config.api_keys):
             log.warning("weak_api_keys", numbers=weak, needed="16 characters or more")

@@ -13,7 +13,9 @@ from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.configured import configured_challenges, configured_providers
 from kailash_mcp_prod.auth.principal import Credentials
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.credentials import ServerCredentials
 from kailash_mcp_prod.errors import ConfigError, UnauthenticatedError
+from kailash_mcp_prod.state.opening import State
 from tests.identity_provider import (
     AUDIENCE,
     EC_KEY,
@@ -168,6 +170,18 @@ async def test_every_configured_kind_is_taken_by_one_chain(tmp_path: Path) -> No
 def test_a_public_key_that_can_not_be_read_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="jwt_public_key"):
         configured_providers(load(jwt_public_key=text, jwt_audience="a"))
+
+
+@pytest.mark.parametrize(("more", "warned"), [({}, True), (RESOURCE, False)])
+async def test_tokens_of_other_services_are_warned_of(
+    more: dict[str, str], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load(**INTROSPECTION, **more)
+    credentials = ServerCredentials(config, [], State(lambda: None))
+    await credentials.prepare()
+    await credentials.close()
+
+    assert ("tokens_of_other_services_are_taken" in caplog.text) == warned
 
 
 def test_without_authentication_there_are_no_providers() -> None:
