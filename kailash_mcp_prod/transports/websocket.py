@@ -34,7 +34,8 @@ from kailash_mcp_prod.transports.http_exchange import (
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers
-from kailash_mcp_prod.transports.surface_path import surface_of, unknown_surface
+from kailash_mcp_prod.transports.surface_path import surface_of
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket_session import (
     GOING_AWAY,
     POLICY,
@@ -72,6 +73,7 @@ class WebSocketTransport(BaseTransport):
         write_seconds: How long a client may take to read a message.
         challenges: What refusals tell of the credential to get.
         revocations: Tells when credentials end, and with them their channels.
+        unread: Counts the answers that wait to be read, here and on other transports.
 
     Example:
         ```python
@@ -97,6 +99,7 @@ class WebSocketTransport(BaseTransport):
         write_seconds: float = 20.0,
         challenges: Challenges | None = None,
         revocations: Revocations | None = None,
+        unread: UnreadBudget | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
@@ -112,6 +115,7 @@ class WebSocketTransport(BaseTransport):
             write_seconds=write_seconds,
         )
         self._revocations = revocations
+        self._unread = unread or UnreadBudget()
         self._open = 0
         self._owned: Counter[str] = Counter()
         self._sessions: dict[WebSocketSession, asyncio.Task[None]] = {}
@@ -154,7 +158,13 @@ class WebSocketTransport(BaseTransport):
                 {"type": "websocket.accept", "subprotocol": SUBPROTOCOL, "headers": [request_id]}
             )
             session = WebSocketSession(
-                self.dispatcher, principal, receive, send, self._limits, surface=surface
+                self.dispatcher,
+                principal,
+                receive,
+                send,
+                self._limits,
+                surface=surface,
+                unread=self._unread,
             )
             if self._revocations is not None:
                 ended = partial(session.end, Ending(POLICY, "The credential was revoked."))
@@ -174,8 +184,8 @@ class WebSocketTransport(BaseTransport):
         principal = await self.authenticator.authenticate(
             Credentials(headers.get("authorization"), headers.get("x-api-key"))
         )
-        if surface is not None and not self.dispatcher.host.has_surface(surface):
-            raise unknown_surface(surface)
+        if surface is not None:
+            self.dispatcher.host.check_surface(principal, surface)
         return principal, surface
 
     async def _serve(self, session: WebSocketSession) -> None:
