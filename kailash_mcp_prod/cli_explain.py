@@ -85,7 +85,8 @@ async def _explain(
     principal = _principal(settings, agent, given)
     server = ProductionMCPServer(settings)
     await server.application.describe()
-    tools = {each.name: each for each in server.registry}
+    # Those too that the surface compact alone calls.
+    tools = {each.name: each for each in server.registry.every()}
     return Explainer(server.policy, tools).explain(principal, tool, arguments)
 
 

@@ -57,16 +57,30 @@ class DataFlowToolDiscovery:
 
         It is also called with views of the model, which lack the fields that some callers can't
         reach; see `records.views`.
-        """
-        return [self._tool(model, each) for each in operations_for(model, self._operations)]
 
-    def _tool(self, model: Model, operation: Operation) -> ToolSpec:
+        Where records can be listed they can also be counted and summed up. Unless `aggregate` is
+        one of the operations, that tool is not listed: only other tools may stand for it.
+        """
+        asked = self._operations
+        hidden = (Operation.AGGREGATE,) if Operation.LIST in asked else ()
+        return [
+            self._tool(model, each, listed=each in asked)
+            for each in operations_for(model, (*asked, *hidden))
+        ]
+
+    def _tool(self, model: Model, operation: Operation, *, listed: bool) -> ToolSpec:
         run = RecordOperation(self._store, model, operation, self._cursors)
-        return record_tool(model, operation, run.schema, _handler(run, model, self._scopes))
+        handler = _handler(run, model, self._scopes)
+        return record_tool(model, operation, run.schema, handler, listed=listed)
 
 
 def record_tool(
-    model: Model, operation: Operation, input_schema: Mapping[str, Any], handler: Handler
+    model: Model,
+    operation: Operation,
+    input_schema: Mapping[str, Any],
+    handler: Handler,
+    *,
+    listed: bool,
 ) -> ToolSpec:
     """The tool for one operation of a model.
 
@@ -75,6 +89,7 @@ def record_tool(
         operation: What the tool does.
         input_schema: The JSON Schema of its arguments.
         handler: Does it.
+        listed: Whether lists have it.
     """
     traits = TRAITS[operation]
     return ToolSpec(
@@ -92,6 +107,7 @@ def record_tool(
         group=model.name,
         handler=handler,
         operation=str(operation),
+        listed=listed,
         listing=Listing(describe_briefly(model, operation), listed_schema(input_schema, operation)),
     )
 

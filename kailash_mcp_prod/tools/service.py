@@ -199,7 +199,7 @@ class ToolService:
                     raise error.below(meant.below) from error
             if self._call_listeners:
                 self._tell(meant.tool, call.principal, result)
-            return result if meant.shape is None else meant.shape(result)
+            return result
         except ServerError as error:
             log.info("call_failed", code=error.code)
             raise

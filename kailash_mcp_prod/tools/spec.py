@@ -81,8 +81,9 @@ class ToolSpec:
     without any is there for every caller, and has to look itself what that caller may see.
     `handler` validates the arguments and returns the structured result, or raises a
     `ServerError`. `operation` is what the tool does with the records of the model that `group`
-    names, if it is a record tool. `listing` makes lists short. `family` makes the tool for callers
-    who may not reach all fields of the model.
+    names, if it is a record tool. `listing` makes lists short. A tool that is not `listed` is there
+    for other tools that stand for it, such as those of the surface `compact`, and for nobody else.
+    `family` makes the tool for callers who may not reach all fields of the model.
     """
 
     name: str
@@ -96,6 +97,7 @@ class ToolSpec:
     handler: Handler
     operation: str | None = None
     listing: Listing | None = None
+    listed: bool = True
     family: Family | None = field(default=None, compare=False, repr=False)
 
     @property
