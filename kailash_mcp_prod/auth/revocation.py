@@ -292,9 +292,8 @@ class CredentialWatch:
         now = time.time()
         try:
             await store.touch(used, now, now - _NOTE_USE_SECONDS)
-        except UnavailableError:
-            # A database that only reads is good enough for keys.
-            _log.info("When keys were used last could not be noted.")
+        except Exception as failure:  # noqa: BLE001 - a database that only reads is good enough
+            _log.warning("When keys were used last can't be noted: %s", type(failure).__name__)
 
 
 def revocable_by(principal: Principal) -> str | None:
