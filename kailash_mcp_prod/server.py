@@ -244,14 +244,17 @@ class ProductionMCPServer:
 
     def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
         # Late, because a process over stdio needs none of it.
+        from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
         from kailash_mcp_prod.transports.http import HttpTransport
         from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
         from kailash_mcp_prod.transports.listening import Listener
         from kailash_mcp_prod.transports.rest import create_rest_app
         from kailash_mcp_prod.transports.routing import TransportRouter
+        from kailash_mcp_prod.transports.unread_budget import UnreadBudget
         from kailash_mcp_prod.transports.websocket import WebSocketTransport
 
         config = self.config
+        unread = UnreadBudget()
         hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
         http = HttpTransport(
@@ -262,6 +265,7 @@ class ProductionMCPServer:
             allowed_hosts=hosts,
             allowed_origins=origins,
             revocations=self._credentials.watch,
+            unread=unread,
         )
         websocket = WebSocketTransport(
             self._dispatcher,
@@ -273,6 +277,7 @@ class ProductionMCPServer:
             allowed_hosts=hosts,
             allowed_origins=origins,
             revocations=self._credentials.watch,
+            unread=unread,
         )
         rest = create_rest_app(
             self.service,
@@ -281,16 +286,20 @@ class ProductionMCPServer:
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            unread=unread,
         )
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
+        connections = ConnectionLimit(config.max_connections)
         mcp_listener = Listener(
             TransportRouter(websocket, http if with_http else None),
             config.host,
             config.port,
             max_message_bytes=config.max_body_bytes if with_ws else None,
+            connections=connections,
         )
         stack.push_async_callback(mcp_listener.stop)
-        rest_listener = Listener(rest, config.host, config.port + 1 if config.port else 0)
+        rest_port = config.port + 1 if config.port else 0
+        rest_listener = Listener(rest, config.host, rest_port, connections=connections)
         stack.push_async_callback(rest_listener.stop)
 
         async def end_requests() -> None:

@@ -83,9 +83,13 @@ class ToolService:
         """Whether the principal may call the tool, be it in the registry or not."""
         return self.visibility.tool(principal, tool) is not None
 
-    def has_surface(self, name: str) -> bool:
-        """Whether there is a surface of that name, such as `compact` or `models/Company,Quote`."""
-        return is_surface(name)
+    def check_surface(self, principal: Principal, name: str) -> None:
+        """See whether there is a surface for a principal, such as `models/Company,Quote`.
+
+        Raises:
+            NotFoundError: There is none, or it names a model of which the principal may do nothing.
+        """
+        self._catalogue.check(principal, name)
 
     def surface_for(self, principal: Principal, requested: str | None = None) -> str:
         """The surface of a request: the one it names, else the credential's, else the server's.
@@ -95,10 +99,10 @@ class ToolService:
             requested: What the request names.
 
         Raises:
-            NotFoundError: The request names a surface that does not exist.
+            NotFoundError: The request names a surface that does not exist for the principal.
         """
         if requested is not None:
-            self._catalogue.get(requested)
+            self._catalogue.check(principal, requested)
             return requested
         if principal.surface is not None and is_surface(principal.surface):
             return principal.surface
@@ -276,14 +280,27 @@ class ToolService:
             elsewhere = f"The list of this surface has it not; call it with {CALL_TOOL}."
         return unknown_tool(name, names, elsewhere=elsewhere)
 
-    def header_arguments(self, name: str) -> HeaderPaths:
-        """Which arguments of a tool clients repeat in headers, by the header's name."""
+    async def charge(self, principal: Principal) -> None:
+        """Counts a message that is no call, as if it were one.
+
+        Raises:
+            RateLimitedError: The principal has used up its calls.
+        """
+        await self._rates.take(principal)
+
+    def header_arguments(self, principal: Principal, name: str) -> HeaderPaths:
+        """Which arguments of a tool clients repeat in headers, by the header's name.
+
+        None of one that the principal may not call: a complaint of them would show that it exists.
+        """
         paths = self._header_paths.get(name)
         if paths is None:
             tool = self.registry.get(name)
             if tool is None:
                 return {}
             paths = self._header_paths[name] = header_paths(tool.input_schema)
+        if paths and self._catalogue.full.find(principal, name) is None:
+            return {}
         return paths
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:

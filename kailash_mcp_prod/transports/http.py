@@ -60,7 +60,8 @@ from kailash_mcp_prod.transports.http_exchange import (
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers, is_json
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
-from kailash_mcp_prod.transports.surface_path import surface_of, unknown_surface
+from kailash_mcp_prod.transports.surface_path import surface_of
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class HttpTransport(BaseTransport):
             `max_session_streams` in one session.
         keepalive_seconds: How often an open event stream carries a comment.
         stop_seconds: How long running requests may go on after `stop`.
+        unread: Counts the answers that wait to be read, here and on other transports.
         clock: Monotonic seconds, for the idle time.
         revocations: Tells when credentials end: so do the sessions and streams they have opened.
 
@@ -112,6 +114,7 @@ class HttpTransport(BaseTransport):
         max_session_streams: int = 4,
         keepalive_seconds: float = 15.0,
         stop_seconds: float = 1.0,
+        unread: UnreadBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
         revocations: Revocations | None = None,
     ) -> None:
@@ -128,7 +131,12 @@ class HttpTransport(BaseTransport):
         self._lifetime = Lifetime()
         self._revocations = revocations
         self._answers = Answers(
-            dispatcher, self._capacity, self._lifetime, keepalive_seconds, revocations
+            dispatcher,
+            self._capacity,
+            self._lifetime,
+            keepalive_seconds,
+            unread or UnreadBudget(),
+            revocations=revocations,
         )
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
 
@@ -138,13 +146,11 @@ class HttpTransport(BaseTransport):
     async def stop(self) -> None:
         """End all streams, wait a moment for running requests, cancel the rest.
 
-        New requests get 503 from now on.
+        Those that do not let go are answered all the same. New requests get 503 from now on.
         """
         self._lifetime.end()
         self._sessions.end_streams()
-        if not await self._capacity.idle_within(self._stop_seconds):
-            self._capacity.cancel_all()
-            await self._capacity.idle_within(self._stop_seconds)
+        await self._capacity.end(self._stop_seconds)
         self._sessions.end_all()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -197,8 +203,8 @@ class HttpTransport(BaseTransport):
                 api_key=exchange.headers.get("x-api-key"),
             )
         )
-        if exchange.surface is not None and not self.dispatcher.host.has_surface(exchange.surface):
-            raise unknown_surface(exchange.surface)
+        if exchange.surface is not None:
+            self.dispatcher.host.check_surface(principal, exchange.surface)
         await serve(exchange, principal)
 
     async def _post(self, exchange: Exchange, principal: Principal) -> None:
@@ -211,6 +217,7 @@ class HttpTransport(BaseTransport):
         try:
             rpc = decode(body)
         except InvalidMessageError as error:
+            await self.dispatcher.host.charge(principal)
             await exchange.reply(encode_error(error.id, error), 400)
             return
         serve = self._post_modern if self._is_modern(rpc, exchange) else self._post_legacy
@@ -246,6 +253,7 @@ class HttpTransport(BaseTransport):
             return
         if not isinstance(message, Request):
             raise bad_request("The body must be a single request or notification.", 400)
+        exchange.message = message
         streams = self.dispatcher.streams(message)
         if streams and not exchange.accept.events:
             raise bad_request("The Accept header must allow text/event-stream.", 406)
@@ -265,6 +273,7 @@ class HttpTransport(BaseTransport):
             if isinstance(message, Request) or (
                 isinstance(message, Batch) and message.expects_reply
             ):
+                exchange.message = message
                 await self._answers.legacy(exchange, principal, message, session)
                 return
             context = self._context(exchange, principal, session.connection)

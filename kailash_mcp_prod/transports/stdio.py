@@ -23,6 +23,7 @@ from kailash_mcp_prod.transports.stdio_streams import (
     open_sink,
     open_source,
 )
+from kailash_mcp_prod.transports.stopping import CHANNEL_ENDED, SHUT_DOWN
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +133,8 @@ class StdioTransport(BaseTransport):
         await asyncio.wait({reader})
         if not reader.cancelled() and (error := reader.exception()) is not None:
             _log.error("Reading standard input failed", exc_info=error)
-        await self._channel.finish(self._drain_seconds)
+        cause = SHUT_DOWN if reader.cancelled() else CHANNEL_ENDED
+        await self._channel.finish(self._drain_seconds, cause)
         self._closed.set()
 
     async def _read(self) -> None:

@@ -33,7 +33,8 @@ from kailash_mcp_prod.transports.http_exchange import (
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import Headers
-from kailash_mcp_prod.transports.surface_path import surface_of, unknown_surface
+from kailash_mcp_prod.transports.surface_path import surface_of
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket_session import (
     GOING_AWAY,
     POLICY,
@@ -70,6 +71,7 @@ class WebSocketTransport(BaseTransport):
         idle_seconds: After how long without a message and without a request a channel ends.
         write_seconds: How long a client may take to read a message.
         revocations: Tells when credentials end, and with them their channels.
+        unread: Counts the answers that wait to be read, here and on other transports.
 
     Example:
         ```python
@@ -94,6 +96,7 @@ class WebSocketTransport(BaseTransport):
         idle_seconds: float = 1800.0,
         write_seconds: float = 20.0,
         revocations: Revocations | None = None,
+        unread: UnreadBudget | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
@@ -108,6 +111,7 @@ class WebSocketTransport(BaseTransport):
             write_seconds=write_seconds,
         )
         self._revocations = revocations
+        self._unread = unread or UnreadBudget()
         self._open = 0
         self._owned: Counter[str] = Counter()
         self._sessions: dict[WebSocketSession, asyncio.Task[None]] = {}
@@ -150,7 +154,13 @@ class WebSocketTransport(BaseTransport):
                 {"type": "websocket.accept", "subprotocol": SUBPROTOCOL, "headers": [request_id]}
             )
             session = WebSocketSession(
-                self.dispatcher, principal, receive, send, self._limits, surface=surface
+                self.dispatcher,
+                principal,
+                receive,
+                send,
+                self._limits,
+                surface=surface,
+                unread=self._unread,
             )
             if self._revocations is not None:
                 ended = partial(session.end, Ending(POLICY, "The credential was revoked."))
@@ -170,8 +180,8 @@ class WebSocketTransport(BaseTransport):
         principal = await self.authenticator.authenticate(
             Credentials(headers.get("authorization"), headers.get("x-api-key"))
         )
-        if surface is not None and not self.dispatcher.host.has_surface(surface):
-            raise unknown_surface(surface)
+        if surface is not None:
+            self.dispatcher.host.check_surface(principal, surface)
         return principal, surface
 
     async def _serve(self, session: WebSocketSession) -> None:
