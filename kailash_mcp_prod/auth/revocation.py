@@ -14,14 +14,17 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from kailash_mcp_prod.auth.api_keys import ApiKey, digest_of
 from kailash_mcp_prod.auth.credential_ends import CredentialEnds
 from kailash_mcp_prod.auth.principal import Credentials, Principal
-from kailash_mcp_prod.errors import OverloadedError, ServerError, UnauthenticatedError
-from kailash_mcp_prod.errors import UnavailableError as NotAnsweringError
+from kailash_mcp_prod.errors import (
+    OverloadedError,
+    ServerError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.state.credentials import Changes, CredentialStore
@@ -34,6 +37,7 @@ GRACE_SECONDS: Final = 60.0
 """How long minted credentials are still taken when the database has ceased to answer."""
 
 _ANSWER_SECONDS: Final = 2.0
+_FIRST_ANSWER_SECONDS: Final = 10.0
 _LINGER_SECONDS: Final = 30.0
 _NOTE_USE_SECONDS: Final = 60.0
 _MAX_KEYS: Final = 10_000
@@ -71,6 +75,7 @@ class CredentialWatch:
         self._refused: OrderedDict[bytes, bool] = OrderedDict()
         self._noted: dict[str, float] = {}
         self._unnoted: set[str] = set()
+        self._noting: asyncio.Task[None] | None = None
         self._lookups = asyncio.Semaphore(_MAX_LOOKUPS)
         self._waiting = 0
         self.ends = CredentialEnds()
@@ -125,14 +130,14 @@ class CredentialWatch:
 
     async def close(self) -> None:
         """Stops following; the next need begins anew."""
-        polling = self._polling
-        if polling is not None:
-            polling.cancel()
-            await asyncio.wait({polling})
-        if self._store is not None and self._unnoted:
-            with suppress(ServerError, TimeoutError):
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    await self._store_uses(self._store)
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.wait({self._polling})
+        if self._store is not None:
+            self._note_uses(self._store)
+        if self._noting is not None:
+            await asyncio.wait({self._noting}, timeout=_ANSWER_SECONDS)
+            self._noting.cancel()
         self.ends.close()
         self._forget_all()
 
@@ -144,7 +149,7 @@ class CredentialWatch:
         if asked is not None and not asked.done():
             await asyncio.shield(asked)
         if self._clock() - self._answered_at > GRACE_SECONDS:
-            raise NotAnsweringError(
+            raise UnavailableError(
                 "The database that keeps credentials does not answer at present. Try again.",
                 retry_after_seconds=1,
             )
@@ -170,17 +175,18 @@ class CredentialWatch:
             self._polling = None
 
     async def _ask(self) -> None:
+        seconds = _FIRST_ANSWER_SECONDS if self._revision is None else _ANSWER_SECONDS
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                begun = self._clock()
-                store = await self._opened()
-                self._apply(await store.changes(self._revision))
-                self._answered_at = begun
-                if self._failing:
-                    self._failing = False
-                    _log.warning("The database that keeps credentials answers again.")
-                if self._unnoted:
-                    await self._store_uses(store)
+            store = await self._opened()
+            begun = self._clock()
+            async with asyncio.timeout(seconds):
+                changes = await store.changes(self._revision)
+            self._apply(changes)
+            self._answered_at = begun
+            if self._failing:
+                self._failing = False
+                _log.warning("The database that keeps credentials answers again.")
+            self._note_uses(store)
         except (ServerError, TimeoutError):
             self._fail()
         except Exception:  # noqa: BLE001 - it is logged, and counts as no answer
@@ -276,14 +282,18 @@ class CredentialWatch:
             self._noted[key_id] = self._clock()
             self._unnoted.add(key_id)
 
-    async def _store_uses(self, store: CredentialStore) -> None:
-        used, self._unnoted = self._unnoted, set()
+    def _note_uses(self, store: CredentialStore) -> None:
+        """Stores in the background when keys were used: that may wait for others who write."""
+        if self._unnoted and (self._noting is None or self._noting.done()):
+            used, self._unnoted = self._unnoted, set()
+            self._noting = asyncio.create_task(self._store_uses(store, used))
+
+    async def _store_uses(self, store: CredentialStore, used: set[str]) -> None:
         now = time.time()
         try:
             await store.touch(used, now, now - _NOTE_USE_SECONDS)
-        except NotAnsweringError:
-            # A database that only reads is good enough for keys.
-            _log.info("When keys were used last could not be noted.")
+        except Exception as failure:  # noqa: BLE001 - a database that only reads is good enough
+            _log.warning("When keys were used last can't be noted: %s", type(failure).__name__)
 
 
 def revocable_by(principal: Principal) -> str | None:

@@ -153,9 +153,10 @@ def _explained() -> Iterator[None]:
     except (IntegrityError, ProgrammingError, DataError):
         raise
     except (DBAPIError, NoConnectionFreeError, OSError, sqlite3.Error) as failure:
-        # A TimeoutError is an OSError. What is below may quote a row, so only its kind is logged.
+        # A TimeoutError is an OSError. What is below may quote a row, so only its kind is logged;
+        # who asks again and again says once that there is no answer.
         cause = getattr(failure, "orig", None) or failure
-        logger.warning("The state's database does not answer: %s", type(cause).__name__)
+        logger.debug("The state's database does not answer: %s", type(cause).__name__)
         raise unavailable() from failure
 
 

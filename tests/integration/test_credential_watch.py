@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -236,6 +239,49 @@ async def test_what_is_remembered_and_what_waits_is_bounded(
         *(watch.find(mint_key().text) for _ in range(20)), return_exceptions=True
     )
     assert sum(isinstance(each, OverloadedError) for each in outcomes) == 14
+
+
+async def test_the_note_of_a_use_waits_for_others_who_write_and_nothing_else_does(
+    watch: CredentialWatch, store: CredentialStore, tmp_path: Path
+) -> None:
+    key = await kept(store)
+    with closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        assert await watch.find(key.text) is not None
+        async with asyncio.timeout(SOON):
+            while watch._noting is None:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+            answered = watch._answered_at
+            while watch._answered_at == answered:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+        assert not watch._noting.done()
+        foreign.execute("COMMIT")
+    await watch._noting
+    assert (await store.get(key.id)).last_used_at is not None
+
+
+async def test_keys_are_good_for_a_user_who_may_only_read(postgres_url: str) -> None:
+    owner = StateDatabase(postgres_url)
+    kept_by = CredentialStore(owner)
+    await kept_by.prepare()
+    key = await kept(kept_by)
+    async with owner.begin() as connection:
+        await connection.exec_driver_sql("DROP ROLE IF EXISTS kmp_reader")
+        await connection.exec_driver_sql("CREATE ROLE kmp_reader LOGIN")
+        await connection.exec_driver_sql("GRANT pg_read_all_data TO kmp_reader")
+    reader = StateDatabase(postgres_url.replace("postgres@", "kmp_reader@"))
+
+    async def opened() -> CredentialStore:
+        return CredentialStore(reader)
+
+    watch = CredentialWatch(opened)
+    assert await watch.find(key.text) is not None
+    await watch.close()
+    assert (await kept_by.get(key.id)).last_used_at is None
+    await reader.close()
+    async with owner.begin() as connection:
+        await connection.exec_driver_sql("DROP ROLE kmp_reader")
+    await owner.close()
 
 
 async def test_a_key_is_known_by_more_than_its_id(
