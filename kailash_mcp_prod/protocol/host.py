@@ -237,6 +237,18 @@ class CompletionHost(Protocol):
         ...
 
 
+class Revocations(Protocol):
+    """Knows when a credential ends before its time."""
+
+    def on_revoked(self, principal: Principal, callback: Callable[[], None]) -> Unsubscribe:
+        """Call back once when the principal's credential is no longer good.
+
+        Returns:
+            A function that forgets the callback.
+        """
+        ...
+
+
 class Authenticator(Protocol):
     """Turns what a transport found on a request into the caller's identity."""
 

@@ -17,6 +17,7 @@ from kailash_mcp_prod.errors import (
     ServerError,
     StartupError,
 )
+from kailash_mcp_prod.models_loader import absolute_sqlite_url
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.model import Model
@@ -69,6 +70,7 @@ class DataFlowApplication:
         self._registry = registry
         self._policy = policy
         self._db = dataflow
+        self._url = config.database_url and absolute_sqlite_url(config.database_url)
         self._discovery_class = discovery
         self._cursors = CursorSigner(config.cursor_key)
         self._scopes = Scopes(policy)
@@ -131,6 +133,7 @@ class DataFlowApplication:
             log.warning("manifest_ignored", reason="A default is not of its field's type.")
             return False
         check_rules(self._policy, instant.models)
+        self._url = url
         self._instant = instant
         self._models.update((model.name, model) for model in instant.models)
         self._registry.add([*instant.tools(), self._models_info()])
@@ -147,6 +150,7 @@ class DataFlowApplication:
         if self._db is None:
             # In a thread, because DataFlow takes seconds to import and a stdio client is waiting.
             self._db = await asyncio.to_thread(load_dataflow, config.models, config.database_url)
+        self._url = str(self._db.config.database.url)
         prepared = await prepare_database(
             self._db, auto_migrate=config.auto_migrate, wait_seconds=config.wait_for_db
         )
@@ -159,7 +163,7 @@ class DataFlowApplication:
         store_of = {
             model.name: stores.add(model, prepared.tables[model.name]) for model in prepared.models
         }
-        url = str(self._db.config.database.url)
+        url = self._url
         sampled: frozenset[str] = frozenset()
         if config.mode == "development" and self._loads_by_name:
             # Of several processes that start at once, one finds the tables empty.
@@ -242,6 +246,11 @@ class DataFlowApplication:
     def models(self) -> tuple[Model, ...]:
         """The models that are served now, in the order in which they came."""
         return tuple(self._models.values())
+
+    @property
+    def database_url(self) -> str | None:
+        """The address of the application's database, once it is known."""
+        return self._url
 
     async def health(self) -> dict[str, Any]:
         """The state of the server and of its database."""

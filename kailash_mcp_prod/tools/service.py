@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from kailash_mcp_prod.auth.policy import Policy
@@ -21,6 +22,7 @@ from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
+from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.kinds import kind_of
 from kailash_mcp_prod.tools.lists import EncodedList
@@ -239,10 +241,12 @@ class ToolService:
 
     def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
         chosen = self.surface_for(call.principal, surface)
-        meant = self._catalogue.get(chosen).resolve(call, name)
+        meant = self._catalogue.get(chosen).resolve(without_claimed_agent(call), name)
         if meant is None:
             raise self._unknown(call.principal, name, chosen)
-        return meant
+        # Once more for the arguments that stood in those of a surface's own tool.
+        own = without_claimed_agent(meant.call)
+        return meant if own is meant.call else replace(meant, call=own)
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:

@@ -14,13 +14,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import (
     InternalError,
     InvalidArgumentsError,
     NotFoundError,
     ServerError,
-    UnauthenticatedError,
     UnavailableError,
 )
 from kailash_mcp_prod.observe.logs import get_logger
@@ -82,6 +82,7 @@ def create_rest_app(
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
     max_body_bytes: int = 4 * 1024 * 1024,
+    challenges: Challenges | None = None,
     unread: UnreadBudget | None = None,
 ) -> GuardedApp:
     """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
@@ -93,8 +94,10 @@ def create_rest_app(
         allowed_hosts: As for `HttpTransport`.
         allowed_origins: As for `HttpTransport`.
         max_body_bytes: The longest request body.
+        challenges: What refusals tell of the credential to get.
         unread: Counts the answers that wait to be read, here and on other transports.
     """
+    told = challenges or Challenges()
     app = FastAPI(
         title="Kailash MCP",
         version=__version__,
@@ -146,7 +149,11 @@ def create_rest_app(
         report = await health()
         return JsonBytes(report, 200 if report["health_status"] in _SERVING else 503)
 
-    app.add_exception_handler(ServerError, _answer_error)
+    async def answer_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
+        return _error_response(error, request.scope[_REQUEST_ID], told.of(error))
+
+    app.add_exception_handler(ServerError, answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_defect)
     return GuardedApp(app, HostGuard(allowed_hosts, allowed_origins), unread or UnreadBudget())
@@ -276,7 +283,7 @@ class _Answering:
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an error."""
         assert isinstance(refusal.error, ServerError)  # noqa: S101 - no RPC here
-        response = _error_response(refusal.error, self._request_id, refusal.status)
+        response = _error_response(refusal.error, self._request_id, status=refusal.status)
         await response(self._scope, self._receive, self.send)
 
     async def give_up(self) -> None:
@@ -340,18 +347,19 @@ def _arguments_in(body: bytes, content_type: str | None) -> dict[str, Any]:
         ) from None
 
 
-def _error_response(error: ServerError, request_id: str, status: int | None = None) -> JsonBytes:
+def _error_response(
+    error: ServerError,
+    request_id: str,
+    challenge: str | None = None,
+    *,
+    status: int | None = None,
+) -> JsonBytes:
     headers = {}
-    if isinstance(error, UnauthenticatedError):
-        headers["WWW-Authenticate"] = "Bearer"
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     return JsonBytes({"error": error.to_dict(request_id)}, status or error.http_status, headers)
-
-
-async def _answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
-    return _error_response(error, request.scope[_REQUEST_ID])
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:

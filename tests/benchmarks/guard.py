@@ -42,7 +42,7 @@ ROUNDS = 7
 SECONDS = 1.5
 CONNECTIONS = 50
 OURS, PEER = "kailash-mcp-prod", "SDK 1.30 FastMCP"
-SECRET = "a-secret-that-only-this-benchmark-has"  # noqa: S105 - a constant of the benchmark
+SECRET = "a-secret-that-only-this-benchmark-has"
 KEY = "a-key-that-only-this-benchmark-has"
 RECORD = {"id": "c1", "name": "Acme", "city": "Kiel", "country": "DE", "note": "x" * 200}
 
