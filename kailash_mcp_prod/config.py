@@ -32,6 +32,7 @@ from kailash_mcp_prod.config_values import (
     ApiKeyEntry,
     Words,
     check_endpoint,
+    describe_problems,
     is_loopback,
     read_keys,
     read_settings,
@@ -47,14 +48,10 @@ _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
 NOT_YET_EFFECTIVE = frozenset(
     {
-        "cache_max_size_mb",
-        "cache_ttl_seconds",
         "circuit_breaker_failure_threshold",
         "agent_session_timeout_minutes",
         "enable_agent_analytics",
         "enable_agent_collaboration",
-        "enable_caching",
-        "enable_compression",
         "enable_metrics",
         "enable_performance_tracking",
         "jwt_expiration_hours",
@@ -240,10 +237,32 @@ class ServerConfig(BaseSettings):
     )
 
     enable_http_transport: bool = Field(True, description="Allow transports with MCP over HTTP.")
-    enable_caching: bool = Field(True, description="Cache reads.")
-    cache_ttl_seconds: float = Field(300, gt=0, description="How long a cached read is used.")
-    cache_max_size_mb: float = Field(100, gt=0, description="Size of the cache.")
-    enable_compression: bool = Field(True, description="Compress large cached values.")
+    enable_caching: bool = Field(
+        False,
+        description=(
+            "Cache reads. Writes through the server take effect at once; those of other programs "
+            "are only seen after cache_ttl_seconds, so it is off until you know of none."
+        ),
+    )
+    cache_ttl_seconds: float = Field(
+        300,
+        gt=0,
+        le=86_400,
+        description="How long a cached read is used, and what other programs write not seen.",
+    )
+    cache_max_size_mb: float = Field(
+        100, gt=0, le=65_536, description="Memory that cached reads take in each process."
+    )
+    cache_exclude_models: Words = Field(
+        (), description="Models whose reads are never cached, such as those others write to."
+    )
+    enable_compression: bool = Field(True, description="Compress large cached reads with zstd.")
+    idempotency_ttl_hours: float = Field(
+        24,
+        gt=0,
+        le=8760,
+        description="How long the result of a write with an idempotency key is kept.",
+    )
     circuit_breaker_failure_threshold: int = Field(
         5, ge=1, description="Failures of a backend in a row after which calls stop for a while."
     )
@@ -288,7 +307,7 @@ class ServerConfig(BaseSettings):
         try:
             return cls(**flags)
         except ValidationError as error:
-            raise ConfigError(_describe(error, cls)) from None
+            raise ConfigError(describe_problems(error, cls)) from None
         finally:
             _chosen_file.reset(chosen)
 
@@ -381,17 +400,3 @@ def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
             if similar:
                 found[name] = meant[similar[0]]
     return found
-
-
-def _describe(error: ValidationError, config: type[BaseSettings]) -> str:
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False):
-        key = ".".join(str(step) for step in problem["loc"][:1])
-        if problem["type"] == "extra_forbidden":
-            similar = difflib.get_close_matches(key, config.model_fields, n=1)
-            hint = f" Did you mean {similar[0]}?" if similar else ""
-            lines.append(f"Unknown configuration key '{key}'.{hint}")
-        else:
-            text = problem["msg"].removeprefix("Value error, ").rstrip(".")
-            lines.append(f"{key}: {text}." if key else f"{text}.")
-    return "\n".join(lines)

@@ -29,6 +29,7 @@ from kailash_mcp_prod.tools.spec import ToolSpec
 if TYPE_CHECKING:
     from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.records.stores import ModelStores
+    from kailash_mcp_prod.tools.caching import CachedReads
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
     from kailash_mcp_prod.tools.instant import InstantModels
     from kailash_mcp_prod.tools.manifests import Manifests
@@ -49,6 +50,7 @@ class DataFlowApplication:
         policy: Says which models a principal may know of.
         dataflow: The instance itself, instead of the one that the configuration names.
         discovery: Makes the tools of a model; by default `DataFlowToolDiscovery`.
+        reads: The cache of reads, which hears of all writes; `None` where there is none.
 
     Over stdio, a manifest of an earlier start takes the place of the instance while it holds. The
     instance is then only loaded to register a further model.
@@ -62,12 +64,14 @@ class DataFlowApplication:
         *,
         dataflow: Any,
         discovery: type[DataFlowToolDiscovery] | None,
+        reads: CachedReads | None = None,
     ) -> None:
         self._config = config
         self._registry = registry
         self._policy = policy
         self._db = dataflow
         self._discovery_class = discovery
+        self._reads = reads
         self._cursors = CursorSigner(config.cursor_key)
         self._discoveries: dict[RecordStore, DataFlowToolDiscovery] = {}
         self._stores: ModelStores | None = None
@@ -144,7 +148,12 @@ class DataFlowApplication:
         prepared = await prepare_database(
             self._db, auto_migrate=config.auto_migrate, wait_seconds=config.wait_for_db
         )
-        stores = self._stores = ModelStores(self._db, config.execution, _pool_settings(config))
+        stores = self._stores = ModelStores(
+            self._db,
+            config.execution,
+            _pool_settings(config),
+            self._reads.cache.changes if self._reads is not None else None,
+        )
         if not await self._database_answers():
             # DataFlow reports success even where it could not open a SQLite file.
             raise DatabaseStartupError(
@@ -161,6 +170,7 @@ class DataFlowApplication:
                 sampled = await self._load_sample_rows(prepared.models, store_of)
         tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
+        await self._cache_reads()
         self._registry.add([*chain.from_iterable(tools.values()), self._models_info()])
         if self._manifests is not None:
             from kailash_mcp_prod.tools.manifests import Served
@@ -285,11 +295,21 @@ class DataFlowApplication:
             tables = await prepare_models(self._db, [model], auto_migrate=self._config.auto_migrate)
             store = self._stores.add(model, tables[name])
             self._models[name] = model
+            await self._cache_reads()
             self._registry.add(self._tools(store, model))
             log.info("model_added", model=name)
             if self._manifests is not None:
                 # Without the application, the next process would not come to this model.
                 await self._manifests.remove()
+
+    async def _cache_reads(self) -> None:
+        """Lets reads of the models be cached, now that it is known what changes with what."""
+        if self._reads is not None:
+            from kailash_mcp_prod.records.effects import reflect_effects
+
+            tables = [model.table for model in self._models.values()]
+            effects = await reflect_effects(str(self._db.config.database.url), tables)
+            self._reads.serve(self._models.values(), effects)
 
     def _tools(self, store: RecordStore, model: Model) -> list[ToolSpec]:
         if store not in self._discoveries:

@@ -20,6 +20,7 @@ from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
+from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
@@ -48,6 +49,7 @@ class ToolService:
         timeout_seconds: How long one call may take.
         list_output_schemas: Whether tool lists carry the exact schemas, those of results too.
         surface: The surface for those whose request and credential name none.
+        reads: Answers for tools that read what it knows; `None` asks the tools each time.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class ToolService:
         timeout_seconds: float,
         list_output_schemas: bool = False,
         surface: str = FULL,
+        reads: CachedReads | None = None,
     ) -> None:
         self.registry = registry
         self._policy = policy
@@ -68,6 +71,7 @@ class ToolService:
         self._timeout_seconds = timeout_seconds
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
         self._surface = surface
+        self._reads = reads
         self._header_paths: dict[str, HeaderPaths] = {}
         self._call_listeners: dict[object, CallListener] = {}
         registry.subscribe(self._header_paths.clear)
@@ -228,6 +232,8 @@ class ToolService:
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:
             with Deadline(self._timeout_seconds) as deadline:
+                if self._reads is not None:
+                    return await self._reads.run(tool, call)
                 return await tool.handler(call)
         except TimeoutError:
             if not deadline.expired:
