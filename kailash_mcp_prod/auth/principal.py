@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-Owner = tuple[str, str | None, frozenset[str]]
-"""Whose a session, a task or a state is: subject, tenant and permissions of a principal."""
+Owner = tuple[str, str | None, frozenset[str], frozenset[str], bool, str]
+"""Whose a session, a task or a state is: subject, tenant, grants and claims of a principal."""
+
+_OF_ONE_TOKEN = frozenset({"exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "sid"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +20,10 @@ class Principal:
     """An authenticated caller, or the anonymous one of a server without authentication.
 
     `subject` is unique among all credentials. `permissions` are grants such as `*`,
-    `Company:read` or `tool:Company_create`. `rate_limit` is in calls a minute; `None` stands
-    for the server's own limit. `tenant` names whose records of multi-tenant models are its own.
-    `surface` is the surface of tools that it is shown where the request names none.
+    `Company:read` or `tool:Company_create`; `roles` are names of further sets of them in the
+    configuration. With `read_only` none of them lets it write. `rate_limit` is in calls a minute;
+    `None` stands for the server's own limit. `tenant` names whose records of multi-tenant models
+    are its own. `surface` is the surface of tools that it is shown where the request names none.
     """
 
     subject: str
@@ -27,9 +33,17 @@ class Principal:
     expires_at: float | None = None
     tenant: str | None = None
     surface: str | None = None
+    roles: frozenset[str] = frozenset()
+    read_only: bool = False
     claims: MappingProxyType[str, Any] = field(
         default_factory=lambda: MappingProxyType({}), compare=False
     )
+    claims_digest: str = field(init=False, default="", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepares what tells the claims of two credentials of one subject apart."""
+        if self.claims:
+            object.__setattr__(self, "claims_digest", _digest(self.claims))
 
     @property
     def owner(self) -> Owner:
@@ -37,7 +51,21 @@ class Principal:
 
         Not the subject alone: another token of the same subject may reach less.
         """
-        return self.subject, self.tenant, self.permissions
+        return (
+            self.subject,
+            self.tenant,
+            self.permissions,
+            self.roles,
+            self.read_only,
+            self.claims_digest,
+        )
+
+
+def _digest(claims: Mapping[str, Any]) -> str:
+    """The same for all tokens that say the same, whenever and however often they were issued."""
+    lasting = {name: value for name, value in claims.items() if name not in _OF_ONE_TOKEN}
+    text = json.dumps(lasting, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

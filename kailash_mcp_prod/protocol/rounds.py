@@ -67,6 +67,9 @@ class Rounds:
 def _binding(call: Call) -> bytes:
     """Whose state it is, and of which request: all that does not change between the rounds."""
     params = {key: value for key, value in call.params.items() if key not in _OF_THE_ROUND}
-    subject, tenant, permissions = call.context.principal.owner
-    bound = [subject, tenant, sorted(permissions), call.request.method, params]
+    owner = [
+        sorted(each) if isinstance(each, frozenset) else each
+        for each in call.context.principal.owner
+    ]
+    bound = [owner, call.request.method, params]
     return msgspec.json.encode(bound, order="deterministic")
