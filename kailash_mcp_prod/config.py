@@ -253,15 +253,10 @@ class ServerConfig(BaseSettings):
     cache_max_size_mb: float = Field(
         100, gt=0, le=65_536, description="Memory that cached reads take in each process."
     )
-    cache_exclude_models: Words = Field(
-        (), description="Models whose reads are never cached, such as those others write to."
-    )
+    cache_exclude_models: Words = Field((), description="Models whose reads are never cached.")
     enable_compression: bool = Field(True, description="Compress large cached reads with zstd.")
     idempotency_ttl_hours: float = Field(
-        24,
-        gt=0,
-        le=8760,
-        description="How long the result of a write with an idempotency key is kept.",
+        24, gt=0, le=8760, description="How long an idempotency key is remembered."
     )
     circuit_breaker_failure_threshold: int = Field(
         5, ge=1, description="Failures of a backend in a row after which calls stop for a while."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import json
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_settings import NoDecode
+from pydantic_settings import BaseSettings, NoDecode
 
 from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.tools.surfaces.names import CHOICES, is_surface

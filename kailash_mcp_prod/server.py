@@ -36,6 +36,8 @@ from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
 if TYPE_CHECKING:
+    from kailash_mcp_prod.guard.redis import RedisConnection
+    from kailash_mcp_prod.tools.caching import CachedReads
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
     from kailash_mcp_prod.transports.listening import Listener
 
@@ -79,6 +81,8 @@ class ProductionMCPServer:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
         policy = Policy()
+        self._redis = _redis(self.config)
+        self.reads = _cached_reads(self.config, self._redis)
         self.service = ToolService(
             self.registry,
             policy,
@@ -87,9 +91,15 @@ class ProductionMCPServer:
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
             surface=self.config.surface,
+            reads=self.reads,
         )
         self.application = DataFlowApplication(
-            self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
+            self.config,
+            self.registry,
+            policy,
+            dataflow=dataflow,
+            discovery=discovery,
+            reads=self.reads,
         )
         self.mcp_server = ToolCaller(self.service)
         providers = [*auth_providers, *_providers(self.config)]
@@ -126,6 +136,11 @@ class ProductionMCPServer:
             log.warning("setting_without_effect", key=key, reason="not in this version yet")
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
+            if self._redis is not None:
+                stack.push_async_callback(self._redis.stop)
+                await self._redis.start()
+            if self.reads is not None:
+                stack.push_async_callback(self.reads.stop)
             stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
@@ -334,6 +349,23 @@ class ToolCaller:
                 principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
             ),
         )
+
+
+def _redis(config: ServerConfig) -> RedisConnection | None:
+    if config.redis_url is None:
+        return None
+    from kailash_mcp_prod.guard.redis import RedisConnection
+
+    return RedisConnection(config.redis_url, "kailash-mcp-prod")
+
+
+def _cached_reads(config: ServerConfig, redis: RedisConnection | None) -> CachedReads | None:
+    if not config.enable_caching:
+        return None
+    # Late, because a process without a cache needs none of it.
+    from kailash_mcp_prod.tools.caching import CachedReads
+
+    return CachedReads.configured(config, redis)
 
 
 def _providers(config: ServerConfig) -> list[AuthProvider]:

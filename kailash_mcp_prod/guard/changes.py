@@ -54,6 +54,16 @@ class Changes:
         if self._shared is not None:
             self._shared.on_return(listener)
 
+    @property
+    def is_well(self) -> bool:
+        """Whether writes of other replicas are heard of."""
+        return self._shared is None or self._shared.is_well
+
+    async def stop(self) -> None:
+        """Ends what is running in the background."""
+        if self._shared is not None:
+            await self._shared.stop()
+
     async def stamp(self, table: str) -> Stamp | None:
         """The state of a table now; `None` when that can't be said."""
         # Before the shared one: what happens meanwhile must not go unnoticed.

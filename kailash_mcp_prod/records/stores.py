@@ -50,9 +50,7 @@ class ModelStores:
         self._executions: dict[str, Execution] = {}
         self._given: dict[str, RecordStore] = {"sql": self._sql, "nodes": self._nodes}
         if observer is not None:
-            self._given = {
-                name: WatchedStore(each, observer) for name, each in self._given.items()
-            }
+            self._given = {name: WatchedStore(each, observer) for name, each in self._given.items()}
 
     def add(self, model: Model, table: Table) -> RecordStore:
         """Chooses the store of a model.

@@ -229,13 +229,13 @@ class DataFlowApplication:
     async def health(self) -> dict[str, Any]:
         """The state of the server and of its database."""
         database = "healthy" if await self._database_answers() else "unhealthy"
-        return {
-            "health_status": database,
-            "components": {
-                "server": {"status": "healthy", "tools": len(self._registry)},
-                "database": {"status": database},
-            },
+        components: dict[str, Any] = {
+            "server": {"status": "healthy", "tools": len(self._registry)},
+            "database": {"status": database},
         }
+        if self._reads is not None:
+            components["cache"] = self._reads.health()
+        return {"health_status": database, "components": components}
 
     async def _database_answers(self) -> bool:
         """Whether the database answers, as seen within the last second."""

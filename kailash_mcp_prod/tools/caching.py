@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, Final, Self
 
 import msgspec
 
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.cache import ReadCache
 from kailash_mcp_prod.guard.canonical import canonical
+from kailash_mcp_prod.guard.changes import Changes
+from kailash_mcp_prod.guard.compression import Compression
+from kailash_mcp_prod.guard.redis import RedisConnection
+from kailash_mcp_prod.guard.shared_versions import SharedVersions
 from kailash_mcp_prod.records.effects import Effects
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
@@ -19,8 +25,14 @@ Fingerprint = Callable[[Principal], bytes]
 
 
 def fingerprint_by_grants(principal: Principal) -> bytes:
-    """The fingerprint where permissions and tenant alone decide what is seen."""
-    return msgspec.json.encode([sorted(principal.permissions), principal.tenant])
+    """Tells principals apart by all of their grants and claims, whether or not they matter."""
+    _, tenant, permissions, roles, read_only, claims = principal.owner
+    grants = [sorted(permissions), sorted(roles)]
+    return hashlib.sha256(msgspec.json.encode([tenant, *grants, read_only, claims])).digest()
+
+
+# No write outlasts its call by more than the database takes to notice.
+_WRITES_END_SECONDS: Final = 30
 
 
 class CachedReads:
@@ -43,6 +55,37 @@ class CachedReads:
         self._fingerprint = fingerprint
         self._excluded = frozenset(excluded)
         self._tables: dict[str, str] = {}
+
+    @classmethod
+    def configured(cls, config: ServerConfig, redis: RedisConnection | None) -> Self:
+        """The cache that the settings ask for.
+
+        Args:
+            config: The settings.
+            redis: How the replicas hear of each other's writes; `None` where there is only one.
+        """
+        longest = config.request_timeout_seconds + _WRITES_END_SECONDS
+        shared = None if redis is None else SharedVersions(redis, writing_seconds=longest)
+        cache = ReadCache(
+            Changes(shared, doubt_seconds=longest),
+            max_bytes=round(config.cache_max_size_mb * 1024 * 1024),
+            ttl_seconds=config.cache_ttl_seconds,
+            compression=Compression() if config.enable_compression else None,
+        )
+        return cls(cache, excluded=config.cache_exclude_models)
+
+    def health(self) -> dict[str, Any]:
+        """The cache's component in the report on health."""
+        well = self.cache.changes.is_well
+        return {
+            "status": "healthy" if well else "degraded",
+            "state": "caching" if well else "bypassed: Redis does not answer",
+            "entries": self.cache.snapshot().entries,
+        }
+
+    async def stop(self) -> None:
+        """Ends what is running in the background."""
+        await self.cache.changes.stop()
 
     def serve(self, models: Iterable[Model], effects: Effects) -> None:
         """Caches reads of these models from now on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
@@ -20,7 +20,6 @@ from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
-from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
@@ -31,6 +30,9 @@ from kailash_mcp_prod.tools.surfaces.base import Resolved
 from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
 from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
 from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.tools.caching import CachedReads
 
 log = get_logger(__name__)
 
