@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records.arguments import DEFAULT_LIMIT, ArgumentsModel
@@ -17,7 +18,7 @@ from kailash_mcp_prod.records.paging import following
 from kailash_mcp_prod.records.query import All, Query, Sort
 from kailash_mcp_prod.records.scope import OPEN, Scope
 from kailash_mcp_prod.records.shapes import RecordShape, shape_of
-from kailash_mcp_prod.records.store import Found, RecordStore
+from kailash_mcp_prod.records.store import Found, Records
 from kailash_mcp_prod.records.types import json_encoder
 
 Arguments = Mapping[str, Any]
@@ -46,7 +47,7 @@ class RecordOperation:
 
     def __init__(
         self,
-        store: RecordStore,
+        store: Records,
         model: Model,
         operation: Operation,
         cursors: CursorSigner | None = None,
@@ -57,13 +58,26 @@ class RecordOperation:
         self._encode_key = json_encoder(model.key.type)
         self._cursors = cursors or CursorSigner()
         self._arguments = ArgumentsModel(model, operation)
+        self._operation = operation
         self._many_rows = operation in _BULK_ROWS
         self._run = getattr(self, f"_{operation}")
+
+    @property
+    def upserts(self) -> bool:
+        """Whether it changes what it finds and creates the rest."""
+        return self._operation in {Operation.UPSERT, Operation.BULK_UPSERT}
 
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the arguments."""
         return self._arguments.schema
+
+    def within(self, transaction: Records) -> Self:
+        """The same operation, as a part of a transaction."""
+        part = copy.copy(self)
+        part._store = transaction  # noqa: SLF001 - of its own kind
+        part._run = getattr(part, f"_{self._operation}")  # noqa: SLF001
+        return part
 
     async def __call__(self, raw: Arguments, scope: Scope = OPEN) -> dict[str, Any]:
         """Validates the arguments, runs the operation and shapes the result.

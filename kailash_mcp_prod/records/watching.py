@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.query import Condition, Query
 from kailash_mcp_prod.records.scope import OPEN, Scope
-from kailash_mcp_prod.records.store import Found, Records, RecordStore, Upserted
+from kailash_mcp_prod.records.store import Found, Records, RecordStore, Transaction, Upserted
 
 
 class WriteObserver(Protocol):
@@ -118,6 +118,27 @@ class WatchedRecords:
             return await self._records.upsert_many(model, rows, conflict_on, scope)
 
 
+class WatchedTransaction(WatchedRecords):
+    """A `Transaction` whose writes somebody hears of.
+
+    Args:
+        transaction: The transaction.
+        writing: As for `WatchedRecords`.
+    """
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        writing: Callable[[Model], AbstractAsyncContextManager[None]],
+    ) -> None:
+        super().__init__(transaction, writing)
+        self._transaction = transaction
+
+    async def statement(self, text: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """See `Transaction.statement`; tables of the server's own are nobody's to watch."""
+        return await self._transaction.statement(text, values)
+
+
 class WatchedStore(WatchedRecords):
     """A `RecordStore` whose writes an observer hears of, those in transactions too.
 
@@ -132,7 +153,7 @@ class WatchedStore(WatchedRecords):
         self._observer = observer
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[WatchedRecords]:
+    async def transaction(self) -> AsyncIterator[WatchedTransaction]:
         """See `RecordStore.transaction`; its writes end when it does."""
         begun: set[str] = set()
         async with AsyncExitStack() as writes:
@@ -144,8 +165,8 @@ class WatchedStore(WatchedRecords):
                     await writes.enter_async_context(self._observer.writing(model.table))
                 yield
 
-            async with self._store.transaction() as records:
-                yield WatchedRecords(records, writing)
+            async with self._store.transaction() as transaction:
+                yield WatchedTransaction(transaction, writing)
 
     async def ping(self) -> None:
         """See `RecordStore.ping`."""

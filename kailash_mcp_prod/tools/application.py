@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.records.stores import ModelStores
     from kailash_mcp_prod.tools.caching import CachedReads
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+    from kailash_mcp_prod.tools.idempotency import KeyedWrites
     from kailash_mcp_prod.tools.instant import InstantModels
     from kailash_mcp_prod.tools.manifests import Manifests
 
@@ -73,6 +74,7 @@ class DataFlowApplication:
         self._discovery_class = discovery
         self._reads = reads
         self._cursors = CursorSigner(config.cursor_key)
+        self._keyed: KeyedWrites | None = None
         self._discoveries: dict[RecordStore, DataFlowToolDiscovery] = {}
         self._stores: ModelStores | None = None
         self._instant: InstantModels | None = None
@@ -125,7 +127,13 @@ class DataFlowApplication:
 
         manifest, url = found
         try:
-            instant = InstantModels(manifest, url, _pool_settings(self._config), self._cursors)
+            instant = InstantModels(
+                manifest,
+                url,
+                _pool_settings(self._config),
+                self._cursors,
+                lambda: _keyed_writes(self._config, url),
+            )
         except ValueError:
             log.warning("manifest_ignored", reason="A default is not of its field's type.")
             return False
@@ -195,6 +203,7 @@ class DataFlowApplication:
             await self._instant.close()
             self._instant = None
         self._discoveries.clear()
+        self._keyed = None
         self._asked_at = -math.inf
 
     async def register(self, model_class: type) -> None:
@@ -316,7 +325,11 @@ class DataFlowApplication:
             from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 
             make = self._discovery_class or DataFlowToolDiscovery
-            self._discoveries[store] = make(store, self._config.operations, self._cursors)
+            if self._keyed is None:
+                self._keyed = _keyed_writes(self._config, str(self._db.config.database.url))
+            self._discoveries[store] = make(
+                store, self._config.operations, self._cursors, self._keyed
+            )
         return self._discoveries[store].tools_of(model)
 
     def _models_info(self) -> ToolSpec:
@@ -355,6 +368,18 @@ class DataFlowApplication:
                     f"The sample rows of {name} can't be stored: {refused.message}"
                 ) from None
         return frozenset(samples)
+
+
+def _keyed_writes(config: ServerConfig, url: str) -> KeyedWrites:
+    from kailash_mcp_prod.records.receipts import Receipts
+    from kailash_mcp_prod.tools.idempotency import KeyedWrites
+
+    receipts = Receipts(
+        url,
+        may_create=config.auto_migrate,
+        ttl_seconds=config.idempotency_ttl_hours * 3600,
+    )
+    return KeyedWrites(receipts)
 
 
 def _pool_settings(config: ServerConfig) -> PoolSettings:

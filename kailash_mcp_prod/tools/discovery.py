@@ -15,6 +15,7 @@ from kailash_mcp_prod.records.operations import (
 from kailash_mcp_prod.records.results import result_schema
 from kailash_mcp_prod.records.store import RecordStore
 from kailash_mcp_prod.tools.descriptions import describe, describe_briefly, title_of
+from kailash_mcp_prod.tools.idempotency import KeyedWrites
 from kailash_mcp_prod.tools.scopes import scope_of
 from kailash_mcp_prod.tools.spec import Handler, Hints, Listing, ToolCall, ToolSpec
 
@@ -26,6 +27,7 @@ class DataFlowToolDiscovery:
         store: Where the records are.
         operations: The operations that each model gets, if it allows them.
         cursors: Signs the cursors of lists; by default with a key of its own.
+        keyed: Runs the writes with idempotency keys; `None` leaves the tools without keys.
 
     Example:
         ```python
@@ -40,10 +42,12 @@ class DataFlowToolDiscovery:
         store: RecordStore,
         operations: tuple[Operation, ...] = DEFAULT_OPERATIONS,
         cursors: CursorSigner | None = None,
+        keyed: KeyedWrites | None = None,
     ) -> None:
         self._store = store
         self._operations = operations
         self._cursors = cursors or CursorSigner()
+        self._keyed = keyed
 
     def tools_of(self, model: Model) -> list[ToolSpec]:
         """The tools of one model, in the order of the operations."""
@@ -52,29 +56,42 @@ class DataFlowToolDiscovery:
     def _tool(self, model: Model, operation: Operation) -> ToolSpec:
         run = RecordOperation(self._store, model, operation, self._cursors)
         traits = TRAITS[operation]
+        name = f"{model.name}_{operation}"
+        writes = traits.access == "write"
         return ToolSpec(
-            name=f"{model.name}_{operation}",
+            name=name,
             title=title_of(model, operation),
             description=describe(model, operation),
             input_schema=run.schema,
             output_schema=result_schema(model, operation),
             hints=Hints(
-                read_only=traits.access == "read",
+                read_only=not writes,
                 destructive=traits.destructive,
                 idempotent=traits.idempotent,
             ),
             permissions=(f"{model.name}:{operation}",),
             group=model.name,
-            handler=_handler(run, model),
+            handler=self._handler(name, run, model),
             operation=str(operation),
+            takes_keys=writes and self._keyed is not None,
             listing=Listing(
                 describe_briefly(model, operation), listed_schema(run.schema, operation)
             ),
         )
 
+    def _handler(self, name: str, run: RecordOperation, model: Model) -> Handler:
+        store, keyed = self._store, self._keyed
 
-def _handler(run: RecordOperation, model: Model) -> Handler:
-    async def handle(call: ToolCall) -> dict[str, object]:
-        return await run(call.arguments, scope_of(model, call.principal))
+        async def handle(call: ToolCall) -> dict[str, object]:
+            scope = scope_of(model, call.principal)
+            if keyed is None or call.idempotency_key is None:
+                return await run(call.arguments, scope)
+            return await keyed.run(
+                name,
+                call,
+                store,
+                lambda transaction: run.within(transaction)(call.arguments, scope),
+                upserts=run.upserts,
+            )
 
-    return handle
+        return handle

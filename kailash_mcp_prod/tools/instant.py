@@ -7,6 +7,7 @@ made when a call first needs it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kailash_mcp_prod.manifest.content import Manifest, ToolEntry
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
     from kailash_mcp_prod.records.sql.database import PoolSettings
     from kailash_mcp_prod.records.sql.store import SqlStore
+    from kailash_mcp_prod.tools.idempotency import KeyedWrites
 
 
 def tool_of(entry: ToolEntry, handler: Handler) -> ToolSpec:
@@ -38,6 +40,7 @@ def tool_of(entry: ToolEntry, handler: Handler) -> ToolSpec:
         handler=handler,
         operation=str(entry.operation),
         listing=None if listing is None else Listing(listing.description, listing.input_schema),
+        takes_keys=not entry.hints["read_only"],
     )
 
 
@@ -49,17 +52,25 @@ class InstantModels:
         url: The address of the database.
         pool: The bounds of its connections.
         cursors: Signs the cursors of lists.
+        make_keyed: Makes what runs the writes with idempotency keys, when it is first needed.
 
     Raises:
         ValueError: The manifest holds a value that is not of its field's type.
     """
 
     def __init__(
-        self, manifest: Manifest, url: str, pool: PoolSettings, cursors: CursorSigner
+        self,
+        manifest: Manifest,
+        url: str,
+        pool: PoolSettings,
+        cursors: CursorSigner,
+        make_keyed: Callable[[], KeyedWrites],
     ) -> None:
         self._url = url
         self._pool = pool
         self._cursors = cursors
+        self._make_keyed = make_keyed
+        self._keyed: KeyedWrites | None = None
         self._store: SqlStore | None = None
         self._operations: dict[str, RecordOperation] = {}
         self._with_statements: set[str] = set()
@@ -95,9 +106,24 @@ class InstantModels:
     def _tool(self, model: Model, entry: ToolEntry) -> ToolSpec:
         async def handle(call: ToolCall) -> dict[str, object]:
             run = self._operations.get(entry.name) or await self._operation(model, entry)
-            return await run(call.arguments, scope_of(model, call.principal))
+            scope = scope_of(model, call.principal)
+            if call.idempotency_key is None:
+                return await run(call.arguments, scope)
+            keyed, store = await self._keyed_writes(), await self._opened()
+            return await keyed.run(
+                entry.name,
+                call,
+                store,
+                lambda transaction: run.within(transaction)(call.arguments, scope),
+                upserts=run.upserts,
+            )
 
         return tool_of(entry, handle)
+
+    async def _keyed_writes(self) -> KeyedWrites:
+        if self._keyed is None:
+            self._keyed = await asyncio.to_thread(self._make_keyed)
+        return self._keyed
 
     async def _operation(self, model: Model, entry: ToolEntry) -> RecordOperation:
         store = await self._opened()

@@ -21,6 +21,7 @@ from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
+from kailash_mcp_prod.tools.keys import for_tool, with_key
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 from kailash_mcp_prod.tools.registry import ToolRegistry
@@ -205,7 +206,7 @@ class ToolService:
             meant = resolve()
             async with self._concurrency.slot():
                 try:
-                    result = await self._run(meant.tool, meant.call)
+                    result = await self._run(meant.tool, self._keyed(meant))
                 except ServerError as error:
                     if meant.below is None:
                         raise
@@ -224,8 +225,15 @@ class ToolService:
                 "The server could not do this. Report the request id to its operator."
             ) from defect
 
+    @staticmethod
+    def _keyed(meant: Resolved) -> ToolCall:
+        """The call of the tool, its key out of the way of its arguments."""
+        call = with_key(meant.call)
+        return call if call.idempotency_key is None else for_tool(call, meant.tool)
+
     def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
         chosen = self.surface_for(call.principal, surface)
+        call = with_key(call)
         meant = self._catalogue.get(chosen).resolve(call, name)
         if meant is None:
             raise self._unknown(call.principal, name, chosen)

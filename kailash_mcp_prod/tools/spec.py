@@ -12,12 +12,16 @@ from kailash_mcp_prod.tools.peer import NOBODY, Peer
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call: who calls, with which arguments, under which request id, by which client."""
+    """One call: who calls, with which arguments, under which request id, by which client.
+
+    With an `idempotency_key` it is done once, however often it is sent.
+    """
 
     principal: Principal
     arguments: Mapping[str, Any]
     request_id: str
     peer: Peer = NOBODY
+    idempotency_key: str | None = None
 
 
 _FAILED: Final = {
@@ -68,7 +72,8 @@ class ToolSpec:
     without any is there for every caller, and has to look itself what that caller may see.
     `handler` validates the arguments and returns the structured result, or raises a
     `ServerError`. `operation` is what the tool does with the records of the model that `group`
-    names, if it is a record tool. `listing` makes lists short.
+    names, if it is a record tool. `listing` makes lists short. With `takes_keys`, `handler` heeds
+    the idempotency key of a call.
     """
 
     name: str
@@ -82,6 +87,7 @@ class ToolSpec:
     handler: Handler
     operation: str | None = None
     listing: Listing | None = None
+    takes_keys: bool = False
 
     def to_mcp(self, *, complete: bool) -> dict[str, Any]:
         """The tool as an MCP `Tool` object (revisions 2025-11-25 and 2026-07-28).
