@@ -19,15 +19,11 @@ def with_key(call: ToolCall) -> ToolCall:
         InvalidArgumentsError: The key is none, or not the one that the call has already.
     """
     if KEY_ARGUMENT not in call.arguments:
+        if call.idempotency_key is not None:
+            _check(call.idempotency_key)
         return call
     arguments = dict(call.arguments)
-    key = arguments.pop(KEY_ARGUMENT)
-    if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY_LENGTH or not _is_text(key):
-        raise InvalidArgumentsError(
-            f"{KEY_ARGUMENT}: a text of 1 to {MAX_KEY_LENGTH} characters is required, new for "
-            "each change.",
-            field=KEY_ARGUMENT,
-        )
+    key = _check(arguments.pop(KEY_ARGUMENT))
     if call.idempotency_key not in {None, key}:
         raise InvalidArgumentsError(
             f"{KEY_ARGUMENT}: the call has two different keys. Give one.", field=KEY_ARGUMENT
@@ -52,9 +48,11 @@ def for_tool(call: ToolCall, tool: ToolSpec) -> ToolCall:
     )
 
 
-def _is_text(key: str) -> bool:
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _check(key: object) -> str:
+    if isinstance(key, str) and 1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable():
+        return key
+    raise InvalidArgumentsError(
+        f"{KEY_ARGUMENT}: a text of 1 to {MAX_KEY_LENGTH} printable characters is required, new "
+        "for each change.",
+        field=KEY_ARGUMENT,
+    )

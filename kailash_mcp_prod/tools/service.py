@@ -153,6 +153,7 @@ class ToolService:
         request_id: str,
         surface: str | None = None,
         peer: Peer = NOBODY,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Runs a tool and returns its structured result.
 
@@ -165,6 +166,8 @@ class ToolService:
                 tool of a surface stands for is checked, counted and run once, as if it had been
                 called itself.
             peer: The client that calls.
+            idempotency_key: As the argument `_idempotency_key`, for those whose transport has a
+                place for it.
 
         Raises:
             ServerError: The call failed, for a reason that the caller may see.
@@ -174,7 +177,7 @@ class ToolService:
         # Bound for all that is logged below, so that a request id leads to every line of its call.
         before = of_the_call.set({"request_id": request_id, "tool": name[:128]})
         try:
-            call = ToolCall(principal, arguments, request_id, peer)
+            call = ToolCall(principal, arguments, request_id, peer, idempotency_key)
             return await self._call(call, lambda: self._resolve(call, name, surface))
         finally:
             of_the_call.reset(before)

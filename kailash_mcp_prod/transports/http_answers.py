@@ -26,7 +26,11 @@ from kailash_mcp_prod.transports.asgi import EventStream, on_disconnect, wait_fo
 from kailash_mcp_prod.transports.event_log import EventLog
 from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
 from kailash_mcp_prod.transports.http_exchange import Exchange
-from kailash_mcp_prod.transports.http_headers import mirrored
+from kailash_mcp_prod.transports.http_headers import (
+    IDEMPOTENCY_HEADER,
+    idempotency_key,
+    mirrored,
+)
 from kailash_mcp_prod.transports.http_sessions import Session
 
 _LEGACY_STATUS: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400}
@@ -98,6 +102,7 @@ class Answers:
                 headers=mirrored(exchange.headers),
                 request_id=exchange.request_id,
                 surface=exchange.surface,
+                idempotency_key=idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
             )
             with self._capacity.running(exchange.loop) as scope:
                 begin = self._beginning(exchange, stream.start, scope.cancel)
@@ -130,6 +135,10 @@ class Answers:
                 request_id=exchange.request_id,
                 surface=exchange.surface,
                 pause=answer.pause if exchange.accept.events else None,
+                # One key can't be that of several calls.
+                idempotency_key=None
+                if isinstance(message, Batch)
+                else idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
             )
             with self._capacity.running(exchange.loop) as scope:
                 begin = self._beginning(exchange, answer.begin)

@@ -38,7 +38,12 @@ from kailash_mcp_prod.transports.body_budget import BodyBudget
 from kailash_mcp_prod.transports.http_answers import stopped_during
 from kailash_mcp_prod.transports.http_capacity import Capacity
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
-from kailash_mcp_prod.transports.http_headers import Headers, is_json
+from kailash_mcp_prod.transports.http_headers import (
+    IDEMPOTENCY_HEADER,
+    Headers,
+    idempotency_key,
+    is_json,
+)
 from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
 
 log = get_logger(__name__)
@@ -48,7 +53,7 @@ HealthCheck = Callable[[], Awaitable[dict[str, Any]]]
 _REQUEST_ID = "kailash.request_id"
 _MAX_DEPTH = 64
 _STOP_SECONDS = 1.0
-_SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type")
+_SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type", IDEMPOTENCY_HEADER)
 _ARGUMENTS_BODY = {
     "requestBody": {
         "description": "The tool's arguments, as its `inputSchema` says.",
@@ -125,7 +130,14 @@ def create_rest_app(
         # Not FastAPI's own parsing: that takes NaN and has no limits.
         arguments = await _read_arguments(request, bodies, max_body_bytes, principal)
         request_id = request.scope[_REQUEST_ID]
-        result = await host.call(principal, name, arguments, request_id=request_id, surface=surface)
+        result = await host.call(
+            principal,
+            name,
+            arguments,
+            request_id=request_id,
+            surface=surface,
+            idempotency_key=idempotency_key(request.headers.get(IDEMPOTENCY_HEADER)),
+        )
         return JsonBytes(result)
 
     @app.get("/health", response_class=JsonBytes, summary="How the server and its components are")
