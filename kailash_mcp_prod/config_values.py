@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import NoDecode
 
 from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.tools.surfaces.names import CHOICES, is_surface
@@ -133,18 +132,3 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ConfigError(f"The configuration file {path} must hold a JSON object.")
     return settings
-
-
-def describe_problems(error: ValidationError, config: type[BaseSettings]) -> str:
-    """What is wrong with settings, a line for each; values are not shown."""
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False):
-        key = ".".join(str(step) for step in problem["loc"][:1])
-        if problem["type"] == "extra_forbidden":
-            similar = difflib.get_close_matches(key, config.model_fields, n=1)
-            hint = f" Did you mean {similar[0]}?" if similar else ""
-            lines.append(f"Unknown configuration key '{key}'.{hint}")
-        else:
-            text = problem["msg"].removeprefix("Value error, ").rstrip(".")
-            lines.append(f"{key}: {text}." if key else f"{text}.")
-    return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from kailash_mcp_prod.auth.policy import Policy
-from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.auth.principal import LOCAL, Credentials, Principal
 from kailash_mcp_prod.auth.providers import (
     ApiKey,
     ApiKeyProvider,
@@ -50,8 +50,6 @@ INSTRUCTIONS = (
     "decimals as text."
 )
 
-LOCAL = Principal(subject="local", permissions=frozenset({"*"}), method="local")
-
 
 class ProductionMCPServer:
     """An MCP server over the models of a DataFlow application.
@@ -80,9 +78,13 @@ class ProductionMCPServer:
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
-        policy = Policy()
+        self.policy = policy = Policy(
+            {name: entry.role() for name, entry in self.config.roles.items()},
+            {model: entry.rule() for model, entry in self.config.access_rules.items()},
+            read_only=self.config.read_only,
+        )
         self._redis = _redis(self.config)
-        self.reads = _cached_reads(self.config, self._redis)
+        self.reads = _cached_reads(self.config, self._redis, policy)
         self.service = ToolService(
             self.registry,
             policy,
@@ -359,13 +361,15 @@ def _redis(config: ServerConfig) -> RedisConnection | None:
     return RedisConnection(config.redis_url, "kailash-mcp-prod")
 
 
-def _cached_reads(config: ServerConfig, redis: RedisConnection | None) -> CachedReads | None:
+def _cached_reads(
+    config: ServerConfig, redis: RedisConnection | None, policy: Policy
+) -> CachedReads | None:
     if not config.enable_caching:
         return None
     # Late, because a process without a cache needs none of it.
     from kailash_mcp_prod.tools.caching import CachedReads
 
-    return CachedReads.configured(config, redis)
+    return CachedReads.configured(config, redis, policy)
 
 
 def _providers(config: ServerConfig) -> list[AuthProvider]:

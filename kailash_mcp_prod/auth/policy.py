@@ -1,12 +1,21 @@
-"""What a principal may do: permissions, checked alike for lists and calls."""
+"""What a principal may do: one decision for lists, searches, calls, resources and prompts."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
 
-from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.auth.claims import referred_values
+from kailash_mcp_prod.auth.principal import LOCAL, Owner, Principal
+from kailash_mcp_prod.auth.rules import AccessRule, Mask, Role
+from kailash_mcp_prod.bounded import BoundedMemo
 
-READ_OPERATIONS = frozenset({"read", "list", "count"})
+READ_OPERATIONS = frozenset({"read", "list", "count", "aggregate"})
+
+_MAX_PRINCIPALS = 4096
 
 
 class Guarded(Protocol):
@@ -20,26 +29,145 @@ class Guarded(Protocol):
     def permissions(self) -> tuple[str, ...]:
         """What is required, all of it, such as `Company:create`."""
 
+    @property
+    def read_only(self) -> bool:
+        """Whether it changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What all principals with the same grants may reach.
+
+    `grants` are the principal's own and those of its roles. `rules` are those in force for each
+    model. `masks` says which fields of a model are hidden or fixed, for models that have such.
+    """
+
+    grants: frozenset[str]
+    read_only: bool
+    rules: Mapping[str, tuple[AccessRule, ...]]
+    masks: Mapping[str, Mask]
+
+    @property
+    def kind(self) -> tuple[frozenset[str], bool, frozenset[tuple[str, Mask]]]:
+        """The same for all who see the same tools."""
+        return self.grants, self.read_only, frozenset(self.masks.items())
+
+    def missing(self, guarded: Guarded) -> tuple[str, ...]:
+        """The required permissions that no grant covers."""
+        if "*" in self.grants or f"tool:{guarded.name}" in self.grants:
+            return ()
+        return tuple(each for each in guarded.permissions if self.grant_for(each) is None)
+
+    def grant_for(self, required: str) -> str | None:
+        """The grant that covers a permission, if there is one."""
+        if "*" in self.grants:
+            return "*"
+        subject, _, action = required.partition(":")
+        actions = (action, "read" if action in READ_OPERATIONS else "write", "*")
+        return next(
+            (
+                grant
+                for who in (subject, "*")
+                for what in actions
+                if (grant := f"{who}:{what}") in self.grants
+            ),
+            None,
+        )
+
+    def allows(self, guarded: Guarded) -> bool:
+        """Whether every permission is granted, and nothing is changed where that is forbidden."""
+        return (guarded.read_only or not self.read_only) and not self.missing(guarded)
+
 
 class Policy:
-    """Decides by the principal's grants.
+    """Decides by the principal's grants and by the rules of the configuration.
 
     A grant is `*`, `tool:NAME`, or `SUBJECT:ACTION`, where either part may be `*` and the
-    actions `read` (read, list, count) and `write` (all others) stand for several operations.
+    actions `read` (read, list, count, aggregate) and `write` (all others) stand for several
+    operations. A principal has its own grants and those of its roles; names of roles that the
+    configuration lacks grant nothing.
+
+    Args:
+        roles: The roles by name.
+        rules: Rules for everybody, by model.
+        read_only: Whether nobody may change anything.
 
     Example:
         A principal with `Company:read` may call `Company_list` and not `Company_create`.
     """
 
-    def allows(self, principal: Principal, guarded: Guarded) -> bool:
-        """Whether the principal holds every permission that is required."""
-        grants = principal.permissions
-        if "*" in grants or f"tool:{guarded.name}" in grants:
-            return True
-        return all(self._granted(grants, required) for required in guarded.permissions)
+    def __init__(
+        self,
+        roles: Mapping[str, Role] = MappingProxyType({}),
+        rules: Mapping[str, AccessRule] = MappingProxyType({}),
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self._roles = dict(roles)
+        self._rules = dict(rules)
+        self._read_only = read_only
+        self._accesses = BoundedMemo[Any, Access](_MAX_PRINCIPALS)
+        self._fingerprints = BoundedMemo[tuple[Owner, bool], str](_MAX_PRINCIPALS)
 
-    @staticmethod
-    def _granted(grants: frozenset[str], required: str) -> bool:
-        subject, _, action = required.partition(":")
-        actions = {action, "*", "read" if action in READ_OPERATIONS else "write"}
-        return any(f"{who}:{what}" in grants for who in (subject, "*") for what in actions)
+    def access(self, principal: Principal) -> Access:
+        """What the principal may reach."""
+        key = (principal.permissions, principal.roles, principal.read_only, principal is LOCAL)
+        return self._accesses.get(key, lambda: self._find_access(principal))
+
+    def allows(self, principal: Principal, guarded: Guarded) -> bool:
+        """Whether the principal may see and use it."""
+        return self.access(principal).allows(guarded)
+
+    def fingerprint(self, principal: Principal) -> str:
+        """The same exactly for principals for whom every read has the same result."""
+        key = (principal.owner, principal is LOCAL)
+        return self._fingerprints.get(key, lambda: self._find_fingerprint(principal))
+
+    def rules_by_model(self) -> list[tuple[str, AccessRule]]:
+        """All rules of the configuration, with the models that they are for."""
+        of_roles = [each for role in self._roles.values() for each in role.rules.items()]
+        return [*self._rules.items(), *of_roles]
+
+    def _find_access(self, principal: Principal) -> Access:
+        roles = [self._roles[name] for name in sorted(principal.roles) if name in self._roles]
+        found: dict[str, list[AccessRule]] = {}
+        # What runs in the server's own process is its operator's.
+        for rules in () if principal is LOCAL else (self._rules, *(role.rules for role in roles)):
+            for model, rule in rules.items():
+                if not rule.except_roles & principal.roles:
+                    found.setdefault(model, []).append(rule)
+        return Access(
+            grants=principal.permissions.union(*(role.permissions for role in roles)),
+            read_only=(
+                self._read_only or principal.read_only or any(role.read_only for role in roles)
+            ),
+            rules={model: tuple(rules) for model, rules in found.items()},
+            masks={
+                model: mask for model, rules in found.items() if (mask := _mask(rules)) is not None
+            },
+        )
+
+    def _find_fingerprint(self, principal: Principal) -> str:
+        access = self.access(principal)
+        bound = {
+            model: [referred_values((rule.rows, rule.fill), principal) for rule in rules]
+            for model, rules in access.rules.items()
+        }
+        grants, read_only, _ = access.kind
+        parts = (
+            sorted(grants),
+            read_only,
+            principal.tenant,
+            # Of a role that has rules, its name; the rules themselves don't change.
+            sorted(principal.roles & self._roles.keys()),
+            principal is LOCAL,
+            sorted(bound.items()),
+        )
+        text = repr(parts).encode("utf-8", "backslashreplace")
+        return hashlib.sha256(text).hexdigest()
+
+
+def _mask(rules: list[AccessRule]) -> Mask | None:
+    hidden = frozenset().union(*(rule.hide for rule in rules))
+    fixed = frozenset().union(*(frozenset(rule.fill) for rule in rules))
+    return Mask(hidden, fixed) if hidden or fixed else None

@@ -83,3 +83,6 @@ class Credentials:
 
 
 ANONYMOUS = Principal(subject="anonymous", permissions=frozenset({"*"}))
+
+LOCAL = Principal(subject="local", permissions=frozenset({"*"}), method="local")
+"""Python code in the server's own process, which no rule restricts."""

@@ -49,7 +49,10 @@ class Catalogue:
 
     def usable(self, principal: Principal) -> UsableModels:
         """The models of which the principal may call at least one tool, by name and in order."""
-        found = {model.name: UsableModel(model) for model in self._models()}
+        found = {
+            model.name: UsableModel(self._service.visibility.model(principal, model))
+            for model in self._models()
+        }
         for tool in self._service.visible(principal):
             # A tool for everybody grants nothing: `get_dataflow_models_info` counts alike.
             if tool.permissions and tool.group in found:

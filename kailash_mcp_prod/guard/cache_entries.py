@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
-Key = tuple[str, bytes, bytes]
+Key = tuple[str, str, bytes]
 """The tool, what its caller may see, and the canonical arguments."""
 
 Stamp = tuple[int, str]

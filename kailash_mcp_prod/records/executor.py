@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Self
 
-from kailash_mcp_prod.errors import InvalidArgumentsError
+from kailash_mcp_prod.errors import InvalidArgumentsError, ServerError
 from kailash_mcp_prod.records.arguments import DEFAULT_LIMIT, ArgumentsModel
 from kailash_mcp_prod.records.cursors import CursorSigner, identity_of
 from kailash_mcp_prod.records.filters import parse_filter, parse_sort
@@ -15,11 +16,13 @@ from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.pacing import STEP_ROWS, in_steps, paced, straight
 from kailash_mcp_prod.records.paging import following
-from kailash_mcp_prod.records.query import All, Query, Sort
+from kailash_mcp_prod.records.query import All, Comparison, Query, Sort
+from kailash_mcp_prod.records.refusals import beyond_reach
 from kailash_mcp_prod.records.scope import OPEN, Scope
 from kailash_mcp_prod.records.shapes import RecordShape, shape_of
 from kailash_mcp_prod.records.store import Found, Records
 from kailash_mcp_prod.records.types import json_encoder
+from kailash_mcp_prod.records.views import veil
 
 Arguments = Mapping[str, Any]
 
@@ -28,6 +31,7 @@ NO_CURSOR = (
     "by a shorter field."
 )
 
+_KEYS_AT_ONCE = 500
 _ROWS_IN_ONE_GO = 4 * STEP_ROWS
 _BULK_ROWS = frozenset({Operation.BULK_CREATE, Operation.BULK_UPDATE, Operation.BULK_UPSERT})
 
@@ -37,7 +41,7 @@ class RecordOperation:
 
     Args:
         store: Where the records are.
-        model: The model.
+        model: The model, or a view of it: what the view leaves out is not there for the caller.
         operation: The operation.
         cursors: Signs the cursors of a list; by default with a key that nobody else has.
 
@@ -47,13 +51,16 @@ class RecordOperation:
 
     def __init__(
         self,
-        store: Records,
+        store: RecordStore,
         model: Model,
         operation: Operation,
         cursors: CursorSigner | None = None,
     ) -> None:
-        self._store = store
-        self._model = model
+        self._store: Records = store
+        self._transaction: Callable[[], AbstractAsyncContextManager[Records]] = store.transaction
+        self._view = model
+        self._model = model.whole
+        self._all_fields = None if model.base is None else tuple(model.types)
         self._shape = shape_of(model)
         self._encode_key = json_encoder(model.key.type)
         self._cursors = cursors or CursorSigner()
@@ -76,6 +83,7 @@ class RecordOperation:
         """The same operation, as a part of a transaction."""
         part = copy.copy(self)
         part._store = transaction  # noqa: SLF001 - of its own kind
+        part._transaction = lambda: nullcontext(transaction)  # noqa: SLF001
         part._run = getattr(part, f"_{self._operation}")  # noqa: SLF001
         return part
 
@@ -93,21 +101,31 @@ class RecordOperation:
             arguments = await self._arguments.validate_paced(raw)
         else:
             arguments = self._arguments.validate(raw)
-        result: dict[str, Any] = await self._run(arguments, scope)
+        try:
+            result: dict[str, Any] = await self._run(arguments, scope)
+        except ServerError as error:
+            if self._view.base is None:
+                raise
+            raise veil(error, self._view) from error
         return result
 
     async def _create(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
-        row = await self._store.create(self._model, self._model.complete(arguments["data"]), scope)
-        return self._shape.record(row)
+        row = self._model.complete(arguments["data"])
+        async with self._writing(scope) as records:
+            stored = await records.create(self._model, row, scope)
+            await self._check(records, [stored["id"]], scope)
+        return self._shape.record(stored)
 
     async def _read(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         shape, fields = self._projection(arguments)
         return shape.record(await self._store.read(self._model, arguments["id"], scope, fields))
 
     async def _update(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
-        row = await self._store.update(
-            self._model, arguments["id"], arguments["data"], arguments.get("expected", {}), scope
-        )
+        key, changes = arguments["id"], arguments["data"]
+        expected = arguments.get("expected", {})
+        async with self._writing(scope) as records:
+            row = await records.update(self._model, key, changes, expected, scope)
+            await self._check(records, [key], scope)
         return self._shape.record(row)
 
     async def _delete(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
@@ -115,7 +133,7 @@ class RecordOperation:
         return {"id": self._key_to_json(arguments["id"]), "deleted": True}
 
     async def _list(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
-        condition = parse_filter(self._model, arguments.get("filter"))
+        condition = parse_filter(self._view, arguments.get("filter"))
         sort = self._sort(arguments)
         limit = arguments.get("limit", DEFAULT_LIMIT)
         shape, fields = self._projection(arguments)
@@ -143,19 +161,24 @@ class RecordOperation:
         return result
 
     async def _count(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
-        condition = parse_filter(self._model, arguments.get("filter"))
+        condition = parse_filter(self._view, arguments.get("filter"))
         return {"count": await self._store.count(self._model, condition, scope)}
 
     async def _bulk_create(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         rows = await paced(in_steps(self._model.complete_all, arguments["data"]))
         if not self._model.generates_key:
             self._refuse_repeats([row["id"] for row in rows], "data[{}].id")
-        return self._bulk_result("created", await self._store.create_many(self._model, rows, scope))
+        async with self._writing(scope) as records:
+            ids = await records.create_many(self._model, rows, scope)
+            await self._check(records, ids, scope)
+        return self._bulk_result("created", ids)
 
     async def _bulk_update(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         if "filter" in arguments:
-            condition = parse_filter(self._model, arguments["filter"])
-            ids = await self._store.update_where(self._model, condition, arguments["data"], scope)
+            condition = parse_filter(self._view, arguments["filter"])
+            async with self._writing(scope) as records:
+                ids = await records.update_where(self._model, condition, arguments["data"], scope)
+                await self._check(records, ids, scope)
             return self._bulk_result("updated", ids)
         changes = [(row.pop("id"), row) for row in arguments["data"]]
         for position, (_, change) in enumerate(changes):
@@ -165,12 +188,14 @@ class RecordOperation:
                     field=f"data[{position}]",
                 )
         self._refuse_repeats([key for key, _ in changes], "data[{}].id")
-        ids = await self._store.update_many(self._model, changes, scope)
+        async with self._writing(scope) as records:
+            ids = await records.update_many(self._model, changes, scope)
+            await self._check(records, ids, scope)
         return self._bulk_result("updated", ids)
 
     async def _bulk_delete(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         if "filter" in arguments:
-            condition = parse_filter(self._model, arguments["filter"])
+            condition = parse_filter(self._view, arguments["filter"])
             ids = await self._store.delete_where(self._model, condition, scope)
         else:
             self._refuse_repeats(arguments["ids"], "ids[{}]")
@@ -180,14 +205,18 @@ class RecordOperation:
     async def _upsert(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         unique = self._unique_key(arguments)
         self._check_unique_values([arguments["data"]], unique, "data")
-        row, created = await self._store.upsert(self._model, arguments["data"], unique, scope)
+        async with self._writing(scope) as records:
+            row, created = await records.upsert(self._model, arguments["data"], unique, scope)
+            await self._check(records, [row["id"]], scope)
         return {**self._shape.record(row), "created": created}
 
     async def _bulk_upsert(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         rows: list[Row] = arguments["data"]
         unique = self._unique_key(arguments)
         self._check_unique_values(rows, unique, "data[{}]")
-        outcomes = await self._store.upsert_many(self._model, rows, unique, scope)
+        async with self._writing(scope) as records:
+            outcomes = await records.upsert_many(self._model, rows, unique, scope)
+            await self._check(records, [outcome.id for outcome in outcomes], scope)
         made = Counter(outcome.created for outcome in outcomes)
         return {
             "processed": len(outcomes),
@@ -197,11 +226,28 @@ class RecordOperation:
             "outcomes": ["created" if outcome.created else "updated" for outcome in outcomes],
         }
 
+    @asynccontextmanager
+    async def _writing(self, scope: Scope) -> AsyncIterator[Records]:
+        """Where to write: in a transaction, if what is written has to be looked at after it."""
+        if scope.check is None:
+            yield self._store
+        else:
+            async with self._transaction() as records:
+                yield records
+
+    async def _check(self, records: Records, keys: Sequence[Any], scope: Scope) -> None:
+        """Refuses a write after which the caller could not reach its own records."""
+        if scope.check is None:
+            return
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            some = list(keys[start : start + _KEYS_AT_ONCE])
+            chosen = Comparison(self._model.key, "$in", some)
+            if await records.count(self._model, chosen, scope) != len(some):
+                raise beyond_reach(self._model)
+
     def _unique_key(self, arguments: Arguments) -> tuple[str, ...]:
         keys = [
-            key
-            for key in self._model.unique_keys
-            if key != ("id",) or not self._model.generates_key
+            key for key in self._view.unique_keys if key != ("id",) or not self._model.generates_key
         ]
         chosen = tuple(arguments.get("conflict_on", keys[0]))
         if chosen not in keys:
@@ -260,11 +306,13 @@ class RecordOperation:
 
     def _projection(self, arguments: Arguments) -> tuple[RecordShape, tuple[str, ...] | None]:
         fields = arguments.get("fields")
-        return (self._shape, None) if fields is None else (self._shape.only(fields), tuple(fields))
+        if fields is None:
+            return self._shape, self._all_fields
+        return self._shape.only(fields), tuple(fields)
 
     def _sort(self, arguments: Arguments) -> tuple[Sort, ...]:
         """The order as far as it decides: no two records have the same key."""
-        sort = parse_sort(self._model, arguments.get("sort"))
+        sort = parse_sort(self._view, arguments.get("sort"))
         last = next(at for at, each in enumerate(sort) if each.field is self._model.key)
         return sort[: last + 1]
 

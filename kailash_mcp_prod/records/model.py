@@ -86,7 +86,8 @@ class Model:
     `unique_keys` are sets of fields by which a caller may recognise a record; `unique_indexes`
     are the columns of the declared unique indexes by name, and `indexes` those of all declared
     ones. `tenant` is the hidden field that says whose a record is. `other_options` are the names
-    of DataFlow's options that the model uses besides those below.
+    of DataFlow's options that the model uses besides those below. A view (see `records.views`)
+    has in `base` the model that it shows a part of.
     """
 
     name: str
@@ -100,6 +101,8 @@ class Model:
     indexes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     tenant: Field | None = None
     other_options: tuple[str, ...] = ()
+    base: Model | None = None
+    creatable: bool = True
     _by_name: dict[str, Field] = field(init=False, repr=False, compare=False)
     _types: dict[str, FieldType] = field(init=False, repr=False, compare=False)
     _blank: Row = field(init=False, repr=False, compare=False)
@@ -131,6 +134,11 @@ class Model:
     def generates_key(self) -> bool:
         """Whether the database makes the key: an integer one, never given by a caller."""
         return self.key.type.kind is Kind.INTEGER
+
+    @property
+    def whole(self) -> Model:
+        """The model with all its fields."""
+        return self.base or self
 
     @property
     def writable(self) -> tuple[Field, ...]:

@@ -63,7 +63,14 @@ def operations_for(model: Model, enabled: tuple[Operation, ...]) -> tuple[Operat
     if model.generates_key and len(model.unique_keys) == 1:
         # Without a key of its own, a caller has nothing to recognise a record by.
         allowed -= {Operation.UPSERT, Operation.BULK_UPSERT}
-    if model.field("created") is not None:
+    if not model.creatable:
+        allowed -= {
+            Operation.CREATE,
+            Operation.BULK_CREATE,
+            Operation.UPSERT,
+            Operation.BULK_UPSERT,
+        }
+    if model.whole.field("created") is not None:
         # The result of an upsert says by this name whether it made the record.
         allowed -= {Operation.UPSERT}
     return tuple(each for each in Operation if each in enabled and each in allowed)

@@ -96,6 +96,14 @@ def too_long_for_index() -> InvalidArgumentsError:
     )
 
 
+def beyond_reach(model: Model) -> ForbiddenError:
+    """A write would leave a record outside of the caller's part of the records."""
+    return ForbiddenError(
+        f"This would leave a {model.name} that your credential may not reach. Give the values that "
+        "it may reach, or use another credential. Nothing was changed."
+    )
+
+
 def no_tenant(model: Model) -> ForbiddenError:
     """Nobody may reach the records of a multi-tenant model without a tenant."""
     return ForbiddenError(

@@ -22,8 +22,10 @@ from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.sql.database import PoolSettings
+from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.registry import ToolRegistry
+from kailash_mcp_prod.tools.scopes import Scopes, check_rules
 from kailash_mcp_prod.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class DataFlowApplication:
         self._reads = reads
         self._cursors = CursorSigner(config.cursor_key)
         self._keyed: KeyedWrites | None = None
+        self._scopes = Scopes(policy)
         self._discoveries: dict[RecordStore, DataFlowToolDiscovery] = {}
         self._stores: ModelStores | None = None
         self._instant: InstantModels | None = None
@@ -132,11 +135,13 @@ class DataFlowApplication:
                 url,
                 _pool_settings(self._config),
                 self._cursors,
-                lambda: _keyed_writes(self._config, url),
+                self._scopes,
+                make_keyed=lambda: self._keyed_writes(url),
             )
         except ValueError:
             log.warning("manifest_ignored", reason="A default is not of its field's type.")
             return False
+        check_rules(self._policy, instant.models)
         self._instant = instant
         self._models.update((model.name, model) for model in instant.models)
         self._registry.add([*instant.tools(), self._models_info()])
@@ -176,6 +181,7 @@ class DataFlowApplication:
             # Of several processes that start at once, one finds the tables empty.
             async with migration_lock(url):
                 sampled = await self._load_sample_rows(prepared.models, store_of)
+        check_rules(self._policy, prepared.models)
         tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
         await self._cache_reads()
@@ -326,11 +332,17 @@ class DataFlowApplication:
 
             make = self._discovery_class or DataFlowToolDiscovery
             if self._keyed is None:
-                self._keyed = _keyed_writes(self._config, str(self._db.config.database.url))
+                self._keyed = self._keyed_writes(str(self._db.config.database.url))
             self._discoveries[store] = make(
-                store, self._config.operations, self._cursors, self._keyed
+                store, self._config.operations, self._cursors, self._scopes, self._keyed
             )
-        return self._discoveries[store].tools_of(model)
+        discovery = self._discoveries[store]
+        return ModelFamily(model, discovery.tools_of).adopt(discovery.tools_of(model))
+
+    def _keyed_writes(self, url: str) -> KeyedWrites:
+        from kailash_mcp_prod.tools.idempotency import KeyedWrites
+
+        return KeyedWrites.configured(self._config, url, self._policy)
 
     def _models_info(self) -> ToolSpec:
         stores = self._stores or self._instant
@@ -368,18 +380,6 @@ class DataFlowApplication:
                     f"The sample rows of {name} can't be stored: {refused.message}"
                 ) from None
         return frozenset(samples)
-
-
-def _keyed_writes(config: ServerConfig, url: str) -> KeyedWrites:
-    from kailash_mcp_prod.records.receipts import Receipts
-    from kailash_mcp_prod.tools.idempotency import KeyedWrites
-
-    receipts = Receipts(
-        url,
-        may_create=config.auto_migrate,
-        ttl_seconds=config.idempotency_ttl_hours * 3600,
-    )
-    return KeyedWrites(receipts)
 
 
 def _pool_settings(config: ServerConfig) -> PoolSettings:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final, Self
 
-import msgspec
-
-from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.cache import ReadCache
 from kailash_mcp_prod.guard.canonical import canonical
@@ -20,17 +17,6 @@ from kailash_mcp_prod.records.effects import Effects
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 
-Fingerprint = Callable[[Principal], bytes]
-"""Bytes that are the same only for principals that see the same records and fields."""
-
-
-def fingerprint_by_grants(principal: Principal) -> bytes:
-    """Tells principals apart by all of their grants and claims, whether or not they matter."""
-    _, tenant, permissions, roles, read_only, claims = principal.owner
-    grants = [sorted(permissions), sorted(roles)]
-    return hashlib.sha256(msgspec.json.encode([tenant, *grants, read_only, claims])).digest()
-
-
 # No write outlasts its call by more than the database takes to notice.
 _WRITES_END_SECONDS: Final = 30
 
@@ -40,29 +26,32 @@ class CachedReads:
 
     Args:
         cache: The cache.
-        fingerprint: Tells callers apart by what they may see.
+        policy: Tells callers apart by what they may see.
         excluded: Names of models of which nothing is cached.
     """
 
     def __init__(
         self,
         cache: ReadCache,
+        policy: Policy,
         *,
-        fingerprint: Fingerprint = fingerprint_by_grants,
         excluded: Collection[str] = (),
     ) -> None:
         self.cache = cache
-        self._fingerprint = fingerprint
+        self._policy = policy
         self._excluded = frozenset(excluded)
         self._tables: dict[str, str] = {}
 
     @classmethod
-    def configured(cls, config: ServerConfig, redis: RedisConnection | None) -> Self:
+    def configured(
+        cls, config: ServerConfig, redis: RedisConnection | None, policy: Policy
+    ) -> Self:
         """The cache that the settings ask for.
 
         Args:
             config: The settings.
             redis: How the replicas hear of each other's writes; `None` where there is only one.
+            policy: Who may see what.
         """
         longest = config.request_timeout_seconds + _WRITES_END_SECONDS
         shared = None if redis is None else SharedVersions(redis, writing_seconds=longest)
@@ -72,7 +61,7 @@ class CachedReads:
             ttl_seconds=config.cache_ttl_seconds,
             compression=Compression() if config.enable_compression else None,
         )
-        return cls(cache, excluded=config.cache_exclude_models)
+        return cls(cache, policy, excluded=config.cache_exclude_models)
 
     def health(self) -> dict[str, Any]:
         """The cache's component in the report on health."""
@@ -115,5 +104,5 @@ class CachedReads:
         arguments = None if table is None else canonical(call.arguments)
         if table is None or arguments is None:
             return await tool.handler(call)
-        key = (tool.name, self._fingerprint(call.principal), arguments)
+        key = (tool.name, self._policy.fingerprint(call.principal), arguments)
         return await self.cache.read(key, table, lambda: tool.handler(call))

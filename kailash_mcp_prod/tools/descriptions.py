@@ -74,13 +74,17 @@ def describe_briefly(model: Model, operation: Operation) -> str:
 
 def example_arguments(model: Model, operation: Operation) -> dict[str, Any]:
     """Valid arguments of an operation, as short as can be."""
-    key = _sample(model.key)
-    record = {each.name: _sample(each) for each in model.writable if each.required}
+    key = sample_value(model.key)
+    record = {each.name: sample_value(each) for each in model.writable if each.required}
     if not record and model.writable:
-        record = {model.writable[0].name: _sample(model.writable[0])}
+        record = {model.writable[0].name: sample_value(model.writable[0])}
     telling = _telling_field(model)
-    condition = {telling.name: _sample(telling)} if telling else {"created_at": {"$null": False}}
-    change = condition if telling else {each.name: _sample(each) for each in model.writable[:1]}
+    condition = (
+        {telling.name: sample_value(telling)} if telling else {"created_at": {"$null": False}}
+    )
+    change = (
+        condition if telling else {each.name: sample_value(each) for each in model.writable[:1]}
+    )
     match operation:
         case Operation.CREATE | Operation.UPSERT:
             return {"data": record}
@@ -128,7 +132,8 @@ _SAMPLES: dict[Kind, Any] = {
 }
 
 
-def _sample(field: Field) -> Any:
+def sample_value(field: Field) -> Any:
+    """A value that the field can hold, as JSON."""
     rules = field.constraints
     if rules.one_of:
         return rules.one_of[0]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.executor import RecordOperation
 from kailash_mcp_prod.records.listing import listed_schema
@@ -16,7 +21,7 @@ from kailash_mcp_prod.records.results import result_schema
 from kailash_mcp_prod.records.store import RecordStore
 from kailash_mcp_prod.tools.descriptions import describe, describe_briefly, title_of
 from kailash_mcp_prod.tools.idempotency import KeyedWrites
-from kailash_mcp_prod.tools.scopes import scope_of
+from kailash_mcp_prod.tools.scopes import Scopes
 from kailash_mcp_prod.tools.spec import Handler, Hints, Listing, ToolCall, ToolSpec
 
 
@@ -27,6 +32,7 @@ class DataFlowToolDiscovery:
         store: Where the records are.
         operations: The operations that each model gets, if it allows them.
         cursors: Signs the cursors of lists; by default with a key of its own.
+        scopes: Says which records a caller may reach; by default those of its tenant.
         keyed: Runs the writes with idempotency keys; `None` leaves the tools without keys.
 
     Example:
@@ -42,48 +48,34 @@ class DataFlowToolDiscovery:
         store: RecordStore,
         operations: tuple[Operation, ...] = DEFAULT_OPERATIONS,
         cursors: CursorSigner | None = None,
+        scopes: Scopes | None = None,
         keyed: KeyedWrites | None = None,
     ) -> None:
         self._store = store
         self._operations = operations
+        self._scopes = scopes or Scopes(Policy())
         self._cursors = cursors or CursorSigner()
         self._keyed = keyed
 
     def tools_of(self, model: Model) -> list[ToolSpec]:
-        """The tools of one model, in the order of the operations."""
+        """The tools of one model, in the order of the operations.
+
+        It is also called with views of the model, which lack the fields that some callers can't
+        reach; see `records.views`.
+        """
         return [self._tool(model, each) for each in operations_for(model, self._operations)]
 
     def _tool(self, model: Model, operation: Operation) -> ToolSpec:
         run = RecordOperation(self._store, model, operation, self._cursors)
-        traits = TRAITS[operation]
-        name = f"{model.name}_{operation}"
-        writes = traits.access == "write"
-        return ToolSpec(
-            name=name,
-            title=title_of(model, operation),
-            description=describe(model, operation),
-            input_schema=run.schema,
-            output_schema=result_schema(model, operation),
-            hints=Hints(
-                read_only=not writes,
-                destructive=traits.destructive,
-                idempotent=traits.idempotent,
-            ),
-            permissions=(f"{model.name}:{operation}",),
-            group=model.name,
-            handler=self._handler(name, run, model),
-            operation=str(operation),
-            takes_keys=writes and self._keyed is not None,
-            listing=Listing(
-                describe_briefly(model, operation), listed_schema(run.schema, operation)
-            ),
-        )
+        tool = record_tool(model, operation, run.schema, self._handler(run, model, operation))
+        return replace(tool, takes_keys=not tool.read_only and self._keyed is not None)
 
-    def _handler(self, name: str, run: RecordOperation, model: Model) -> Handler:
-        store, keyed = self._store, self._keyed
+    def _handler(self, run: RecordOperation, model: Model, operation: Operation) -> Handler:
+        store, scopes, keyed = self._store, self._scopes, self._keyed
+        name = f"{model.name}_{operation}"
 
         async def handle(call: ToolCall) -> dict[str, object]:
-            scope = scope_of(model, call.principal)
+            scope = scopes.of(model, call.principal)
             if keyed is None or call.idempotency_key is None:
                 return await run(call.arguments, scope)
             return await keyed.run(
@@ -95,3 +87,34 @@ class DataFlowToolDiscovery:
             )
 
         return handle
+
+
+def record_tool(
+    model: Model, operation: Operation, input_schema: Mapping[str, Any], handler: Handler
+) -> ToolSpec:
+    """The tool for one operation of a model.
+
+    Args:
+        model: The model, or a view of it.
+        operation: What the tool does.
+        input_schema: The JSON Schema of its arguments.
+        handler: Does it.
+    """
+    traits = TRAITS[operation]
+    return ToolSpec(
+        name=f"{model.name}_{operation}",
+        title=title_of(model, operation),
+        description=describe(model, operation),
+        input_schema=input_schema,
+        output_schema=result_schema(model, operation),
+        hints=Hints(
+            read_only=traits.access == "read",
+            destructive=traits.destructive,
+            idempotent=traits.idempotent,
+        ),
+        permissions=(f"{model.name}:{operation}",),
+        group=model.name,
+        handler=handler,
+        operation=str(operation),
+        listing=Listing(describe_briefly(model, operation), listed_schema(input_schema, operation)),
+    )

@@ -7,10 +7,12 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
+from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import (
     ConflictError,
     InvalidArgumentsError,
@@ -40,11 +42,23 @@ class KeyedWrites:
 
     Args:
         receipts: What has been answered.
+        policy: Who may see what: a result is only repeated to those who may see it.
     """
 
-    def __init__(self, receipts: Receipts) -> None:
+    def __init__(self, receipts: Receipts, policy: Policy) -> None:
         self._receipts = receipts
+        self._policy = policy
         self._running: dict[str, asyncio.Event] = {}
+
+    @classmethod
+    def configured(cls, config: ServerConfig, url: str, policy: Policy) -> Self:
+        """What the settings ask for, in the database of that address."""
+        receipts = Receipts(
+            url,
+            may_create=config.auto_migrate,
+            ttl_seconds=config.idempotency_ttl_hours * 3600,
+        )
+        return cls(receipts, policy)
 
     async def run(
         self, tool: str, call: ToolCall, store: RecordStore, work: Work, *, upserts: bool = False
@@ -63,7 +77,9 @@ class KeyedWrites:
             ServerError: As `work` does.
         """
         name = _name(call)
-        digest = await asyncio.to_thread(_digest, tool, call)
+        digest = await asyncio.to_thread(
+            _digest, tool, self._policy.fingerprint(call.principal), call
+        )
         await self._receipts.make_ready()
         # Here and not in the database, where each would hold a connection meanwhile.
         while (running := self._running.get(name)) is not None:
@@ -141,11 +157,10 @@ def _name(call: ToolCall) -> str:
     return hashlib.sha256(msgspec.json.encode(owner)).hexdigest()
 
 
-def _digest(tool: str, call: ToolCall) -> str:
+def _digest(tool: str, fingerprint: str, call: ToolCall) -> str:
     """What the call is: the tool, the arguments, and all that decides what its result shows."""
     arguments = canonical(call.arguments)
     if arguments is None:
         raise InvalidArgumentsError("A call with a key takes only values that JSON has.")
-    _, _, permissions, roles, *more = call.principal.owner
-    who = msgspec.json.encode([tool, sorted(permissions), sorted(roles), more])
-    return hashlib.sha256(b"%d:%b%b" % (len(who), who, arguments)).hexdigest()
+    what = msgspec.json.encode([tool, fingerprint])
+    return hashlib.sha256(what + arguments).hexdigest()

@@ -7,7 +7,7 @@ made when a call first needs it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from kailash_mcp_prod.manifest.content import Manifest, ToolEntry
@@ -15,7 +15,9 @@ from kailash_mcp_prod.manifest.entries import model_of
 from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.model import Model
-from kailash_mcp_prod.tools.scopes import scope_of
+from kailash_mcp_prod.records.operations import Operation, operations_for
+from kailash_mcp_prod.tools.families import ModelFamily
+from kailash_mcp_prod.tools.scopes import Scopes
 from kailash_mcp_prod.tools.spec import Handler, Hints, Listing, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class InstantModels:
         url: The address of the database.
         pool: The bounds of its connections.
         cursors: Signs the cursors of lists.
+        scopes: Says which records a caller may reach.
         make_keyed: Makes what runs the writes with idempotency keys, when it is first needed.
 
     Raises:
@@ -64,15 +67,17 @@ class InstantModels:
         url: str,
         pool: PoolSettings,
         cursors: CursorSigner,
+        scopes: Scopes,
+        *,
         make_keyed: Callable[[], KeyedWrites],
     ) -> None:
         self._url = url
         self._pool = pool
         self._cursors = cursors
+        self._scopes = scopes
         self._make_keyed = make_keyed
         self._keyed: KeyedWrites | None = None
         self._store: SqlStore | None = None
-        self._operations: dict[str, RecordOperation] = {}
         self._with_statements: set[str] = set()
         self._making = asyncio.Lock()
         self._served = {each.model.name: each for each in manifest.models}
@@ -81,9 +86,12 @@ class InstantModels:
     def tools(self) -> list[ToolSpec]:
         """The record tools, in their order."""
         return [
-            self._tool(model, each)
+            tool
             for model in self.models
-            for each in self._served[model.name].tools
+            for tool in ModelFamily(model, self._masked_tools).adopt(
+                tool_of(entry, self._handler(model, entry.operation))
+                for entry in self._served[model.name].tools
+            )
         ]
 
     def execution(self, name: str) -> Execution:
@@ -103,46 +111,57 @@ class InstantModels:
         if self._store is not None:
             await self._store.close()
 
-    def _tool(self, model: Model, entry: ToolEntry) -> ToolSpec:
+    def _masked_tools(self, view: Model) -> Iterable[ToolSpec]:
+        """The tools for callers who do not see all fields; made, because no file has them."""
+        # Late, because a process whose rules hide nothing needs none of it.
+        from kailash_mcp_prod.records.arguments import ArgumentsModel
+        from kailash_mcp_prod.tools.discovery import record_tool
+
+        served = tuple(entry.operation for entry in self._served[view.name].tools)
+        for operation in operations_for(view, served):
+            schema = ArgumentsModel(view, operation).schema
+            yield record_tool(view, operation, schema, self._handler(view, operation))
+
+    def _handler(self, model: Model, operation: Operation) -> Handler:
+        run: RecordOperation | None = None
+
         async def handle(call: ToolCall) -> dict[str, object]:
-            run = self._operations.get(entry.name) or await self._operation(model, entry)
-            scope = scope_of(model, call.principal)
+            nonlocal run
+            if run is None:
+                run = await self._operation(model, operation)
+            scope = self._scopes.of(model, call.principal)
             if call.idempotency_key is None:
                 return await run(call.arguments, scope)
-            keyed, store = await self._keyed_writes(), await self._opened()
+            keyed, store, part = await self._keyed_writes(), await self._opened(), run.within
             return await keyed.run(
-                entry.name,
+                f"{model.name}_{operation}",
                 call,
                 store,
-                lambda transaction: run.within(transaction)(call.arguments, scope),
+                lambda transaction: part(transaction)(call.arguments, scope),
                 upserts=run.upserts,
             )
 
-        return tool_of(entry, handle)
+        return handle
 
     async def _keyed_writes(self) -> KeyedWrites:
         if self._keyed is None:
             self._keyed = await asyncio.to_thread(self._make_keyed)
         return self._keyed
 
-    async def _operation(self, model: Model, entry: ToolEntry) -> RecordOperation:
+    async def _operation(self, model: Model, operation: Operation) -> RecordOperation:
         store = await self._opened()
         async with self._making:
-            if entry.name not in self._operations:
-                self._operations[entry.name] = await asyncio.to_thread(
-                    self._make, store, model, entry
-                )
-        return self._operations[entry.name]
+            return await asyncio.to_thread(self._make, store, model, operation)
 
-    def _make(self, store: SqlStore, model: Model, entry: ToolEntry) -> RecordOperation:
+    def _make(self, store: SqlStore, model: Model, operation: Operation) -> RecordOperation:
         """Makes what one operation needs; in a thread, because it takes a while."""
         from kailash_mcp_prod.records.executor import RecordOperation
         from kailash_mcp_prod.records.sql.table import TableSql
 
         if model.name not in self._with_statements:
-            store.add(TableSql(model, self._served[model.name].table, store.dialect))
+            store.add(TableSql(model.whole, self._served[model.name].table, store.dialect))
             self._with_statements.add(model.name)
-        return RecordOperation(store, model, entry.operation, self._cursors)
+        return RecordOperation(store, model, operation, self._cursors)
 
     async def _opened(self) -> SqlStore:
         if self._store is None:

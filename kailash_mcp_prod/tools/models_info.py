@@ -20,6 +20,7 @@ from kailash_mcp_prod.records.problems import describe_findings, shown
 from kailash_mcp_prod.records.types import FieldType
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.visibility import Visibility
 
 NAME = "get_dataflow_models_info"
 MAX_MODELS = 200
@@ -53,13 +54,17 @@ def models_info_tool(
     """
     form = Form(_Arguments)
 
+    visibility = Visibility(policy)
+
     async def handle(call: ToolCall) -> dict[str, Any]:
         try:
             wanted = form.check(call.arguments).get("model")
         except FormError as error:
             raise describe_findings(error.found, known=["model"]) from None
-        tools = _tools_by_group(registry, policy, call.principal)
-        seen = [model for model in models() if model.name in tools]
+        tools = _tools_by_group(registry, visibility, call.principal)
+        seen = [
+            visibility.model(call.principal, model) for model in models() if model.name in tools
+        ]
         if wanted is not None:
             seen = [model for model in seen if model.name == wanted]
             if not seen:
@@ -92,11 +97,11 @@ def models_info_tool(
 
 
 def _tools_by_group(
-    registry: ToolRegistry, policy: Policy, principal: Principal
+    registry: ToolRegistry, visibility: Visibility, principal: Principal
 ) -> dict[str, list[str]]:
     tools: dict[str, list[str]] = {}
     for tool in registry:
-        if tool.permissions and policy.allows(principal, tool):
+        if tool.permissions and visibility.tool(principal, tool) is not None:
             tools.setdefault(tool.group, []).append(tool.name)
     return tools
 

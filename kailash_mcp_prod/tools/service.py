@@ -31,6 +31,7 @@ from kailash_mcp_prod.tools.surfaces.base import Resolved
 from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
 from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
 from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
+from kailash_mcp_prod.tools.visibility import Visibility
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.tools.caching import CachedReads
@@ -68,7 +69,7 @@ class ToolService:
         reads: CachedReads | None = None,
     ) -> None:
         self.registry = registry
-        self._policy = policy
+        self.visibility = Visibility(policy)
         self._rates = rates
         self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
@@ -87,7 +88,7 @@ class ToolService:
 
     def allows(self, principal: Principal, tool: ToolSpec) -> bool:
         """Whether the principal may call the tool, be it in the registry or not."""
-        return self._policy.allows(principal, tool)
+        return self.visibility.tool(principal, tool) is not None
 
     def has_surface(self, name: str) -> bool:
         """Whether there is a surface of that name, such as `compact` or `models/Company,Quote`."""

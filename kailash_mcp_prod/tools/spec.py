@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.auth.rules import Mask
+from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 
 
@@ -64,6 +66,17 @@ class Listing:
     input_schema: Mapping[str, Any]
 
 
+class Family(Protocol):
+    """The tools of one model, for those who see all of its fields and for those who do not."""
+
+    @property
+    def model(self) -> Model:
+        """The model with all its fields."""
+
+    def masked(self, name: str, mask: Mask) -> ToolSpec | None:
+        """The tool of that name for callers under a mask; `None` when they can't use it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
     """A tool: what clients are told of it, what a caller needs for it, and what runs it.
@@ -72,8 +85,9 @@ class ToolSpec:
     without any is there for every caller, and has to look itself what that caller may see.
     `handler` validates the arguments and returns the structured result, or raises a
     `ServerError`. `operation` is what the tool does with the records of the model that `group`
-    names, if it is a record tool. `listing` makes lists short. With `takes_keys`, `handler` heeds
-    the idempotency key of a call.
+    names, if it is a record tool. `listing` makes lists short. `family` makes the tool for callers
+    who may not reach all fields of the model. With `takes_keys`, `handler` heeds the idempotency
+    key of a call.
     """
 
     name: str
@@ -88,6 +102,12 @@ class ToolSpec:
     operation: str | None = None
     listing: Listing | None = None
     takes_keys: bool = False
+    family: Family | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it changes nothing."""
+        return self.hints.read_only
 
     def to_mcp(self, *, complete: bool) -> dict[str, Any]:
         """The tool as an MCP `Tool` object (revisions 2025-11-25 and 2026-07-28).

@@ -1,4 +1,4 @@
-"""What a surface is, and the plain one: the tools of the registry as they are."""
+"""What a surface is, and the plain one: the tools of the registry."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from kailash_mcp_prod.tools.visibility import Visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Resolved:
 class Surface(Protocol):
     """A view of the registry: which tools are listed, and what a call of one comes to.
 
-    Both depend on the principal's permissions and the registry only, never on earlier calls.
+    Both depend on the policy and the registry only, never on earlier calls.
     """
 
     def listed(self, principal: Principal, *, complete: bool) -> list[dict[str, Any]]:
@@ -44,7 +45,7 @@ class Surface(Protocol):
 
 
 class FullSurface:
-    """The tools that a principal may call, as they are.
+    """The tools that a principal may call, as it sees them.
 
     Args:
         registry: The tools.
@@ -56,17 +57,18 @@ class FullSurface:
         self, registry: ToolRegistry, policy: Policy, models: frozenset[str] | None = None
     ) -> None:
         self._registry = registry
-        self._policy = policy
+        self._visibility = Visibility(policy)
         self._models = models
 
     def tools(self, principal: Principal) -> list[ToolSpec]:
         """The tools that the principal may call, in order."""
-        return [tool for tool in self._registry if self._shows(principal, tool)]
+        seen = (self._seen(principal, tool) for tool in self._registry)
+        return [tool for tool in seen if tool is not None]
 
     def find(self, principal: Principal, name: str) -> ToolSpec | None:
         """The tool of that name, if the principal may call it."""
         tool = self._registry.get(name)
-        return tool if tool is not None and self._shows(principal, tool) else None
+        return None if tool is None else self._seen(principal, tool)
 
     def listed(self, principal: Principal, *, complete: bool) -> list[dict[str, Any]]:
         """See `Surface.listed`."""
@@ -77,7 +79,7 @@ class FullSurface:
         tool = self.find(call.principal, name)
         return None if tool is None else Resolved(tool, call)
 
-    def _shows(self, principal: Principal, tool: ToolSpec) -> bool:
+    def _seen(self, principal: Principal, tool: ToolSpec) -> ToolSpec | None:
         if self._models is not None and tool.operation and tool.group not in self._models:
-            return False
-        return self._policy.allows(principal, tool)
+            return None
+        return self._visibility.tool(principal, tool)

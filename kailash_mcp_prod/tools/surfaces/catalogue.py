@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.bounded import BoundedMemo
 from kailash_mcp_prod.errors import NotFoundError
 from kailash_mcp_prod.records.problems import shown
-from kailash_mcp_prod.tools.bounded import BoundedMemo
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.surfaces.base import FullSurface, Surface
 from kailash_mcp_prod.tools.surfaces.compact import CompactSurface
 from kailash_mcp_prod.tools.surfaces.names import CHOICES, COMPACT, FULL, SEARCH, models_in
 from kailash_mcp_prod.tools.surfaces.searching import SearchSurface
+from kailash_mcp_prod.tools.visibility import Visibility
 
 _MAX_ENCODED_LISTS = 256
 
@@ -38,7 +41,8 @@ class Catalogue:
             COMPACT: self._compact,
             SEARCH: self._search,
         }
-        self._lists = BoundedMemo[tuple[str, frozenset[str]], EncodedList](_MAX_ENCODED_LISTS)
+        self._visibility = Visibility(policy)
+        self._lists = BoundedMemo[tuple[str, Hashable], EncodedList](_MAX_ENCODED_LISTS)
         registry.subscribe(self._refresh)
 
     def get(self, name: str) -> Surface:
@@ -60,14 +64,14 @@ class Catalogue:
         return FullSurface(self._registry, self._policy, models)
 
     def encoded(self, principal: Principal, name: str) -> EncodedList:
-        """The list of a surface, encoded once for each set of permissions.
+        """The list of a surface, encoded once for all who see the same.
 
         Raises:
             NotFoundError: There is no such surface.
         """
         surface = self.get(name)
         return self._lists.get(
-            (name, principal.permissions),
+            (name, self._visibility.kind(principal)),
             lambda: EncodedList(surface.listed(principal, complete=self._complete)),
         )
 

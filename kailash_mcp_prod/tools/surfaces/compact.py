@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.bounded import BoundedMemo
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records.problems import shown
 from kailash_mcp_prod.tools import models_info
-from kailash_mcp_prod.tools.bounded import BoundedMemo
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL, AnyTool
 from kailash_mcp_prod.tools.surfaces.base import FullSurface, Resolved
 from kailash_mcp_prod.tools.surfaces.shortcuts import SHORTCUTS, Shortcut
+from kailash_mcp_prod.tools.visibility import Visibility
 
 DESCRIBE_MODELS = "describe_models"
 
@@ -42,7 +43,8 @@ class CompactSurface:
 
     def __init__(self, registry: ToolRegistry, policy: Policy) -> None:
         self._tools = FullSurface(registry, policy)
-        self._reached = BoundedMemo[frozenset[str], Mapping[str, _Targets]](_MAX_PRINCIPALS)
+        self._visibility = Visibility(policy)
+        self._reached = BoundedMemo[Hashable, Mapping[str, _Targets]](_MAX_PRINCIPALS)
         self._call_any = AnyTool(
             self._tools,
             "Calls any tool of the server by its name, also those that this list leaves out. "
@@ -76,7 +78,8 @@ class CompactSurface:
 
     def _reach(self, principal: Principal) -> Mapping[str, _Targets]:
         """What each shortcut reaches, without those that reach nothing."""
-        return self._reached.get(principal.permissions, lambda: self._find_reach(principal))
+        kind = self._visibility.kind(principal)
+        return self._reached.get(kind, lambda: self._find_reach(principal))
 
     def _find_reach(self, principal: Principal) -> dict[str, _Targets]:
         by_model: dict[str, dict[str, ToolSpec]] = {}

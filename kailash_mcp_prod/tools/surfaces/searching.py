@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
+from dataclasses import replace
 from typing import Annotated, Any, NotRequired
 
 from annotated_types import Ge, Le, MaxLen, MinLen
@@ -11,16 +13,17 @@ from typing_extensions import TypedDict
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.bounded import BoundedMemo
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records.forms import Form, FormError
 from kailash_mcp_prod.records.problems import describe_findings
-from kailash_mcp_prod.tools.bounded import BoundedMemo
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.search.index import ToolIndex
 from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
 from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL, AnyTool
 from kailash_mcp_prod.tools.surfaces.base import FullSurface, Resolved
 from kailash_mcp_prod.tools.surfaces.unknown import no_such_tool
+from kailash_mcp_prod.tools.visibility import Visibility
 
 SEARCH_TOOLS = "search_tools"
 DESCRIBE_TOOL = "describe_tool"
@@ -29,6 +32,8 @@ MAX_LIMIT = 20
 MAX_DESCRIBED = 10
 
 _MAX_PRINCIPALS = 256
+_MAX_INDEXES = 16
+_EVERYTHING = frozenset({"*"})
 _READING = Hints(read_only=True, destructive=False, idempotent=True)
 _TEXT = {"type": "string"}
 _FIX = f"Find names with {SEARCH_TOOLS}."
@@ -78,9 +83,10 @@ class SearchSurface:
     def __init__(self, registry: ToolRegistry, policy: Policy) -> None:
         self._registry = registry
         self._tools = FullSurface(registry, policy)
-        self._index: ToolIndex | None = None
-        self._changes = 0
-        self._visible = BoundedMemo[frozenset[str], frozenset[str]](_MAX_PRINCIPALS)
+        self._visibility = Visibility(policy)
+        # What is hidden from a principal must not even change the order of what it finds.
+        self._indexes = BoundedMemo[Hashable, asyncio.Task[ToolIndex]](_MAX_INDEXES)
+        self._visible = BoundedMemo[Hashable, frozenset[str]](_MAX_PRINCIPALS)
         self._search_form = Form(_Search)
         self._describe_form = Form(_Describe)
         self._call_any = AnyTool(
@@ -121,8 +127,7 @@ class SearchSurface:
 
     def refresh(self) -> None:
         """Notices that the registry has changed."""
-        self._index = None
-        self._changes += 1
+        self._indexes.clear()
         self._visible.clear()
 
     def listed(self, principal: Principal, *, complete: bool) -> list[dict[str, Any]]:  # noqa: ARG002 - the same for all
@@ -142,26 +147,32 @@ class SearchSurface:
             asked = self._search_form.check(call.arguments)
         except FormError as error:
             raise describe_findings(error.found, known=["query", "limit"]) from None
-        index = self._index or await self._new_index()
+        index = await self._index(call.principal)
         visible = self._visible.get(
-            call.principal.permissions,
+            self._visibility.kind(call.principal),
             lambda: frozenset(tool.name for tool in self._tools.tools(call.principal)),
         )
         found = index.search(asked["query"], asked.get("limit", DEFAULT_LIMIT), visible)
         tools = [
             {"name": name, "description": _first_line(tool)}
             for name, _score in found
-            if (tool := self._registry.get(name)) is not None
+            if (tool := self._tools.find(call.principal, name)) is not None
         ]
         return {"tools": tools, "count": len(tools)}
 
-    async def _new_index(self) -> ToolIndex:
-        """The index of the tools as they are, made in a thread, because that takes a while."""
-        changes = self._changes
-        index = await asyncio.to_thread(ToolIndex, tuple(self._registry))
-        if changes == self._changes:
-            self._index = index
-        return index
+    async def _index(self, principal: Principal) -> ToolIndex:
+        """The index of all tools, as the principal would see them with every permission."""
+        making = self._indexes.get(
+            self._visibility.outlook(principal), lambda: asyncio.create_task(self._make(principal))
+        )
+        # Whoever began it may leave, and others wait for it too.
+        return await asyncio.shield(making)
+
+    async def _make(self, principal: Principal) -> ToolIndex:
+        everything = replace(principal, permissions=_EVERYTHING)
+        tools = self._tools.tools(everything)
+        # In a thread, because that takes a while.
+        return await asyncio.to_thread(ToolIndex, tools)
 
     async def _describe(self, call: ToolCall) -> dict[str, Any]:
         try:

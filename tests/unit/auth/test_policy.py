@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kailash_mcp_prod.auth.policy import Policy
-from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
+from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL, Principal
+from kailash_mcp_prod.auth.rules import AccessRule, Mask, Role
 from kailash_mcp_prod.errors import UnknownToolError
 from kailash_mcp_prod.records.operations import TRAITS, Operation
 from tests.unit.tools.sample_tools import names_in, service_of, tool
@@ -21,6 +24,7 @@ READS = {Operation.READ, Operation.LIST, Operation.COUNT}
 class Thing:
     name: str
     permissions: tuple[str, ...]
+    read_only: bool = False
 
 
 def allows(grants: str, *required: str, name: str = "some_tool") -> bool:
@@ -146,3 +150,71 @@ def test_what_is_visible_can_be_called_and_nothing_else(grants: frozenset[str]) 
     visible = [each.name for each in SERVICE.visible(principal)]
     assert asyncio.run(callable_names()) == visible
     assert names_in(SERVICE.tool_list(principal)) == visible
+
+
+CLERK = Role(frozenset({"Quote:read", "tool:Quote_create"}))
+AUDITOR = Role(
+    frozenset({"*:read"}), read_only=True, rules={"Quote": AccessRule(hide=frozenset({"margin"}))}
+)
+EVERYBODY = AccessRule(rows={"owner": "$claims.sub"}, except_roles=frozenset({"auditor"}))
+RULED = Policy({"clerk": CLERK, "auditor": AUDITOR}, {"Quote": EVERYBODY})
+
+
+def holder(*roles: str, grants: str = "", **given: Any) -> Principal:
+    return Principal("p", frozenset(grants.split()), roles=frozenset(roles), **given)
+
+
+def test_a_role_grants_what_it_says_and_an_unknown_one_nothing() -> None:
+    assert RULED.allows(holder("clerk"), Thing("Quote_list", ("Quote:list",), read_only=True))
+    assert RULED.allows(holder("clerk"), Thing("Quote_create", ("Quote:create",)))
+    assert not RULED.allows(holder("clerk"), Thing("Quote_delete", ("Quote:delete",)))
+    assert not RULED.allows(holder("boss"), Thing("Quote_list", ("Quote:list",), read_only=True))
+
+
+@pytest.mark.parametrize(
+    ("policy", "principal"),
+    [
+        (Policy(read_only=True), holder(grants="*")),
+        (Policy(), holder(grants="*", read_only=True)),
+        (RULED, holder("auditor", grants="*")),
+    ],
+    ids=["server", "credential", "role"],
+)
+def test_read_only_leaves_what_changes_nothing(policy: Policy, principal: Principal) -> None:
+    assert policy.allows(principal, Thing("Quote_list", ("Quote:list",), read_only=True))
+    assert not policy.allows(principal, Thing("Quote_create", ("Quote:create",)))
+
+
+def test_rules_add_up_and_spare_the_roles_that_they_except() -> None:
+    assert RULED.access(holder("clerk")).rules["Quote"] == (EVERYBODY,)
+    assert RULED.access(holder("clerk")).masks == {}
+    auditor = RULED.access(holder("auditor", "clerk"))
+    assert auditor.rules["Quote"] == (AUDITOR.rules["Quote"],)
+    assert auditor.masks == {"Quote": Mask(frozenset({"margin"}), frozenset())}
+
+
+def test_code_in_the_servers_own_process_is_not_ruled_but_bound_to_read_only() -> None:
+    assert RULED.access(LOCAL).rules == {}
+    lookalike = replace(LOCAL)
+    assert RULED.access(lookalike).rules["Quote"] == (EVERYBODY,)
+    assert RULED.fingerprint(lookalike) != RULED.fingerprint(LOCAL)
+    assert not Policy(read_only=True).allows(LOCAL, Thing("Quote_create", ("Quote:create",)))
+
+
+def claiming(**claims: Any) -> Principal:
+    return holder("clerk", claims=MappingProxyType(claims))
+
+
+def test_a_fingerprint_is_one_for_all_who_read_the_same() -> None:
+    alice = RULED.fingerprint(claiming(sub="alice"))
+    assert alice == RULED.fingerprint(claiming(sub="alice", jti="another", hobby="chess"))
+    assert alice == RULED.fingerprint(replace(claiming(sub="alice"), subject="q", rate_limit=5))
+    others = [
+        claiming(sub="bob"),
+        claiming(),
+        replace(claiming(sub="alice"), tenant="t"),
+        replace(claiming(sub="alice"), read_only=True),
+        replace(claiming(sub="alice"), roles=frozenset({"clerk", "auditor"})),
+        replace(claiming(sub="alice"), permissions=frozenset({"*"})),
+    ]
+    assert len({alice, *map(RULED.fingerprint, others)}) == len(others) + 1

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from kailash_mcp_prod.tools.bounded import BoundedMemo
+from kailash_mcp_prod.bounded import BoundedMemo
 
 
 def test_a_value_is_made_once() -> None:

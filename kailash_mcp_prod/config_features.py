@@ -1,0 +1,20 @@
+"""The settings of the features around tools: agents, metrics."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class FeatureSettings(BaseSettings):
+    """What there is besides the tools."""
+
+    # Only the whole is ever read; to prepare its parts too would take time at each start.
+    model_config = SettingsConfigDict(defer_build=True)
+
+    enable_agent_collaboration: bool = Field(True, description="Let agents work together.")
+    agent_session_timeout_minutes: float = Field(60, gt=0, description="Idle time of a session.")
+    enable_performance_tracking: bool = Field(True, description="Time every call.")
+    enable_metrics: bool = Field(True, description="Export metrics.")
+    metrics_collection_interval: float = Field(60, gt=0, description="Seconds between samples.")
+    enable_agent_analytics: bool = Field(True, description="Figures of each agent.")

@@ -1,0 +1,60 @@
+"""The settings of how much, and of what happens when things fail."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kailash_mcp_prod.config_values import Words
+
+
+class LimitSettings(BaseSettings):
+    """How much is taken, kept and waited for."""
+
+    # Only the whole is ever read; to prepare its parts too would take time at each start.
+    model_config = SettingsConfigDict(defer_build=True)
+
+    max_concurrent_requests: int = Field(
+        500, ge=1, le=100_000, description="Calls that run at once; as many again may wait."
+    )
+    request_timeout_seconds: float = Field(30, gt=0, le=3600, description="How long a call takes.")
+    rate_limit_per_minute: int = Field(
+        6000, ge=1, description="Calls a minute of one principal without a limit of its own."
+    )
+    max_body_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
+    )
+    max_sessions: int = Field(1000, ge=1, description="Open MCP sessions (2025-11-25 and older).")
+    max_websockets: int = Field(
+        1000, ge=1, description="Open WebSockets, a quarter of them of one principal."
+    )
+    max_messages_per_second: int = Field(
+        1000, ge=1, description="Messages a second of one WebSocket."
+    )
+    websocket_idle_seconds: float = Field(
+        1800, gt=0, description="After how long without a message or request a WebSocket ends."
+    )
+    enable_caching: bool = Field(
+        False,
+        description=(
+            "Cache reads. Writes through the server take effect at once; those of other programs "
+            "are only seen after cache_ttl_seconds, so it is off until you know of none."
+        ),
+    )
+    cache_ttl_seconds: float = Field(
+        300,
+        gt=0,
+        le=86_400,
+        description="How long a cached read is used, and what other programs write not seen.",
+    )
+    cache_max_size_mb: float = Field(
+        100, gt=0, le=65_536, description="Memory that cached reads take in each process."
+    )
+    cache_exclude_models: Words = Field((), description="Models whose reads are never cached.")
+    enable_compression: bool = Field(True, description="Compress large cached reads with zstd.")
+    idempotency_ttl_hours: float = Field(
+        24, gt=0, le=8760, description="How long an idempotency key is remembered."
+    )
+    circuit_breaker_failure_threshold: int = Field(
+        5, ge=1, description="Failures of a backend in a row after which calls stop for a while."
+    )
