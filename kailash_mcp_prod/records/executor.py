@@ -20,7 +20,7 @@ from kailash_mcp_prod.records.query import All, Comparison, Query, Sort
 from kailash_mcp_prod.records.refusals import beyond_reach
 from kailash_mcp_prod.records.scope import OPEN, Scope
 from kailash_mcp_prod.records.shapes import RecordShape, shape_of
-from kailash_mcp_prod.records.store import Found, Records
+from kailash_mcp_prod.records.store import Found, Records, RecordStore
 from kailash_mcp_prod.records.types import json_encoder
 from kailash_mcp_prod.records.views import veil
 

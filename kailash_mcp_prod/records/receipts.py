@@ -7,6 +7,7 @@ the others wait for its end, and then find its receipt or take its place.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from kailash_mcp_prod.errors import DatabaseStartupError, ServerError, UnavailableError
-from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.columns import reflect_tables
 from kailash_mcp_prod.records.connecting import (
     connected_to_postgresql,
@@ -25,7 +25,7 @@ from kailash_mcp_prod.records.connecting import (
 from kailash_mcp_prod.records.migration_lock import migration_lock
 from kailash_mcp_prod.records.store import RecordStore, Transaction
 
-log = get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 TABLE: Final = "mcp_idempotency"
 
@@ -123,7 +123,7 @@ class Receipts:
                 if TABLE not in await reflect_tables(self._url, [TABLE]):
                     await self._make()
             except DatabaseStartupError as failure:
-                log.warning("no_receipts", reason=str(failure))
+                logger.warning("Idempotency keys can't be kept: %s", failure)
                 raise UnavailableError(
                     "Idempotency keys can't be kept at present; the log says why. Nothing was "
                     "changed. Try again, or call without a key."
@@ -164,7 +164,7 @@ class Receipts:
             async with store.transaction() as transaction:
                 await transaction.statement(self._tidy, (self._clock(),))
         except ServerError as failure:
-            log.warning("receipts_not_tidied", code=failure.code)
+            logger.warning("Expired idempotency keys could not be removed: %s", failure.code)
 
     async def _make(self) -> None:
         if not self._may_create:
