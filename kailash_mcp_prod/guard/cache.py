@@ -170,6 +170,6 @@ class ReadCache:
 def _encoded(result: dict[str, Any]) -> bytes | None:
     try:
         return _encoder.encode(result)
-    except (OverflowError, UnicodeEncodeError):
-        # An integer that JSON has and the encoder has not; the caller's transport decides.
+    except ValueError:
+        # An integer of thousands of digits, or half a character; the caller's transport decides.
         return None

@@ -26,8 +26,8 @@ def canonical(arguments: Mapping[str, Any]) -> bytes | None:
         return None
     try:
         return _encoder.encode(arguments)
-    except (OverflowError, UnicodeEncodeError, RecursionError):
-        # An integer of more than 64 bits, or half a character.
+    except (ValueError, RecursionError):
+        # An integer of thousands of digits, or half a character.
         return None
 
 

@@ -290,7 +290,7 @@ async def test_what_can_not_be_compressed_is_kept_as_it_is(cache: ReadCache) -> 
     assert (await read(cache, source))["text"] == text
 
 
-@pytest.mark.parametrize("value", ["x" * MAX_VALUE_BYTES, 10**5000])
+@pytest.mark.parametrize("value", ["x" * MAX_VALUE_BYTES, 10**5000], ids=["long", "huge"])
 async def test_what_is_too_large_is_asked_each_time(cache: ReadCache, value: Any) -> None:
     source = Source({"value": value})
 
