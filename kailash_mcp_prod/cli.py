@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.cli_explain import explain
 from kailash_mcp_prod.cli_loop import run, settle_garbage_collector
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
 from kailash_mcp_prod.errors import StartupError
@@ -210,6 +211,9 @@ _Url = Annotated[
 ]
 _Models = Annotated[str, typer.Option(help="The DataFlow instance, as module:attribute.")]
 _Database = Annotated[Optional[str], typer.Option(help="Database of the models.")]  # noqa: UP045
+
+
+app.command()(explain)
 
 
 @app.command()

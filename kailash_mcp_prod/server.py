@@ -372,6 +372,18 @@ def _cached_reads(
     return CachedReads.configured(config, redis, policy)
 
 
+def configured_principals(config: ServerConfig) -> list[Principal]:
+    """Who calls with the API keys of the configuration."""
+    return [
+        Principal(
+            subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
+            permissions=frozenset(entry.permissions),
+            tenant=entry.tenant_id,
+        )
+        for position, entry in enumerate(config.api_keys.values(), start=1)
+    ]
+
+
 def _providers(config: ServerConfig) -> list[AuthProvider]:
     if not config.enable_auth:
         return []

@@ -10,6 +10,20 @@ import pytest
 from tests.interop import peers
 from tests.postgres import PostgresServer, running_postgres
 from tests.redis_server import RedisServer, running_redis
+from tests.secret_watch import WATCH, watching
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _secrets_are_watched() -> Iterator[None]:
+    with watching():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_logged() -> Iterator[None]:
+    """Every test looks at what was logged while it ran."""
+    yield
+    WATCH.check()
 
 
 @pytest.fixture(scope="session", autouse=True)

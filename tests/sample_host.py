@@ -71,17 +71,14 @@ class SampleHost:
     def has_surface(self, name: str) -> bool:
         return name in {"full", "small"}
 
-    def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
-        names = self.names if "*" in principal.permissions and surface != "small" else ("echo",)
-        return json.dumps([_tool(name) for name in names]).encode()
-
     def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
-        return EncodedList(json.loads(self.tool_list(principal, surface)))
+        names = self.names if "*" in principal.permissions and surface != "small" else ("echo",)
+        return EncodedList([_tool(name) for name in names])
 
     def describe(
         self, principal: Principal, name: str, surface: str | None = None
     ) -> dict[str, Any]:
-        for tool in json.loads(self.tool_list(principal, surface)):
+        for tool in json.loads(self.encoded_list(principal, surface).body):
             if tool["name"] == name:
                 return dict(tool)
         raise UnknownToolError(f"Unknown tool: {name}")

@@ -123,6 +123,21 @@ class Policy:
         key = (principal.owner, principal is LOCAL)
         return self._fingerprints.get(key, lambda: self._find_fingerprint(principal))
 
+    def sees_rows_of(self, hearer: Principal, writer: Principal, model: str) -> bool:
+        """Whether all rows of a model that the writer reaches are known to be the hearer's too.
+
+        Where a rule leaves the hearer a part of them, only who has the same part is known to.
+        """
+        own = self._row_key(hearer, model)
+        return not own or own == self._row_key(writer, model)
+
+    def _row_key(self, principal: Principal, model: str) -> list[tuple[int, Any]]:
+        return [
+            (id(rule), referred_values(rule.rows, principal))
+            for rule in self.access(principal).rules.get(model, ())
+            if rule.rows
+        ]
+
     def rules_by_model(self) -> list[tuple[str, AccessRule]]:
         """All rules of the configuration, with the models that they are for."""
         of_roles = [each for role in self._roles.values() for each in role.rules.items()]

@@ -13,7 +13,7 @@ from typing import Any, Final
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.content.catalogue import Catalogue, UsableModels
 from kailash_mcp_prod.content.documents import MIME_TYPE, contents, model_document, overview
-from kailash_mcp_prod.content.updates import Audience, audience_of, updated_uris
+from kailash_mcp_prod.content.updates import Audience, updated_uris
 from kailash_mcp_prod.content.uris import (
     HEALTH,
     MODEL_TEMPLATE,
@@ -133,8 +133,10 @@ class DataResources:
         """
 
         def tell(tool: ToolSpec, principal: Principal, result: dict[str, Any]) -> None:
-            if uris := updated_uris(tool, result):
-                listener(uris, audience_of(self._catalogue.model(tool.group), principal))
+            model = self._catalogue.model(tool.group)
+            if model is not None and (uris := updated_uris(tool, result)):
+                may_hear = self._service.visibility.may_hear
+                listener(uris, lambda hearer: may_hear(hearer, principal, model))
 
         return self._service.on_called(tell)
 

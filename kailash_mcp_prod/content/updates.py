@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.content.uris import model_uri, record_uri
-from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import TRAITS, Operation
 from kailash_mcp_prod.tools.spec import ToolSpec
 
@@ -35,21 +34,3 @@ def updated_uris(tool: ToolSpec, result: Mapping[str, Any]) -> list[str]:
         return []
     told = keys if len(keys) <= MAX_RECORDS else []
     return [*(record_uri(tool.group, each) for each in told), model_uri(tool.group)]
-
-
-def audience_of(model: Model | None, writer: Principal) -> Audience:
-    """Who may hear of a write, besides having to be able to read what was written.
-
-    Of a multi-tenant model only who is of the writer's tenant: even that a record of some other
-    tenant was written, and when, is none of their business.
-
-    Args:
-        model: The model that was written to; of one that is not served nobody hears.
-        writer: Who has written.
-    """
-    if model is None:
-        return lambda _hearer: False
-    if model.tenant is None:
-        return lambda _hearer: True
-    tenant = writer.tenant
-    return lambda hearer: bool(tenant) and hearer.tenant == tenant

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.protocol.peer import SILENT, Peer
+from kailash_mcp_prod.spliced_gzip import CompressedPart
 
 Unsubscribe = Callable[[], None]
 Audience = Callable[[Principal], bool]
@@ -33,6 +34,25 @@ class ToolContent:
     is_error: bool = False
 
 
+class ToolList(Protocol):
+    """An encoded list of tools; `tools.lists.EncodedList` is one."""
+
+    @property
+    def body(self) -> bytes:
+        """A JSON array of MCP `Tool` objects, put into responses as it is."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that is the same exactly for the same list."""
+        ...
+
+    @property
+    def part(self) -> CompressedPart:
+        """The array for compressed responses."""
+        ...
+
+
 class ToolHost(Protocol):
     """The tools behind the protocol; `tools.ToolService` is one."""
 
@@ -40,11 +60,8 @@ class ToolHost(Protocol):
         """Whether there is a set of tools of this name, such as `compact`."""
         ...
 
-    def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
-        """The tools this principal may see: an encoded JSON array of MCP `Tool` objects.
-
-        It is put into the response as it is, never decoded. `None` is the principal's own surface.
-        """
+    def encoded_list(self, principal: Principal, surface: str | None = None) -> ToolList:
+        """The tools this principal may see; `None` is its own surface."""
         ...
 
     async def call(

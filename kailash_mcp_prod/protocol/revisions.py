@@ -22,6 +22,7 @@ META_CLIENT_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
+META_FINGERPRINT: Final = "kailash-mcp-prod/fingerprint"
 META_SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 
 

@@ -13,6 +13,7 @@ from kailash_mcp_prod.protocol.host import ToolContent, ToolHost
 from kailash_mcp_prod.protocol.messages import Params
 from kailash_mcp_prod.protocol.methods import Call, Method
 from kailash_mcp_prod.protocol.peer import Peer
+from kailash_mcp_prod.protocol.revisions import META_FINGERPRINT
 from kailash_mcp_prod.protocol.task_methods import TaskMethods
 
 MAX_ARGUMENTS = 1000
@@ -65,7 +66,7 @@ class ToolMethods:
         return {header: value for header, value in found.items() if value is not None}
 
     async def list(self, call: Call) -> dict[str, Any]:
-        """All tools on one page, as the host's bytes.
+        """All tools on one page, as the host's bytes, and the list's fingerprint.
 
         Raises:
             RpcError: -32602 for a cursor, since this server never issues one.
@@ -74,7 +75,8 @@ class ToolMethods:
             raise RpcError(INVALID_PARAMS, "Unknown cursor: all tools are on the first page.")
         await self._host.ready()
         context = call.context
-        return {"tools": msgspec.Raw(self._host.tool_list(context.principal, context.surface))}
+        tools = self._host.encoded_list(context.principal, context.surface)
+        return {"tools": msgspec.Raw(tools.body), "_meta": {META_FINGERPRINT: tools.fingerprint}}
 
     async def call(self, call: Call) -> dict[str, Any]:
         """Run a tool; its failure is a result with `isError`.

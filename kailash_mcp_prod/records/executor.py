@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any, Self
 
 from kailash_mcp_prod.errors import InvalidArgumentsError, ServerError
@@ -16,7 +16,7 @@ from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.pacing import STEP_ROWS, in_steps, paced, straight
 from kailash_mcp_prod.records.paging import following
-from kailash_mcp_prod.records.query import All, Comparison, Query, Sort
+from kailash_mcp_prod.records.query import All, Comparison, Condition, Query, Sort
 from kailash_mcp_prod.records.refusals import beyond_reach
 from kailash_mcp_prod.records.scope import OPEN, Scope
 from kailash_mcp_prod.records.shapes import RecordShape, shape_of
@@ -101,12 +101,7 @@ class RecordOperation:
             arguments = await self._arguments.validate_paced(raw)
         else:
             arguments = self._arguments.validate(raw)
-        try:
-            result: dict[str, Any] = await self._run(arguments, scope)
-        except ServerError as error:
-            if self._view.base is None:
-                raise
-            raise veil(error, self._view) from error
+        result: dict[str, Any] = await self._run(arguments, scope)
         return result
 
     async def _create(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
@@ -118,7 +113,9 @@ class RecordOperation:
 
     async def _read(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         shape, fields = self._projection(arguments)
-        return shape.record(await self._store.read(self._model, arguments["id"], scope, fields))
+        with self._veiled():
+            row = await self._store.read(self._model, arguments["id"], scope, fields)
+        return shape.record(row)
 
     async def _update(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         key, changes = arguments["id"], arguments["data"]
@@ -129,7 +126,8 @@ class RecordOperation:
         return self._shape.record(row)
 
     async def _delete(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
-        await self._store.delete(self._model, arguments["id"], scope)
+        with self._veiled():
+            await self._store.delete(self._model, arguments["id"], scope)
         return {"id": self._key_to_json(arguments["id"]), "deleted": True}
 
     async def _list(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
@@ -145,7 +143,8 @@ class RecordOperation:
             after = following(sort, last)
             selection = All((condition, after)) if arguments.get("filter") else after
         query = Query(selection, sort, limit, arguments.get("offset", 0), fields)
-        page = await self._store.find(self._model, query, scope)
+        with self._veiled():
+            page = await self._store.find(self._model, query, scope)
         result: dict[str, Any] = {
             "records": await _in_steps(page, shape),
             "count": len(page),
@@ -157,12 +156,12 @@ class RecordOperation:
             cursor = self._cursors.issue(listing, [last_row[each.field.name] for each in sort])
             result |= {"no_next_cursor": NO_CURSOR} if cursor is None else {"next_cursor": cursor}
         if arguments.get("include_total"):
-            result["total"] = await self._store.count(self._model, condition, scope)
+            result["total"] = await self._count_of(condition, scope)
         return result
 
     async def _count(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         condition = parse_filter(self._view, arguments.get("filter"))
-        return {"count": await self._store.count(self._model, condition, scope)}
+        return {"count": await self._count_of(condition, scope)}
 
     async def _bulk_create(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         rows = await paced(in_steps(self._model.complete_all, arguments["data"]))
@@ -196,10 +195,12 @@ class RecordOperation:
     async def _bulk_delete(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         if "filter" in arguments:
             condition = parse_filter(self._view, arguments["filter"])
-            ids = await self._store.delete_where(self._model, condition, scope)
+            with self._veiled():
+                ids = await self._store.delete_where(self._model, condition, scope)
         else:
             self._refuse_repeats(arguments["ids"], "ids[{}]")
-            ids = await self._store.delete_many(self._model, arguments["ids"], scope)
+            with self._veiled():
+                ids = await self._store.delete_many(self._model, arguments["ids"], scope)
         return self._bulk_result("deleted", ids)
 
     async def _upsert(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
@@ -226,14 +227,29 @@ class RecordOperation:
             "outcomes": ["created" if outcome.created else "updated" for outcome in outcomes],
         }
 
+    async def _count_of(self, condition: Condition, scope: Scope) -> int:
+        with self._veiled():
+            return await self._store.count(self._model, condition, scope)
+
+    @contextmanager
+    def _veiled(self) -> Iterator[None]:
+        """Keeps what the store says of a record from naming what the caller does not see."""
+        try:
+            yield
+        except ServerError as error:
+            if self._view.base is None:
+                raise
+            raise veil(error, self._view) from error
+
     @asynccontextmanager
     async def _writing(self, scope: Scope) -> AsyncIterator[Records]:
         """Where to write: in a transaction, if what is written has to be looked at after it."""
-        if scope.check is None:
-            yield self._store
-        else:
-            async with self._transaction() as records:
-                yield records
+        with self._veiled():
+            if scope.check is None:
+                yield self._store
+            else:
+                async with self._transaction() as records:
+                    yield records
 
     async def _check(self, records: Records, keys: Sequence[Any], scope: Scope) -> None:
         """Refuses a write after which the caller could not reach its own records."""

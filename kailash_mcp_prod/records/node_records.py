@@ -134,7 +134,7 @@ class NodeRecords:
     ) -> tuple[Row, bool]:
         """See `Records.upsert`."""
         [outcome] = await self.upsert_many(model, [row], conflict_on, scope)
-        return await self.read(model, outcome.id, scope), outcome.created
+        return await self._reach(model, scope).stored(outcome.id), outcome.created
 
     async def upsert_many(
         self,

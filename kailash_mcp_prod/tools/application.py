@@ -196,6 +196,26 @@ class DataFlowApplication:
             await self._manifests.write(served, sampled, url)
         self._watcher = asyncio.create_task(self._watch(), name="model-watcher")
 
+    async def describe(self) -> None:
+        """Makes the tools of the models without their database; none of them can be called.
+
+        Raises:
+            StartupError: The models can't be loaded, or a rule does not fit them.
+        """
+        from kailash_mcp_prod.models_loader import load_dataflow
+        from kailash_mcp_prod.records.dataflow_session import DataFlowSession
+        from kailash_mcp_prod.records.introspect import describe_models
+        from kailash_mcp_prod.records.node_store import NodeStore
+
+        config = self._config
+        if self._db is None:
+            self._db = await asyncio.to_thread(load_dataflow, config.models, config.database_url)
+        models = describe_models(self._db)
+        check_rules(self._policy, models)
+        store = NodeStore(DataFlowSession(self._db))
+        self._models.update((model.name, model) for model in models)
+        self._registry.add(tool for model in models for tool in self._tools(store, model))
+
     async def stop(self) -> None:
         """Stops watching and closes the database's connections."""
         if self._watcher is not None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from kailash_mcp_prod.spliced_gzip import CompressedPart
+
 
 class EncodedList:
     """A list of tools, encoded once; what else is asked of it is made once too.
@@ -26,6 +28,11 @@ class EncodedList:
     def document(self) -> bytes:
         """The JSON object `{"tools": […]}`."""
         return b'{"tools":' + self.body + b"}"
+
+    @cached_property
+    def part(self) -> CompressedPart:
+        """The JSON array, for what it is a part of."""
+        return CompressedPart(self.body)
 
     @cached_property
     def gzipped(self) -> bytes:

@@ -123,14 +123,6 @@ class ToolService:
         """
         return self._catalogue.encoded(principal, self.surface_for(principal, surface))
 
-    def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
-        """The same as an encoded JSON array.
-
-        Raises:
-            NotFoundError: There is no such surface.
-        """
-        return self.encoded_list(principal, surface).body
-
     def describe(
         self, principal: Principal, name: str, surface: str | None = None
     ) -> dict[str, Any]:

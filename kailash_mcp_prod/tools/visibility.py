@@ -36,6 +36,17 @@ class Visibility:
         mask = self._policy.access(principal).masks.get(model.name)
         return model if mask is None else view_of(model, mask.hidden, mask.fixed)
 
+    def may_hear(self, hearer: Principal, writer: Principal, model: Model) -> bool:
+        """Whether a principal may hear that another one has written to a model.
+
+        Of a multi-tenant model only who is of the writer's tenant, and of one whose rows a rule
+        divides only who is left the same rows: even that some other record was written, and when,
+        is none of their business.
+        """
+        if model.tenant is not None and not (hearer.tenant and hearer.tenant == writer.tenant):
+            return False
+        return self._policy.sees_rows_of(hearer, writer, model.name)
+
     def kind(self, principal: Principal) -> Hashable:
         """The same for all who see the same tools, and the same of them."""
         return self._policy.access(principal).kind

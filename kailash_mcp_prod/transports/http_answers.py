@@ -113,7 +113,7 @@ class Answers:
             if scope.cancelled:
                 self._refuse_if_stopped(request, started=stream.started)
             elif not stream.started:
-                await self._whole(exchange, stream, reply, Era.MODERN)
+                await self._whole(exchange, stream, reply, principal=principal, message=request)
             elif reply is not None:
                 await stream.event(reply.body)
 
@@ -150,7 +150,9 @@ class Answers:
                 await answer.finish(None)
                 self._refuse_if_stopped(message, started=answer.begun)
             elif not answer.begun:
-                await self._whole(exchange, stream, reply, Era.LEGACY)
+                await self._whole(
+                    exchange, stream, reply, principal=principal, message=message, era=Era.LEGACY
+                )
             else:
                 await answer.finish(reply)
 
@@ -172,7 +174,14 @@ class Answers:
                         await _write(log, stream, position, until=_pump(session, log))
 
     async def _whole(
-        self, exchange: Exchange, stream: EventStream, reply: Reply | None, era: Era
+        self,
+        exchange: Exchange,
+        stream: EventStream,
+        reply: Reply | None,
+        *,
+        principal: Principal,
+        message: Request | Batch,
+        era: Era = Era.MODERN,
     ) -> None:
         if reply is None:
             # Cancelled by the client: an event stream that ends without a response says so.
@@ -180,7 +189,11 @@ class Answers:
             return
         status = status_of(reply, era)
         if exchange.accept.json or status != 200:
-            await exchange.reply(reply, status)
+            part = None
+            if isinstance(message, Request) and message.method == "tools/list" and status == 200:
+                host = self._dispatcher.host
+                part = host.encoded_list(principal, exchange.surface).part
+            await exchange.reply(reply, status, part=part)
         else:
             await stream.event(reply.body)
 

@@ -15,6 +15,7 @@ from kailash_mcp_prod.errors import (
 from kailash_mcp_prod.protocol import Reply, RpcError, encode_error, from_server_error
 from kailash_mcp_prod.protocol.faults import INVALID_REQUEST
 from kailash_mcp_prod.protocol.messages import RequestId
+from kailash_mcp_prod.spliced_gzip import CompressedPart
 from kailash_mcp_prod.transports.asgi import (
     JSON_TYPE,
     ASGIMessage,
@@ -26,7 +27,7 @@ from kailash_mcp_prod.transports.asgi import (
     respond,
 )
 from kailash_mcp_prod.transports.http_guard import HostGuard
-from kailash_mcp_prod.transports.http_headers import Accept, Headers
+from kailash_mcp_prod.transports.http_headers import Accept, Headers, accepts_gzip
 
 _SHOWN: Final = 200
 _CLOSED: Final = "handler is closed"
@@ -78,6 +79,9 @@ def check_address(guard: HostGuard, headers: Headers) -> None:
             f"The Origin {(origin or '')[:_SHOWN]!r} is not among the setting allowed_origins."
         )
         raise Refusal(ForbiddenError(message))
+
+
+_GZIP: Final = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
 
 
 class Exchange:
@@ -134,11 +138,29 @@ class Exchange:
         """Answer without a body."""
         await respond(self.send, status, self.own_headers)
 
-    async def reply(self, reply: Reply, status: int, headers: RawHeaders | None = None) -> None:
-        """Answer with a JSON-RPC message."""
-        await respond(
-            self.send, status, [JSON_TYPE, *self.own_headers, *(headers or [])], reply.body
-        )
+    async def reply(
+        self,
+        reply: Reply,
+        status: int,
+        headers: RawHeaders | None = None,
+        *,
+        part: CompressedPart | None = None,
+    ) -> None:
+        """Answer with a JSON-RPC message.
+
+        Args:
+            reply: The message.
+            status: The HTTP status.
+            headers: Further headers.
+            part: What of the message is compressed already, for a client that takes that.
+        """
+        body, own = reply.body, [JSON_TYPE, *self.own_headers, *(headers or [])]
+        if part is not None and accepts_gzip(self.headers.get("accept-encoding")):
+            spliced = part.spliced(body)
+            if spliced is not None:
+                body = spliced
+                own += _GZIP
+        await respond(self.send, status, own, body)
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an HTTP error whose body is a JSON-RPC error."""

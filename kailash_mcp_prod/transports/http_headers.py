@@ -136,3 +136,24 @@ def mirrored(headers: Headers) -> MirroredHeaders:
         malformed=malformed,
         params={param: decode_value(value) for param, value in params.items()},
     )
+
+
+def accepts_gzip(header: str | None) -> bool:
+    """Whether an `Accept-Encoding` header allows gzip, by its name or by `*` (RFC 9110, 12.5.3)."""
+    if not header or len(header) > _CACHED_LENGTH:
+        return False
+    return _allows_gzip(header)
+
+
+@lru_cache(maxsize=256)
+def _allows_gzip(header: str) -> bool:
+    weights: dict[str, float] = {}
+    for each in header.lower().split(","):
+        coding, _, parameters = each.partition(";")
+        name, _, value = parameters.strip().partition("=")
+        try:
+            weight = float(value) if name.strip() == "q" else 1.0
+        except ValueError:
+            weight = 0.0
+        weights[coding.strip()] = weight
+    return weights.get("gzip", weights.get("*", 0.0)) > 0

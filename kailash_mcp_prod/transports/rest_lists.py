@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from fastapi import Request, Response
 
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.transports.http_headers import accepts_gzip
 
 DEFAULT_SURFACE = "full"
 """Programs know their tools by name, so only the URL chooses another surface."""
@@ -80,7 +81,7 @@ def answer_list(request: Request, tools: ToolList) -> Response:
     }
     if _holds(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers=headers)
-    if _accepts_gzip(request.headers.get("accept-encoding", "")):
+    if accepts_gzip(request.headers.get("accept-encoding")):
         headers["Content-Encoding"] = "gzip"
         return Response(tools.gzipped, headers=headers, media_type="application/json")
     return Response(tools.document, headers=headers, media_type="application/json")
@@ -90,17 +91,3 @@ def _holds(if_none_match: str, tag: str) -> bool:
     """Whether the client has this very list; tags are compared weakly (RFC 9110, 13.1.2)."""
     held = [each.strip() for each in if_none_match.split(",", _MAX_FINGERPRINTS)]
     return "*" in held or any(each.removeprefix("W/") == tag.removeprefix("W/") for each in held)
-
-
-def _accepts_gzip(accepted: str) -> bool:
-    """Whether gzip is named with a weight above zero, or is covered by `*` (RFC 9110, 12.5.3)."""
-    weights: dict[str, float] = {}
-    for each in accepted.lower().split(","):
-        coding, _, parameters = each.partition(";")
-        name, _, value = parameters.strip().partition("=")
-        try:
-            weight = float(value) if name.strip() == "q" else 1.0
-        except ValueError:
-            weight = 0.0
-        weights[coding.strip()] = weight
-    return weights.get("gzip", weights.get("*", 0.0)) > 0

@@ -13,6 +13,7 @@ from kailash_mcp_prod.errors import InvalidArgumentsError, UnknownToolError
 from kailash_mcp_prod.protocol import Peer, ToolContent
 from kailash_mcp_prod.protocol.peer import SILENT
 from kailash_mcp_prod.tools.header_arguments import header_paths
+from kailash_mcp_prod.tools.lists import EncodedList
 from tests.conformance.content import AUDIO, IMAGE, embedded, text
 from tests.conformance.listeners import Listeners
 from tests.conformance.prompts import Prompts
@@ -74,8 +75,8 @@ class Tools:
     def has_surface(self, name: str) -> bool:
         return name == "full"
 
-    def tool_list(self, principal: Principal, surface: str | None = None) -> bytes:
-        return json.dumps([tool.to_dict() for tool in self._tools.values()]).encode()
+    def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
+        return EncodedList([tool.to_dict() for tool in self._tools.values()])
 
     async def call(
         self,

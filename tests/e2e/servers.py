@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tests.secret_watch import WATCH
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "kailash_mcp_prod"]
 DEVELOPMENT = ["--mode", "development"]
@@ -35,7 +37,8 @@ def environment(**settings: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _OURS and not name.startswith("MCP_")
     }
-    return {**kept, "PYTHONPATH": str(ROOT), **settings}
+    WATCH.know_all(settings)
+    return {**kept, "PYTHONPATH": str(ROOT), "MCP_LOG_LEVEL": "DEBUG", **settings}
 
 
 class Transcript:
@@ -81,6 +84,10 @@ class Transcript:
         self._thread.join(REPLY_SECONDS)
         assert not self._thread.is_alive(), "somebody still holds the stream open"
         return self.text
+
+    def look_for_secrets(self) -> None:
+        """Fails the test if a secret stands in what came so far."""
+        WATCH.look(self.text)
 
     def _take(self) -> None:
         for line in iter(self._stream.readline, b""):
@@ -162,6 +169,7 @@ def running(
             yield server
         finally:
             _stop(server)
+            server.errors.look_for_secrets()
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def test_what_is_visible_can_be_called_and_nothing_else(grants: frozenset[str]) 
 
     visible = [each.name for each in SERVICE.visible(principal)]
     assert asyncio.run(callable_names()) == visible
-    assert names_in(SERVICE.tool_list(principal)) == visible
+    assert names_in(SERVICE.encoded_list(principal).body) == visible
 
 
 CLERK = Role(frozenset({"Quote:read", "tool:Quote_create"}))

@@ -5,11 +5,8 @@ from typing import Any
 
 import pytest
 
-from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.content.updates import audience_of, updated_uris
-from kailash_mcp_prod.records.model import Field, Model
+from kailash_mcp_prod.content.updates import updated_uris
 from kailash_mcp_prod.records.operations import Operation
-from kailash_mcp_prod.records.types import FieldType, Kind
 from kailash_mcp_prod.tools.spec import ToolSpec
 from tests.unit.tools.sample_tools import tool
 
@@ -49,33 +46,3 @@ def test_a_hundred_records_are_told_one_by_one() -> None:
 
 def test_a_tool_that_is_no_record_tool_changes_no_resource() -> None:
     assert updated_uris(tool("Company_create", group="Company"), {"id": "c1"}) == []
-
-
-def model(*, tenants: bool) -> Model:
-    key, tenant = [
-        Field(name, FieldType(Kind.TEXT), "", required=False) for name in ("id", "tenant_id")
-    ]
-    return Model("Company", "companies", "", (key,), tenant=tenant if tenants else None)
-
-
-def of(tenant: str | None) -> Principal:
-    return Principal("some", frozenset({"*"}), tenant=tenant)
-
-
-@pytest.mark.parametrize(
-    ("writer", "hearer", "hears"),
-    [
-        ("north", "north", True),
-        ("north", "south", False),
-        ("north", None, False),
-        (None, None, False),
-        (None, "north", False),
-        ("", "", False),
-    ],
-)
-def test_the_writer_s_tenant_alone_hears_of_a_multi_tenant_model(
-    writer: str | None, hearer: str | None, hears: bool
-) -> None:
-    assert audience_of(model(tenants=True), of(writer))(of(hearer)) is hears
-    assert audience_of(model(tenants=False), of(writer))(of(hearer))
-    assert not audience_of(None, of(writer))(of(hearer))

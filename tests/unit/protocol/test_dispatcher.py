@@ -114,7 +114,7 @@ async def test_the_tool_list_goes_out_as_the_bytes_of_the_host(
     )
 
     assert reply is not None
-    assert host.tool_list(ANONYMOUS) in reply.body
+    assert host.encoded_list(ANONYMOUS).body in reply.body
     wire_schema.check_response(wire_schema.LEGACY, json.loads(reply.body), "tools/list")
 
 

@@ -91,7 +91,7 @@ async def test_results_carry_no_members_of_the_modern_era(client: Client) -> Non
 
     result = (await client.legacy("tools/list"))["result"]
 
-    assert set(result) == {"tools"}
+    assert set(result) == {"tools", "_meta"}
 
 
 async def test_an_initialized_client_hears_that_the_tools_changed(

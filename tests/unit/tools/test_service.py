@@ -189,8 +189,8 @@ def test_tools_are_listed_in_the_order_of_the_registry() -> None:
     service = service_of(tool("c"), tool("a", permissions=()), tool("b"))
 
     assert [each.name for each in service.visible(ANONYMOUS)] == ["c", "a", "b"]
-    assert names_in(service.tool_list(ANONYMOUS)) == ["c", "a", "b"]
-    assert names_in(service.tool_list(NOBODY)) == ["a"]
+    assert names_in(service.encoded_list(ANONYMOUS).body) == ["c", "a", "b"]
+    assert names_in(service.encoded_list(NOBODY).body) == ["a"]
 
 
 def test_a_list_is_encoded_once_for_each_set_of_permissions() -> None:
@@ -198,28 +198,28 @@ def test_a_list_is_encoded_once_for_each_set_of_permissions() -> None:
     one = Principal("one", frozenset({"session:*", "x:read"}))
     same = Principal("other", frozenset({"x:read", "session:*"}), method="jwt")
 
-    assert service.tool_list(one) is service.tool_list(same)
-    assert service.tool_list(ANONYMOUS) is not service.tool_list(one)
+    assert service.encoded_list(one).body is service.encoded_list(same).body
+    assert service.encoded_list(ANONYMOUS).body is not service.encoded_list(one).body
 
 
 def test_a_change_of_the_tools_shows_in_the_next_list() -> None:
     service = service_of(tool("a", group="x"))
-    assert names_in(service.tool_list(ANONYMOUS)) == ["a"]
+    assert names_in(service.encoded_list(ANONYMOUS).body) == ["a"]
 
     service.registry.add([tool("b")])
-    assert names_in(service.tool_list(ANONYMOUS)) == ["a", "b"]
+    assert names_in(service.encoded_list(ANONYMOUS).body) == ["a", "b"]
 
     service.registry.remove_group("x")
-    assert names_in(service.tool_list(ANONYMOUS)) == ["b"]
+    assert names_in(service.encoded_list(ANONYMOUS).body) == ["b"]
 
 
 def test_who_is_told_of_a_change_sees_the_new_list() -> None:
     service = service_of()
     service.mark_ready()
     seen: list[list[str]] = []
-    service.tool_list(ANONYMOUS)
+    service.encoded_list(ANONYMOUS)
     unsubscribe = service.on_tools_changed(
-        lambda: seen.append(names_in(service.tool_list(ANONYMOUS)))
+        lambda: seen.append(names_in(service.encoded_list(ANONYMOUS).body))
     )
     service.registry.add([tool("a")])
     unsubscribe()
@@ -244,7 +244,7 @@ def test_tools_that_come_before_the_start_is_done_are_no_change() -> None:
 def test_lists_are_kept_for_a_bounded_number_of_permission_sets() -> None:
     service = service_of(tool("a"))
     for number in range(1_000):
-        service.tool_list(Principal("p", frozenset({f"x{number}:read"})))
+        service.encoded_list(Principal("p", frozenset({f"x{number}:read"})))
     assert len(service._catalogue) <= 256
 
     service.registry.add([tool("b")])
@@ -253,7 +253,9 @@ def test_lists_are_kept_for_a_bounded_number_of_permission_sets() -> None:
 
 def test_listed_result_schemas_take_the_results_of_failed_calls_too() -> None:
     """The TypeScript SDK refuses a result that does not fit, and an agent would never see why."""
-    [full] = json.loads(service_of(tool("a"), list_output_schemas=True).tool_list(ANONYMOUS))
+    [full] = json.loads(
+        service_of(tool("a"), list_output_schemas=True).encoded_list(ANONYMOUS).body
+    )
     fits = jsonschema.Draft202012Validator(full["outputSchema"]).is_valid
 
     assert fits({"out": 1})
@@ -262,8 +264,10 @@ def test_listed_result_schemas_take_the_results_of_failed_calls_too() -> None:
 
 
 def test_result_schemas_are_listed_on_demand() -> None:
-    [plain] = json.loads(service_of(tool("a")).tool_list(ANONYMOUS))
-    [full] = json.loads(service_of(tool("a"), list_output_schemas=True).tool_list(ANONYMOUS))
+    [plain] = json.loads(service_of(tool("a")).encoded_list(ANONYMOUS).body)
+    [full] = json.loads(
+        service_of(tool("a"), list_output_schemas=True).encoded_list(ANONYMOUS).body
+    )
 
     assert "outputSchema" not in plain
     assert full["outputSchema"]["type"] == "object"

@@ -325,3 +325,22 @@ async def test_too_many_unfinished_bodies_are_told_to_come_back() -> None:
         assert refused.headers["retry-after"] == "1"
         assert error_of(refused)["code"] == "overloaded"
         assert {(await each).status_code for each in uploads} == {400}
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "gzip, deflate, br", "*"])
+async def test_a_list_of_tools_goes_out_compressed_where_that_is_taken(
+    web: Web, accepted: str
+) -> None:
+    answer = await web.modern("tools/list", {"accept-encoding": accepted})
+    plain = await web.modern("tools/list", {"accept-encoding": "identity"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert answer.json() == plain.json()
+    assert answer.json()["result"]["_meta"]["kailash-mcp-prod/fingerprint"]
+
+
+async def test_other_answers_go_out_as_they_are(web: Web) -> None:
+    answer = await web.modern(
+        "tools/call", {"accept-encoding": "gzip"}, name="echo", arguments={"text": "a" * 5000}
+    )
+    assert "content-encoding" not in answer.headers

@@ -72,7 +72,7 @@ async def test_tools_are_listed_as_mcp_lists_them(web: httpx.AsyncClient, host: 
 
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
-    assert response.json() == {"tools": json.loads(host.tool_list(ALICE))}
+    assert response.json() == {"tools": json.loads(host.encoded_list(ALICE).body)}
 
 
 async def test_the_address_chooses_a_surface(web: httpx.AsyncClient) -> None:

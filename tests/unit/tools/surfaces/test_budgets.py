@@ -37,7 +37,7 @@ def test_a_list_stays_within_its_budget(
 def test_all_schemas_of_a_list_are_valid_and_say_what_is_an_object(
     reference: Reference, surface: str
 ) -> None:
-    for each in json.loads(reference.service(*Operation).tool_list(ANONYMOUS, surface)):
+    for each in json.loads(reference.service(*Operation).encoded_list(ANONYMOUS, surface).body):
         schema = each["inputSchema"]
         Draft202012Validator.check_schema(schema)
         assert schema["type"] == "object"

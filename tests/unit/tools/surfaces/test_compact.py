@@ -23,7 +23,7 @@ def service(reference: Reference) -> ToolService:
 
 
 def listed(service: ToolService, principal: Principal = ANONYMOUS) -> dict[str, dict[str, Any]]:
-    tools = json.loads(service.tool_list(principal, "compact"))
+    tools = json.loads(service.encoded_list(principal, "compact").body)
     return {each["name"]: each for each in tools}
 
 

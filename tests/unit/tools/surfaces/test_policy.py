@@ -83,10 +83,10 @@ async def reaches(
 @given(grants=st.frozensets(GRANTS, max_size=5))
 async def test_visible_is_found_is_callable(service: ToolService, grants: frozenset[str]) -> None:
     principal = Principal("p", grants)
-    listed = {each["name"] for each in json.loads(service.tool_list(principal))}
+    listed = {each["name"] for each in json.loads(service.encoded_list(principal).body)}
     compact = {
         each["name"]: each["inputSchema"]["properties"]
-        for each in json.loads(service.tool_list(principal, "compact"))
+        for each in json.loads(service.encoded_list(principal, "compact").body)
     }
     for name in NAMES:
         model, _, operation = name.partition("_")

@@ -28,8 +28,8 @@ async def call(
 def test_three_tools_are_listed_for_everybody(service: ToolService) -> None:
     names = ["search_tools", "describe_tool", "call_tool"]
 
-    assert names_in(service.tool_list(ANONYMOUS, "search")) == names
-    assert names_in(service.tool_list(READER, "search")) == names
+    assert names_in(service.encoded_list(ANONYMOUS, "search").body) == names
+    assert names_in(service.encoded_list(READER, "search").body) == names
 
 
 async def test_tools_are_found_with_what_they_do(service: ToolService) -> None:

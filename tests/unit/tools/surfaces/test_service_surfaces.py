@@ -67,7 +67,7 @@ def service_parts() -> tuple[Any, Any, Any]:
 @pytest.mark.parametrize("name", ["", "tiny", "models/", "FULL"])
 async def test_a_surface_that_does_not_exist_is_not_found(service: ToolService, name: str) -> None:
     assert not service.has_surface(name)
-    for ask in (service.surface_for, service.tool_list, service.encoded_list):
+    for ask in (service.surface_for, service.encoded_list):
         with pytest.raises(NotFoundError, match="Use full, compact, search"):
             ask(ANONYMOUS, name)
     with pytest.raises(NotFoundError):
@@ -75,15 +75,17 @@ async def test_a_surface_that_does_not_exist_is_not_found(service: ToolService, 
 
 
 def test_a_surface_of_models_has_their_tools_and_those_of_none(service: ToolService) -> None:
-    names = names_in(service.tool_list(ANONYMOUS, "models/Quote,Company,Unknown"))
+    names = names_in(service.encoded_list(ANONYMOUS, "models/Quote,Company,Unknown").body)
 
     assert len(names) == 19
     assert {each.partition("_")[0] for each in names} == {"Company", "Quote", "get"}
-    assert names == [each for each in names_in(service.tool_list(ANONYMOUS)) if each in names]
+    assert names == [
+        each for each in names_in(service.encoded_list(ANONYMOUS).body) if each in names
+    ]
 
 
 def test_a_surface_of_models_shows_nothing_that_the_policy_hides(service: ToolService) -> None:
-    assert names_in(service.tool_list(READER, "models/Company,Quote,User")) == [
+    assert names_in(service.encoded_list(READER, "models/Company,Quote,User").body) == [
         "Company_read",
         "Company_list",
         "Quote_list",
@@ -133,7 +135,7 @@ async def test_lists_follow_the_registry(reference: Reference) -> None:
 
     after = {name: service.encoded_list(ANONYMOUS, name).fingerprint for name in surfaces}
     assert all(before[name] != after[name] for name in surfaces)
-    compact = service.tool_list(ANONYMOUS, "compact").decode()
+    compact = service.encoded_list(ANONYMOUS, "compact").body.decode()
     assert '"Company"' not in compact
     found = await call(service, "search_tools", {"query": "list the companies"}, "search")
     assert all(not each["name"].startswith("Company") for each in found["tools"])
@@ -222,8 +224,10 @@ def test_a_tool_is_described_in_full_on_its_surface(service: ToolService) -> Non
 def test_a_list_is_the_same_in_every_order_of_questions(reference: Reference) -> None:
     one, other = reference.service(), reference.service()
     for surface in ("search", "compact", "full"):
-        one.tool_list(ANONYMOUS, surface)
+        one.encoded_list(ANONYMOUS, surface)
 
     for surface in ("full", "compact", "search"):
-        assert one.tool_list(ANONYMOUS, surface) == other.tool_list(ANONYMOUS, surface)
-        assert json.loads(other.tool_list(ANONYMOUS, surface))
+        assert (
+            one.encoded_list(ANONYMOUS, surface).body == other.encoded_list(ANONYMOUS, surface).body
+        )
+        assert json.loads(other.encoded_list(ANONYMOUS, surface).body)

@@ -1,0 +1,133 @@
+"""The command `explain`: why an agent may call a tool, or not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.auth.principal import Principal
+    from kailash_mcp_prod.tools.explaining import Explanation
+
+_REFUSED = 5
+
+_Text = Optional[str]  # noqa: UP045 - typer reads it
+
+
+def explain(
+    *,
+    agent: Annotated[
+        str, typer.Argument(help="The agent_id of a configured API key, or any name with --roles.")
+    ],
+    tool: Annotated[str, typer.Argument(help="The tool, such as Quote_update.")],
+    arguments: Annotated[
+        _Text, typer.Argument(help="Arguments as JSON, checked as in a call; nothing is called.")
+    ] = None,
+    permissions: Annotated[_Text, typer.Option(help="Its permissions, with commas.")] = None,
+    roles: Annotated[_Text, typer.Option(help="Its roles, with commas.")] = None,
+    tenant: Annotated[_Text, typer.Option(help="Its tenant.")] = None,
+    claims: Annotated[_Text, typer.Option(help="The claims of its token, as JSON.")] = None,
+    read_only: Annotated[bool, typer.Option(help="Its credential is read-only.")] = False,
+    config: Annotated[Optional[Path], typer.Option(help="JSON file with settings.")] = None,  # noqa: UP045
+    models: Annotated[_Text, typer.Option(help="The DataFlow instance.")] = None,
+    database_url: Annotated[_Text, typer.Option(help="Database of the models.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say why an agent may call a tool, or not, and which records and fields are left to it.
+
+    The exit code is 0 if it may and 5 if it may not. Nothing is called, and nothing is changed.
+    """
+    # Nobody connects, so nobody has to be let in.
+    flags: dict[str, Any] = {"transport": "stdio", "enable_auth": False}
+    flags |= {
+        name: value
+        for name, value in (("models", models), ("database_url", database_url))
+        if value is not None
+    }
+    settings = ServerConfig.load(flags, config)
+    parsed = None if arguments is None else _object(arguments, "ARGUMENTS")
+    hypothesis = {
+        "permissions": None if permissions is None else _words(permissions),
+        "roles": None if roles is None else _words(roles),
+        "tenant": tenant,
+        "claims": None if claims is None else MappingProxyType(_object(claims, "--claims")),
+        "read_only": read_only or None,
+    }
+    given = {name: value for name, value in hypothesis.items() if value is not None}
+    found = asyncio.run(_explain(settings, agent, given, tool, parsed))
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+    if not found.allowed:
+        raise typer.Exit(_REFUSED)
+
+
+async def _explain(
+    settings: ServerConfig,
+    agent: str,
+    given: dict[str, Any],
+    tool: str,
+    arguments: dict[str, Any] | None,
+) -> Explanation:
+    from kailash_mcp_prod.server import ProductionMCPServer
+    from kailash_mcp_prod.tools.explaining import Explainer
+
+    principal = _principal(settings, agent, given)
+    server = ProductionMCPServer(settings)
+    await server.application.describe()
+    tools = {each.name: each for each in server.registry}
+    return Explainer(server.policy, tools).explain(principal, tool, arguments)
+
+
+def _principal(settings: ServerConfig, agent: str, given: dict[str, Any]) -> Principal:
+    """Who the agent is: what its key says, with whatever else the command line says."""
+    from kailash_mcp_prod.auth.principal import Principal
+    from kailash_mcp_prod.server import configured_principals
+
+    known = {each.subject: each for each in configured_principals(settings)}
+    found = known.get(agent) or known.get(f"key:{agent}")
+    if found is None and not given:
+        raise ConfigError(
+            f"No configured API key has the agent_id {agent}. Known are: "
+            f"{', '.join(known) or 'none'}. Or say what the agent would have, with --permissions, "
+            "--roles or --claims."
+        )
+    return replace(found or Principal(agent, frozenset(), method="explained"), **given)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.strip() for word in text.split(",") if word.strip())
+
+
+def _object(text: str, name: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text)
+    except json.JSONDecodeError as problem:
+        raise typer.BadParameter(f"no valid JSON: {problem}", param_hint=name) from None
+    if not isinstance(parsed, dict):
+        raise typer.BadParameter("must be a JSON object", param_hint=name)
+    return parsed
+
+
+def _print(found: Explanation) -> None:
+    typer.echo(f"{found.subject} {'may' if found.allowed else 'may not'} call {found.tool}.")
+    if found.reason:
+        typer.echo(f"  {found.reason}")
+    for permission, grant in found.granted.items():
+        typer.echo(f"  needs {permission}: {f'granted by {grant}' if grant else 'not granted'}")
+    for rows in found.rows:
+        typer.echo(f"  only records with {json.dumps(rows, ensure_ascii=False)}")
+    if found.hidden:
+        typer.echo(f"  without the fields {', '.join(found.hidden)}")
+    for field, value in found.filled.items():
+        typer.echo(f"  sets {field} to {json.dumps(value, ensure_ascii=False)} in new records")
