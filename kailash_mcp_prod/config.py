@@ -27,6 +27,7 @@ from pydantic_settings import (
 
 from kailash_mcp_prod.config_auth import AuthSettings
 from kailash_mcp_prod.config_features import FeatureSettings
+from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
 from kailash_mcp_prod.config_serving import ServingSettings
 from kailash_mcp_prod.config_values import (
@@ -43,7 +44,6 @@ _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
 NOT_YET_EFFECTIVE = frozenset(
     {
-        "circuit_breaker_failure_threshold",
         "agent_session_timeout_minutes",
         "enable_agent_analytics",
         "enable_agent_collaboration",
@@ -51,13 +51,12 @@ NOT_YET_EFFECTIVE = frozenset(
         "enable_performance_tracking",
         "jwt_expiration_hours",
         "metrics_collection_interval",
-        "redis_url",
     }
 )
 """Keys of the contract whose feature this version does not have; setting one logs a warning."""
 
 
-class ServerConfig(FeatureSettings, LimitSettings, AuthSettings, ServingSettings):
+class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, AuthSettings, ServingSettings):
     """The settings of a server.
 
     Raises:

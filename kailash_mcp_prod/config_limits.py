@@ -1,4 +1,4 @@
-"""The settings of how much, and of what happens when things fail."""
+"""The settings of how much of everything there may be."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ from kailash_mcp_prod.config_values import Words
 
 
 class LimitSettings(BaseSettings):
-    """How much is taken, kept and waited for."""
+    """How much is taken and kept."""
 
     # Only the whole is ever read; to prepare its parts too would take time at each start.
     model_config = SettingsConfigDict(defer_build=True)
 
-    max_concurrent_requests: int = Field(
-        500, ge=1, le=100_000, description="Calls that run at once; as many again may wait."
-    )
-    request_timeout_seconds: float = Field(30, gt=0, le=3600, description="How long a call takes.")
-    rate_limit_per_minute: int = Field(
-        6000, ge=1, description="Calls a minute of one principal without a limit of its own."
-    )
     max_body_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
     )
@@ -54,7 +47,4 @@ class LimitSettings(BaseSettings):
     enable_compression: bool = Field(True, description="Compress large cached reads with zstd.")
     idempotency_ttl_hours: float = Field(
         24, gt=0, le=8760, description="How long an idempotency key is remembered."
-    )
-    circuit_breaker_failure_threshold: int = Field(
-        5, ge=1, description="Failures of a backend in a row after which calls stop for a while."
     )

@@ -25,19 +25,18 @@ from kailash_mcp_prod.content.completion import DataCompletion
 from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
-from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
-from kailash_mcp_prod.guard.rates import RateLimit
+from kailash_mcp_prod.guard.assembly import Guard
+from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.tools.application import DataFlowApplication
+from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
 if TYPE_CHECKING:
-    from kailash_mcp_prod.guard.redis import RedisConnection
-    from kailash_mcp_prod.tools.caching import CachedReads
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
     from kailash_mcp_prod.transports.listening import Listener
 
@@ -78,18 +77,19 @@ class ProductionMCPServer:
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
+        self._guard = Guard(self.config)
         self.policy = policy = Policy(
             {name: entry.role() for name, entry in self.config.roles.items()},
             {model: entry.rule() for model, entry in self.config.access_rules.items()},
             read_only=self.config.read_only,
         )
-        self._redis = _redis(self.config)
-        self.reads = _cached_reads(self.config, self._redis, policy)
+        self.reads = CachedReads.configured(self.config, self._guard.redis, policy)
         self.service = ToolService(
             self.registry,
             policy,
-            RateLimit(self.config.rate_limit_per_minute),
-            ConcurrencyLimit(self.config.max_concurrent_requests),
+            self._guard.rates,
+            self._guard.concurrency,
+            self._guard.breakers,
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
             surface=self.config.surface,
@@ -109,7 +109,10 @@ class ProductionMCPServer:
             raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
         self._authenticator = CredentialChain(providers)
         catalogue = Catalogue(self.service, self.application.models)
-        resources = DataResources(self.service, catalogue, self.application.health)
+        self._health = Health(
+            self.application.health, self._guard.components, lambda: self.service.is_draining
+        )
+        resources = DataResources(self.service, catalogue, self._health.report)
         prompts = DataPrompts(self.service, catalogue, resources)
         self._dispatcher = Dispatcher(
             self.service,
@@ -138,11 +141,7 @@ class ProductionMCPServer:
             log.warning("setting_without_effect", key=key, reason="not in this version yet")
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
-            if self._redis is not None:
-                stack.push_async_callback(self._redis.stop)
-                await self._redis.start()
-            if self.reads is not None:
-                stack.push_async_callback(self.reads.stop)
+            stack.push_async_callback(self._guard.stop)
             stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
@@ -164,11 +163,23 @@ class ProductionMCPServer:
             stack.callback(self.mcp_server.bind, None)
             self._running = stack.pop_all()
 
-    async def stop(self) -> None:
-        """Stops serving and closes everything, within about two seconds; later calls do nothing."""
+    async def stop(self, *, drain: bool = True) -> None:
+        """Stops serving and closes everything; later calls do nothing.
+
+        Args:
+            drain: Give running calls `drain_seconds` to finish, while new ones are refused. What
+                still runs then ends within about two seconds.
+        """
         running, self._running = self._running, None
         if running is not None:
+            if drain:
+                await self.drain()
             await running.aclose()
+
+    async def drain(self) -> None:
+        """Refuses new calls and lets running ones finish, for `drain_seconds` at most."""
+        if not await self.service.drain(self.config.drain_seconds):
+            log.warning("drained_not_all", **self._guard.concurrency.health())
 
     async def wait_closed(self) -> None:
         """Waits until the client of a stdio server has closed its end; else for ever."""
@@ -226,6 +237,7 @@ class ProductionMCPServer:
 
     async def _start_application(self) -> None:
         try:
+            await self._guard.start()
             await self.application.start()
         except StartupError:
             self.service.mark_failed()
@@ -283,7 +295,7 @@ class ProductionMCPServer:
         rest = create_rest_app(
             self.service,
             self._authenticator,
-            self.application.health,
+            self._health.report,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,
@@ -351,25 +363,6 @@ class ToolCaller:
                 principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
             ),
         )
-
-
-def _redis(config: ServerConfig) -> RedisConnection | None:
-    if config.redis_url is None:
-        return None
-    from kailash_mcp_prod.guard.redis import RedisConnection
-
-    return RedisConnection(config.redis_url, "kailash-mcp-prod")
-
-
-def _cached_reads(
-    config: ServerConfig, redis: RedisConnection | None, policy: Policy
-) -> CachedReads | None:
-    if not config.enable_caching:
-        return None
-    # Late, because a process without a cache needs none of it.
-    from kailash_mcp_prod.tools.caching import CachedReads
-
-    return CachedReads.configured(config, redis, policy)
 
 
 def configured_principals(config: ServerConfig) -> list[Principal]:

@@ -7,14 +7,16 @@ import copy
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.guard.cache_entries import Entries, Entry, Key, Stamp
 from kailash_mcp_prod.guard.changes import Changes
-from kailash_mcp_prod.guard.compression import Compression
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.guard.compression import Compression
 
 Load = Callable[[], Awaitable[dict[str, Any]]]
 

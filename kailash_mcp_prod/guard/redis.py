@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from kailash_mcp_prod.errors import ConfigError
@@ -46,7 +45,7 @@ class RedisConnection:
         probe_seconds: How often Redis is looked at.
 
     Raises:
-        ConfigError: The address is none, or the package `redis` is not installed.
+        ConfigError: The package `redis` is not installed.
 
     Example:
         ```python
@@ -67,7 +66,6 @@ class RedisConnection:
         operation_seconds: float = _OPERATION_SECONDS,
         probe_seconds: float = _PROBE_SECONDS,
     ) -> None:
-        check_redis_url(url)
         try:
             from redis.exceptions import RedisError
         except ImportError:
@@ -83,6 +81,7 @@ class RedisConnection:
         self._prober: asyncio.Task[None] | None = None
         self._listeners: dict[object, Callable[[bool], None]] = {}
         self._up = False
+        self._stopping = False
         self._since = time.monotonic()
 
     @property
@@ -97,6 +96,7 @@ class RedisConnection:
     async def start(self) -> None:
         """Looks once whether Redis is there, and goes on looking. That it is away is no failure."""
         self._client = self._connect()
+        self._stopping = False
         self._up = True
         await self._probe()
         self._prober = asyncio.create_task(self._keep_probing(), name="redis-prober")
@@ -104,6 +104,8 @@ class RedisConnection:
     async def stop(self) -> None:
         """Closes all connections; `run` refuses from now on."""
         self._up = False
+        # The client sometimes swallows a cancellation.
+        self._stopping = True
         if self._prober is not None:
             self._prober.cancel()
             await asyncio.wait({self._prober})
@@ -181,10 +183,9 @@ class RedisConnection:
         return client
 
     async def _keep_probing(self) -> None:
-        while True:
+        while not self._stopping:
             # Not in step with the other replicas.
-            pause = self._probe_seconds * random.uniform(0.75, 1.25)  # noqa: S311
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._probe_seconds * random.uniform(0.75, 1.25))  # noqa: S311
             await self._probe()
 
     async def _probe(self) -> None:
@@ -204,7 +205,7 @@ class RedisConnection:
             self._turn(up=False)
 
     def _mark_up(self) -> None:
-        if not self._up:
+        if not self._up and not self._stopping:
             log.info("redis_up")
             self._turn(up=True)
 
@@ -213,19 +214,3 @@ class RedisConnection:
         self._since = time.monotonic()
         for listener in tuple(self._listeners.values()):
             listener(up)
-
-
-def check_redis_url(url: str) -> None:
-    """Checks an address without showing it.
-
-    Raises:
-        ConfigError: It is no address of a Redis.
-    """
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - a number that is none raises
-        fits = bool(parts.path if parts.scheme == "unix" else parts.hostname)
-    except ValueError:
-        fits = False
-    if not fits or parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ConfigError("redis_url must be an address such as redis://localhost:6379/0.")

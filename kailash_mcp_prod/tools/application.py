@@ -21,9 +21,9 @@ from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import Operation
-from kailash_mcp_prod.records.sql.database import PoolSettings
 from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
+from kailash_mcp_prod.tools.pools import pool_settings
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.scopes import Scopes, check_rules
 from kailash_mcp_prod.tools.spec import ToolSpec
@@ -133,7 +133,7 @@ class DataFlowApplication:
             instant = InstantModels(
                 manifest,
                 url,
-                _pool_settings(self._config),
+                pool_settings(self._config),
                 self._cursors,
                 self._scopes,
                 make_keyed=lambda: self._keyed_writes(url),
@@ -164,7 +164,7 @@ class DataFlowApplication:
         stores = self._stores = ModelStores(
             self._db,
             config.execution,
-            _pool_settings(config),
+            pool_settings(config),
             self._reads.cache.changes if self._reads is not None else None,
         )
         if not await self._database_answers():
@@ -184,7 +184,8 @@ class DataFlowApplication:
         check_rules(self._policy, prepared.models)
         tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
-        await self._cache_reads()
+        if self._reads is not None:
+            await self._reads.learn(url, self._models.values())
         self._registry.add([*chain.from_iterable(tools.values()), self._models_info()])
         if self._manifests is not None:
             from kailash_mcp_prod.tools.manifests import Served
@@ -228,6 +229,8 @@ class DataFlowApplication:
         if self._instant is not None:
             await self._instant.close()
             self._instant = None
+        if self._reads is not None:
+            await self._reads.stop()
         self._discoveries.clear()
         self._keyed = None
         self._asked_at = -math.inf
@@ -330,21 +333,13 @@ class DataFlowApplication:
             tables = await prepare_models(self._db, [model], auto_migrate=self._config.auto_migrate)
             store = self._stores.add(model, tables[name])
             self._models[name] = model
-            await self._cache_reads()
+            if self._reads is not None:
+                await self._reads.learn(str(self._db.config.database.url), self._models.values())
             self._registry.add(self._tools(store, model))
             log.info("model_added", model=name)
             if self._manifests is not None:
                 # Without the application, the next process would not come to this model.
                 await self._manifests.remove()
-
-    async def _cache_reads(self) -> None:
-        """Lets reads of the models be cached, now that it is known what changes with what."""
-        if self._reads is not None:
-            from kailash_mcp_prod.records.effects import reflect_effects
-
-            tables = [model.table for model in self._models.values()]
-            effects = await reflect_effects(str(self._db.config.database.url), tables)
-            self._reads.serve(self._models.values(), effects)
 
     def _tools(self, store: RecordStore, model: Model) -> list[ToolSpec]:
         if store not in self._discoveries:
@@ -400,12 +395,3 @@ class DataFlowApplication:
                     f"The sample rows of {name} can't be stored: {refused.message}"
                 ) from None
         return frozenset(samples)
-
-
-def _pool_settings(config: ServerConfig) -> PoolSettings:
-    return PoolSettings(
-        size=config.connection_pool_size,
-        overflow=config.connection_pool_max_overflow,
-        recycle_seconds=config.connection_recycle_seconds,
-        statement_seconds=config.request_timeout_seconds,
-    )

@@ -10,10 +10,9 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.cache import ReadCache
 from kailash_mcp_prod.guard.canonical import canonical
 from kailash_mcp_prod.guard.changes import Changes
-from kailash_mcp_prod.guard.compression import Compression
 from kailash_mcp_prod.guard.redis import RedisConnection
 from kailash_mcp_prod.guard.shared_versions import SharedVersions
-from kailash_mcp_prod.records.effects import Effects
+from kailash_mcp_prod.records.effects import Effects, reflect_effects
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 
@@ -45,14 +44,19 @@ class CachedReads:
     @classmethod
     def configured(
         cls, config: ServerConfig, redis: RedisConnection | None, policy: Policy
-    ) -> Self:
-        """The cache that the settings ask for.
+    ) -> Self | None:
+        """The cache that the settings ask for, if they ask for one.
 
         Args:
             config: The settings.
             redis: How the replicas hear of each other's writes; `None` where there is only one.
             policy: Who may see what.
         """
+        if not config.enable_caching:
+            return None
+        # Late, because a process without a cache needs none of it.
+        from kailash_mcp_prod.guard.compression import Compression
+
         longest = config.request_timeout_seconds + _WRITES_END_SECONDS
         shared = None if redis is None else SharedVersions(redis, writing_seconds=longest)
         cache = ReadCache(
@@ -75,6 +79,15 @@ class CachedReads:
     async def stop(self) -> None:
         """Ends what is running in the background."""
         await self.cache.changes.stop()
+
+    async def learn(self, url: str, models: Collection[Model]) -> None:
+        """Caches reads of these models, now that it is known what changes with what.
+
+        Args:
+            url: The address of their database.
+            models: All models that are served.
+        """
+        self.serve(models, await reflect_effects(url, [model.table for model in models]))
 
     def serve(self, models: Iterable[Model], effects: Effects) -> None:
         """Caches reads of these models from now on.

@@ -32,6 +32,9 @@ _FAILED: Final = {
     "required": ["error"],
 }
 
+DATABASE: Final = "database"
+"""The backend of the record tools."""
+
 Handler = Callable[[ToolCall], Awaitable[dict[str, Any]]]
 
 
@@ -86,8 +89,9 @@ class ToolSpec:
     `handler` validates the arguments and returns the structured result, or raises a
     `ServerError`. `operation` is what the tool does with the records of the model that `group`
     names, if it is a record tool. `listing` makes lists short. `family` makes the tool for callers
-    who may not reach all fields of the model. With `takes_keys`, `handler` heeds the idempotency
-    key of a call.
+    who may not reach all fields of the model. `backend` is what the tool can't do without, such as
+    `database`; when that fails again and again, the tool is not run for a while. With `takes_keys`,
+    `handler` heeds the idempotency key of a call.
     """
 
     name: str
@@ -101,6 +105,7 @@ class ToolSpec:
     handler: Handler
     operation: str | None = None
     listing: Listing | None = None
+    backend: str | None = None
     takes_keys: bool = False
     family: Family | None = field(default=None, compare=False, repr=False)
 
