@@ -122,7 +122,7 @@ async def replicas(
                 store = HesitantStore(store, lambda: randomness.choice((0, 0, 1, 3, 9)))
             shared = None
             if redis_url is not None:
-                redis = RedisConnection(redis_url, prefix, operation_seconds=5, probe_seconds=0.02)
+                redis = RedisConnection(redis_url, prefix, operation_seconds=5, probe_seconds=0.5)
                 await redis.start()
                 stack.push_async_callback(redis.stop)
                 shared = SharedVersions(redis, writing_seconds=DOUBT_SECONDS)
