@@ -22,6 +22,7 @@ from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.content.catalogue import Catalogue
 from kailash_mcp_prod.content.completion import DataCompletion
+from kailash_mcp_prod.content.instructions import INSTRUCTIONS
 from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
@@ -41,13 +42,6 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.transports.listening import Listener
 
 log = get_logger(__name__)
-
-INSTRUCTIONS = (
-    "Each kind of record has tools named Kind_operation, such as Company_list. List before you "
-    "change: ids come from lists. A failed call says in `error` which field is wrong and what to "
-    "do. Bulk tools change all records or none. Times are ISO 8601 with an offset; send exact "
-    "decimals as text."
-)
 
 
 class ProductionMCPServer:
