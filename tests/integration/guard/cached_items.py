@@ -23,6 +23,7 @@ from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.query import Query
 from kailash_mcp_prod.records.scope import OPEN, Scope
 from kailash_mcp_prod.records.sql.page import SqlPage
+from kailash_mcp_prod.records.sql.records import SqlRecords
 from kailash_mcp_prod.records.sql.store import SqlStore
 from kailash_mcp_prod.records.watching import WatchedStore
 from kailash_mcp_prod.tools.caching import CachedReads
@@ -47,10 +48,10 @@ class HesitantStore(SqlStore):
 
     Args:
         store: The store that it is otherwise.
-        hesitation: How many turns of the event loop the next answer takes.
+        hesitation: How many seconds the next answer takes.
     """
 
-    def __init__(self, store: SqlStore, hesitation: Callable[[], int]) -> None:
+    def __init__(self, store: SqlStore, hesitation: Callable[[], float]) -> None:
         vars(self).update(vars(store))
         self._hesitation = hesitation
 
@@ -66,17 +67,15 @@ class HesitantStore(SqlStore):
         await self._hesitate()
         return page
 
-    async def update(
-        self, model: Model, key: Any, changes: Row, expected: Row, scope: Scope = OPEN
-    ) -> Row:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[SqlRecords]:
+        async with super().transaction() as records:
+            yield records
+            await self._hesitate()
         await self._hesitate()
-        row = await super().update(model, key, changes, expected, scope)
-        await self._hesitate()
-        return row
 
     async def _hesitate(self) -> None:
-        for _ in range(self._hesitation()):
-            await asyncio.sleep(0)
+        await asyncio.sleep(self._hesitation())
 
 
 class Replica:
@@ -119,7 +118,7 @@ async def replicas(
         for _ in range(count):
             store = await stack.enter_async_context(item_store(url))
             if randomness is not None:
-                store = HesitantStore(store, lambda: randomness.choice((0, 0, 1, 3, 9)))
+                store = HesitantStore(store, lambda: randomness.choice((0, 0, 0.001, 0.003)))
             shared = None
             if redis_url is not None:
                 redis = RedisConnection(redis_url, prefix, operation_seconds=5, probe_seconds=0.5)
