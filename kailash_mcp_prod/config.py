@@ -43,13 +43,9 @@ _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
 NOT_YET_EFFECTIVE = frozenset(
     {
-        "cache_max_size_mb",
-        "cache_ttl_seconds",
         "agent_session_timeout_minutes",
         "enable_agent_analytics",
         "enable_agent_collaboration",
-        "enable_caching",
-        "enable_compression",
         "enable_metrics",
         "enable_performance_tracking",
         "metrics_collection_interval",

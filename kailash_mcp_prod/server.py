@@ -17,6 +17,7 @@ from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.content.catalogue import Catalogue
 from kailash_mcp_prod.content.completion import DataCompletion
+from kailash_mcp_prod.content.instructions import INSTRUCTIONS
 from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.credentials import ServerCredentials
@@ -27,6 +28,7 @@ from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
+from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.surfaces.names import FULL
@@ -37,13 +39,6 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.transports.listening import Listener
 
 log = get_logger(__name__)
-
-INSTRUCTIONS = (
-    "Each kind of record has tools named Kind_operation, such as Company_list. List before you "
-    "change: ids come from lists. A failed call says in `error` which field is wrong and what to "
-    "do. Bulk tools change all records or none. Times are ISO 8601 with an offset; send exact "
-    "decimals as text."
-)
 
 
 class ProductionMCPServer:
@@ -79,6 +74,7 @@ class ProductionMCPServer:
             {model: entry.rule() for model, entry in self.config.access_rules.items()},
             read_only=self.config.read_only,
         )
+        self.reads = CachedReads.configured(self.config, self._guard.redis, policy)
         self.service = ToolService(
             self.registry,
             policy,
@@ -88,9 +84,15 @@ class ProductionMCPServer:
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
             surface=self.config.surface,
+            reads=self.reads,
         )
         self.application = DataFlowApplication(
-            self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
+            self.config,
+            self.registry,
+            policy,
+            dataflow=dataflow,
+            discovery=discovery,
+            reads=self.reads,
         )
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
@@ -132,8 +134,8 @@ class ProductionMCPServer:
             # First in, so closed last: requests end before what they work on.
             stack.push_async_callback(self.state.close)
             stack.push_async_callback(self._credentials.close)
-            stack.push_async_callback(self.application.stop)
             stack.push_async_callback(self._guard.stop)
+            stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 # Only the application may know where that is kept by which the client is known.

@@ -77,8 +77,11 @@ class ToolHost(Protocol):
         request_id: str,
         surface: str | None = None,
         peer: Peer = SILENT,
+        idempotency_key: str | None = None,
     ) -> JsonObject | ToolContent:
         """Run a tool and return its JSON-safe structured result, or its content.
+
+        With an idempotency key, a call that is sent again changes nothing more.
 
         Raises:
             ServerError: The call failed; `UnknownToolError` when there is no such tool.

@@ -59,7 +59,7 @@ from kailash_mcp_prod.transports.http_exchange import (
     check_address,
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
-from kailash_mcp_prod.transports.http_headers import Headers, is_json
+from kailash_mcp_prod.transports.http_headers import IDEMPOTENCY_HEADER, Headers, is_json
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
 from kailash_mcp_prod.transports.surface_path import surface_of
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
@@ -67,7 +67,11 @@ from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 _log = logging.getLogger(__name__)
 
 _SESSION_HEADER: Final = "mcp-session-id"
-_SINGLE: Final = ("host", "origin", "authorization", "x-api-key", "content-type", _SESSION_HEADER)
+_SINGLE: Final = (
+    *("host", "origin", "authorization", "x-api-key", "content-type"),
+    _SESSION_HEADER,
+    IDEMPOTENCY_HEADER,
+)
 _SHOWN: Final = 200
 
 

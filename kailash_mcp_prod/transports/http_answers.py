@@ -33,7 +33,11 @@ from kailash_mcp_prod.protocol.faults import (
 from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect, wait_for_disconnect
 from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at, cancel_on_revocation
 from kailash_mcp_prod.transports.http_exchange import Exchange
-from kailash_mcp_prod.transports.http_headers import mirrored
+from kailash_mcp_prod.transports.http_headers import (
+    IDEMPOTENCY_HEADER,
+    idempotency_key,
+    mirrored,
+)
 from kailash_mcp_prod.transports.http_resuming import ResumableAnswer, pump, write_log
 from kailash_mcp_prod.transports.http_sessions import Session
 from kailash_mcp_prod.transports.stopping import stopped_reply, stopped_serving
@@ -104,6 +108,7 @@ class Answers:
                 headers=mirrored(exchange.headers),
                 request_id=exchange.request_id,
                 surface=exchange.surface,
+                idempotency_key=idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
             )
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
@@ -141,6 +146,10 @@ class Answers:
                 request_id=exchange.request_id,
                 surface=exchange.surface,
                 pause=answer.pause if exchange.accept.events else None,
+                # One key can't be that of several calls.
+                idempotency_key=None
+                if isinstance(message, Batch)
+                else idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
             )
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:

@@ -40,7 +40,12 @@ from kailash_mcp_prod.transports.body_budget import BodyBudget
 from kailash_mcp_prod.transports.http_capacity import Capacity
 from kailash_mcp_prod.transports.http_exchange import Refusal, check_address
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
-from kailash_mcp_prod.transports.http_headers import Headers, is_json
+from kailash_mcp_prod.transports.http_headers import (
+    IDEMPOTENCY_HEADER,
+    Headers,
+    idempotency_key,
+    is_json,
+)
 from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
 from kailash_mcp_prod.transports.stopping import stopped_during
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget, too_much_unread
@@ -54,7 +59,7 @@ _ANSWERING = "kailash.answering"
 _MAX_DEPTH = 64
 _STOP_SECONDS = 1.0
 _SERVING = frozenset({"healthy", "degraded"})
-_SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type")
+_SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type", IDEMPOTENCY_HEADER)
 _ARGUMENTS_BODY = {
     "requestBody": {
         "description": "The tool's arguments, as its `inputSchema` says.",
@@ -139,7 +144,14 @@ def create_rest_app(
         # Not FastAPI's own parsing: that takes NaN and has no limits.
         arguments = await _read_arguments(request, host, bodies, max_body_bytes, principal)
         request_id = request.scope[_REQUEST_ID]
-        result = await host.call(principal, name, arguments, request_id=request_id, surface=surface)
+        result = await host.call(
+            principal,
+            name,
+            arguments,
+            request_id=request_id,
+            surface=surface,
+            idempotency_key=idempotency_key(request.headers.get(IDEMPOTENCY_HEADER)),
+        )
         response = JsonBytes(result)
         request.scope[_ANSWERING].hold(principal, response, unknown_outcome=True)
         return response
