@@ -180,10 +180,14 @@ async def _bridge(config: ServerConfig, url: str) -> None:
 
 
 async def _serve(config: ServerConfig) -> None:
-    stopped = asyncio.Event()
+    stopped, hurried = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        (hurried if stopped.is_set() else stopped).set()
+
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stopped.set)
+        loop.add_signal_handler(each, told)
     from kailash_mcp_prod.server import ProductionMCPServer
 
     server = ProductionMCPServer(config)
@@ -206,11 +210,17 @@ async def _serve(config: ServerConfig) -> None:
             typer.echo(f"REST  {server.rest_url}/docs", err=True)
         closing = asyncio.create_task(server.wait_closed())
         await asyncio.wait({closing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not closing.done():
+            # A second signal, or the end of the only client, ends the wait for running calls.
+            ends = [asyncio.create_task(end) for end in (server.drain(), hurried.wait())]
+            await asyncio.wait({closing, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
         closing.cancel()
         _leave_in_time()
     finally:
         stopping.cancel()
-        await server.stop()
+        await server.stop(drain=False)
 
 
 def _leave_in_time() -> None:

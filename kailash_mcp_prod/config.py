@@ -27,6 +27,7 @@ from pydantic_settings import (
 
 from kailash_mcp_prod.config_auth import AuthSettings
 from kailash_mcp_prod.config_features import FeatureSettings
+from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
 from kailash_mcp_prod.config_serving import ServingSettings
 from kailash_mcp_prod.config_values import (
@@ -46,7 +47,6 @@ NOT_YET_EFFECTIVE = frozenset(
     {
         "cache_max_size_mb",
         "cache_ttl_seconds",
-        "circuit_breaker_failure_threshold",
         "agent_session_timeout_minutes",
         "enable_agent_analytics",
         "enable_agent_collaboration",
@@ -55,13 +55,12 @@ NOT_YET_EFFECTIVE = frozenset(
         "enable_metrics",
         "enable_performance_tracking",
         "metrics_collection_interval",
-        "redis_url",
     }
 )
 """Keys of the contract whose feature this version does not have; setting one logs a warning."""
 
 
-class ServerConfig(FeatureSettings, LimitSettings, AuthSettings, ServingSettings):
+class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, AuthSettings, ServingSettings):
     """The settings of a server.
 
     Raises:

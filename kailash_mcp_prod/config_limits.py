@@ -1,4 +1,4 @@
-"""The settings of how much, and of what happens when things fail."""
+"""The settings of how much of everything there may be."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class LimitSettings(BaseSettings):
-    """How much is taken, kept and waited for."""
+    """How much is taken and kept."""
 
     # Only the whole is ever read; to prepare its parts too would take time at each start.
     model_config = SettingsConfigDict(defer_build=True)
 
-    max_concurrent_requests: int = Field(
-        500, ge=1, le=100_000, description="Calls that run at once; as many again may wait."
-    )
-    request_timeout_seconds: float = Field(30, gt=0, le=3600, description="How long a call takes.")
-    rate_limit_per_minute: int = Field(
-        6000, ge=1, description="Calls a minute of one principal without a limit of its own."
-    )
     max_body_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
     )
@@ -44,6 +37,3 @@ class LimitSettings(BaseSettings):
     cache_ttl_seconds: float = Field(300, gt=0, description="How long a cached read is used.")
     cache_max_size_mb: float = Field(100, gt=0, description="Size of the cache.")
     enable_compression: bool = Field(True, description="Compress large cached values.")
-    circuit_breaker_failure_threshold: int = Field(
-        5, ge=1, description="Failures of a backend in a row after which calls stop for a while."
-    )

@@ -46,9 +46,6 @@ class ServingSettings(BaseSettings):
         repr=False,
         description="Database of the models, handed to them as DATABASE_URL.",
     )
-    redis_url: str | None = Field(
-        None, validation_alias="redis_url", repr=False, description="Redis for several replicas."
-    )
     operations: Annotated[tuple[Operation, ...], NoDecode, BeforeValidator(split_words)] = Field(
         DEFAULT_OPERATIONS,
         min_length=1,

@@ -164,6 +164,22 @@ def check_endpoint(url: str, *, credential: bool, insecure: bool) -> None:
         )
 
 
+def check_redis_url(url: str) -> None:
+    """Checks an address of a Redis without showing it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - a number that is none raises
+        fits = bool(parts.path if parts.scheme == "unix" else parts.hostname)
+    except ValueError:
+        fits = False
+    if not fits or parts.scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must be an address such as redis://localhost:6379/0")
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings in a JSON file.
 

@@ -69,15 +69,12 @@ class ServerCredentials:
             except UnavailableError as failure:
                 raise DatabaseStartupError(failure.message) from failure
 
-    def report(self, health: dict[str, Any]) -> dict[str, Any]:
-        """A report on the server's health, with the state of its credentials while it matters."""
+    def components(self) -> dict[str, dict[str, Any]]:
+        """Their part of the report on health, while the state is needed for them."""
         answers = self.watch.answers
         if answers is None:
-            return health
-        status = "healthy" if answers else "unhealthy"
-        components = {**health["components"], "credentials": {"status": status}}
-        overall = health["health_status"] if answers else status
-        return {**health, "health_status": overall, "components": components}
+            return {}
+        return {"credentials": {"status": "healthy" if answers else "unhealthy"}}
 
     async def _store(self) -> CredentialStore:
         database = await self._state.database()

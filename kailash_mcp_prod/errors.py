@@ -149,6 +149,18 @@ class UnavailableError(ServerError):
     retryable = True
 
 
+class BusyError(UnavailableError):
+    """The backend works, but somebody else holds what the call needs."""
+
+
+class CircuitOpenError(ServerError):
+    """What the call needs has failed several times in a row and is left alone for a while."""
+
+    code = "circuit_open"
+    http_status = 503
+    retryable = True
+
+
 class InternalError(ServerError):
     """A defect of the server; the log has it under the request id."""
 

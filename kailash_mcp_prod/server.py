@@ -20,8 +20,8 @@ from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.credentials import ServerCredentials
 from kailash_mcp_prod.errors import ServerError, StartupError
-from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
-from kailash_mcp_prod.guard.rates import RateLimit
+from kailash_mcp_prod.guard.assembly import Guard
+from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.state.opening import State
@@ -72,6 +72,7 @@ class ProductionMCPServer:
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
+        self._guard = Guard(self.config)
         self.policy = policy = Policy(
             {name: entry.role() for name, entry in self.config.roles.items()},
             {model: entry.rule() for model, entry in self.config.access_rules.items()},
@@ -80,8 +81,9 @@ class ProductionMCPServer:
         self.service = ToolService(
             self.registry,
             policy,
-            RateLimit(self.config.rate_limit_per_minute),
-            ConcurrencyLimit(self.config.max_concurrent_requests),
+            self._guard.rates,
+            self._guard.concurrency,
+            self._guard.breakers,
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
             surface=self.config.surface,
@@ -93,7 +95,12 @@ class ProductionMCPServer:
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
         catalogue = Catalogue(self.service, self.application.models)
-        resources = DataResources(self.service, catalogue, self._health)
+        self._health = Health(
+            self.application.health,
+            lambda: {**self._guard.components(), **self._credentials.components()},
+            lambda: self.service.is_draining,
+        )
+        resources = DataResources(self.service, catalogue, self._health.report)
         prompts = DataPrompts(self.service, catalogue, resources)
         self._dispatcher = Dispatcher(
             self.service,
@@ -125,6 +132,7 @@ class ProductionMCPServer:
             stack.push_async_callback(self.state.close)
             stack.push_async_callback(self._credentials.watch.close)
             stack.push_async_callback(self.application.stop)
+            stack.push_async_callback(self._guard.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 # Only the application may know where that is kept by which the client is known.
@@ -152,11 +160,23 @@ class ProductionMCPServer:
             stack.callback(self.mcp_server.bind, None)
             self._running = stack.pop_all()
 
-    async def stop(self) -> None:
-        """Stops serving and closes everything, within about two seconds; later calls do nothing."""
+    async def stop(self, *, drain: bool = True) -> None:
+        """Stops serving and closes everything; later calls do nothing.
+
+        Args:
+            drain: Give running calls `drain_seconds` to finish, while new ones are refused. What
+                still runs then ends within about two seconds.
+        """
         running, self._running = self._running, None
         if running is not None:
+            if drain:
+                await self.drain()
             await running.aclose()
+
+    async def drain(self) -> None:
+        """Refuses new calls and lets running ones finish, for `drain_seconds` at most."""
+        if not await self.service.drain(self.config.drain_seconds):
+            log.warning("drained_not_all", **self._guard.concurrency.health())
 
     async def wait_closed(self) -> None:
         """Waits until the client of a stdio server has closed its end; else for ever."""
@@ -214,14 +234,12 @@ class ProductionMCPServer:
 
     async def _start_application(self) -> None:
         try:
+            await self._guard.start()
             await self.application.start()
         except StartupError:
             self.service.mark_failed()
             raise
         self.service.mark_ready()
-
-    async def _health(self) -> dict[str, Any]:
-        return self._credentials.report(await self.application.health())
 
     async def _start_stdio(self, stack: AsyncExitStack) -> None:
         key, token = self.config.api_key, self.config.token
@@ -282,7 +300,7 @@ class ProductionMCPServer:
         rest = create_rest_app(
             self.service,
             self._credentials.authenticator,
-            self._health,
+            self._health.report,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,

@@ -9,6 +9,7 @@ import pytest
 
 from tests.interop import peers
 from tests.postgres import PostgresServer, running_postgres
+from tests.redis_server import RedisServer, running_redis
 from tests.secret_watch import WATCH, watching
 
 
@@ -59,6 +60,13 @@ def database_url(request: pytest.FixtureRequest) -> str:
     name = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     url: str = request.getfixturevalue(name)
     return url
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """An empty Redis server of the test's own; it is up in a few hundredths of a second."""
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,61 +1,116 @@
-"""How often a principal may call."""
+"""How often a principal, and everybody together, may call."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import RateLimitedError
+from kailash_mcp_prod.guard.redis import RedisDownError
+from kailash_mcp_prod.guard.redis_windows import RedisWindows
+from kailash_mcp_prod.guard.windows import Refusal, Rule, Windows
 
-_WINDOW_SECONDS = 60
+_EVERYBODY = ("everybody", "")
 
 
 class RateLimit:
-    """A moving window of a minute for each principal, exact to the call.
+    """Moving windows of a minute: of everybody, of each principal, and of its calls of a kind.
 
-    Holds the time of each call of the last minute, and nothing of a principal whose minute is
-    over.
+    A call that one of them refuses counts against none. Where there is a Redis, all replicas count
+    together there. This process counts along, so that it goes on by itself with limits of the
+    same size when Redis is away, and does not ask it about principals that are over their limit
+    here alone.
 
     Args:
         per_minute: How many calls a principal without a limit of its own may make.
         clock: Seconds that only ever grow.
+        everybody: How many calls all principals may make together; `None` for any number.
+        kinds: How many calls of a kind, such as `write`, one principal may make.
+        shared: The windows in Redis.
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        per_minute: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        everybody: int | None = None,
+        kinds: Mapping[str, int] | None = None,
+        shared: RedisWindows | None = None,
+    ) -> None:
         self._per_minute = per_minute
         self._clock = clock
-        self._calls: dict[str, deque[float]] = {}
+        self._everybody = everybody
+        self._kinds = dict(kinds or {})
+        self._shared = shared
+        self._windows = Windows()
 
-    async def take(self, principal: Principal) -> None:
-        """Counts one call.
+    def check(self, principal: Principal) -> None:
+        """Refuses one who is known to be over its limit; counts nothing.
 
         Raises:
-            RateLimitedError: The principal has used up its calls; it says when to come back.
+            RateLimitedError: It is.
         """
-        now = self._clock()
-        begin = now - _WINDOW_SECONDS
-        calls = self._calls.pop(principal.subject, None) or deque()
-        while calls and calls[0] <= begin:
-            calls.popleft()
-        self._forget_idle(begin)
-        # At the end, so that idle principals are all found at the front.
-        self._calls[principal.subject] = calls
-        limit = principal.rate_limit or self._per_minute
-        if len(calls) < limit:
-            calls.append(now)
-            return
-        wait = math.ceil(calls[-limit] - begin)
-        raise RateLimitedError(
-            f"More than {limit} calls in a minute. Wait {wait} s and try again.",
-            retry_after_seconds=wait,
-        )
+        refusal = self._windows.refusal(self._rules(principal, None), self._clock())
+        if refusal is not None:
+            raise _refused(refusal)
 
-    def _forget_idle(self, begin: float) -> None:
-        while self._calls:
-            subject = next(iter(self._calls))
-            if self._calls[subject][-1] > begin:
-                return
-            del self._calls[subject]
+    async def take(self, principal: Principal, kind: str | None = None) -> None:
+        """Counts one call.
+
+        Args:
+            principal: Who calls.
+            kind: The kind of the tool; `None` for a tool that is not there.
+
+        Raises:
+            RateLimitedError: A limit is used up; it says when to come back.
+        """
+        rules = self._rules(principal, kind)
+        # Before Redis looks at its clock, so that a window here never ends after the one there.
+        now = self._clock()
+        if self._shared is not None and self._shared.is_up:
+            refusal = self._windows.refusal(rules, now)
+            if refusal is None:
+                with suppress(RedisDownError):
+                    refusal = await self._shared.take(rules)
+            if refusal is not None:
+                raise _refused(refusal)
+        # Redis has counted all that this process has, and so refuses first. Only when it went away
+        # or came back meanwhile, this process knows more.
+        refusal = self._windows.refusal(rules, now)
+        if refusal is not None:
+            raise _refused(refusal)
+        self._windows.add(rules, now)
+
+    def health(self) -> dict[str, Any]:
+        """Its component in the report on health."""
+        if self._shared is None:
+            return {"status": "healthy", "storage": "memory"}
+        if self._shared.is_up:
+            return {"status": "healthy", "storage": "redis"}
+        return {"status": "degraded", "storage": "local"}
+
+    def _rules(self, principal: Principal, kind: str | None) -> list[Rule]:
+        subject = principal.subject
+        rules: list[Rule] = [(subject, principal.rate_limit or self._per_minute)]
+        if self._everybody is not None:
+            rules.append((_EVERYBODY, self._everybody))
+        if kind is not None and kind in self._kinds:
+            rules.append(((kind, subject), self._kinds[kind]))
+        return rules
+
+
+def _refused(refusal: Refusal) -> RateLimitedError:
+    (key, limit), left = refusal
+    wait = max(1, math.ceil(left))
+    if key == _EVERYBODY:
+        text = f"All clients together made more than {limit} calls in a minute."
+    elif isinstance(key, str):
+        text = f"More than {limit} calls in a minute."
+    else:
+        text = f"More than {limit} calls of the kind {key[0]} in a minute."
+    return RateLimitedError(f"{text} Wait {wait} s and try again.", retry_after_seconds=wait)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kailash_mcp_prod.errors import (
+    BusyError,
     ConflictError,
     ForbiddenError,
     InternalError,
@@ -18,7 +19,7 @@ from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.store import MAX_PAGE_BYTES
 
 
-class ContentionError(UnavailableError):
+class ContentionError(BusyError):
     """Another writer was in the way; the same work may succeed at once."""
 
 
@@ -137,9 +138,9 @@ def contention() -> ContentionError:
     )
 
 
-def busy() -> UnavailableError:
+def busy() -> BusyError:
     """Another process has kept a SQLite file for itself for too long to wait."""
-    return UnavailableError(
+    return BusyError(
         "Another process is writing to the database. Nothing was changed. Try again.",
         retry_after_seconds=1,
     )

@@ -20,7 +20,7 @@ from kailash_mcp_prod.records.results import result_schema
 from kailash_mcp_prod.records.store import RecordStore
 from kailash_mcp_prod.tools.descriptions import describe, describe_briefly, title_of
 from kailash_mcp_prod.tools.scopes import Scopes
-from kailash_mcp_prod.tools.spec import Handler, Hints, Listing, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.spec import DATABASE, Handler, Hints, Listing, ToolCall, ToolSpec
 
 
 class DataFlowToolDiscovery:
@@ -107,6 +107,7 @@ def record_tool(
         group=model.name,
         handler=handler,
         operation=str(operation),
+        backend=DATABASE,
         listed=listed,
         listing=Listing(describe_briefly(model, operation), listed_schema(input_schema, operation)),
     )

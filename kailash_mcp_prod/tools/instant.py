@@ -18,7 +18,7 @@ from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import Operation, operations_for
 from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.scopes import Scopes
-from kailash_mcp_prod.tools.spec import Handler, Hints, Listing, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.spec import DATABASE, Handler, Hints, Listing, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
@@ -40,6 +40,7 @@ def tool_of(entry: ToolEntry, handler: Handler) -> ToolSpec:
         group=entry.group,
         handler=handler,
         operation=str(entry.operation),
+        backend=DATABASE,
         listed=entry.listed,
         listing=None if listing is None else Listing(listing.description, listing.input_schema),
     )

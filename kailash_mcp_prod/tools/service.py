@@ -16,11 +16,13 @@ from kailash_mcp_prod.errors import (
     UnavailableError,
     UnknownToolError,
 )
+from kailash_mcp_prod.guard.breakers import Breakers
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
+from kailash_mcp_prod.tools.kinds import kind_of
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 from kailash_mcp_prod.tools.registry import ToolRegistry
@@ -46,6 +48,7 @@ class ToolService:
         policy: What a principal may call, and so may see.
         rates: How often it may call.
         concurrency: How many calls run and wait at once.
+        breakers: Which backends and tools are left alone because they failed.
         timeout_seconds: How long one call may take.
         list_output_schemas: Whether tool lists carry the exact schemas, those of results too.
         surface: The surface for those whose request and credential name none.
@@ -57,6 +60,7 @@ class ToolService:
         policy: Policy,
         rates: RateLimit,
         concurrency: ConcurrencyLimit,
+        breakers: Breakers,
         *,
         timeout_seconds: float,
         list_output_schemas: bool = False,
@@ -66,6 +70,7 @@ class ToolService:
         self.visibility = Visibility(policy)
         self._rates = rates
         self._concurrency = concurrency
+        self._breakers = breakers
         self._timeout_seconds = timeout_seconds
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
         self._surface = surface
@@ -74,6 +79,7 @@ class ToolService:
         registry.subscribe(self._header_paths.clear)
         self._ready = asyncio.Event()
         self._failed = False
+        self._draining = False
 
     def visible(self, principal: Principal) -> list[ToolSpec]:
         """The tools that the principal may call, in order."""
@@ -192,11 +198,11 @@ class ToolService:
 
     async def _call(self, call: ToolCall, resolve: Callable[[], Resolved]) -> dict[str, Any]:
         try:
-            await self._rates.take(call.principal)
-            meant = resolve()
-            async with self._concurrency.slot():
+            meant = await self._admit(call.principal, resolve)
+            async with self._concurrency.slot(call.principal.subject):
                 try:
-                    result = await self._run(meant.tool, meant.call)
+                    with self._breakers.around(meant.tool.backend, meant.tool.name):
+                        result = await self._run(meant.tool, meant.call)
                 except ServerError as error:
                     if meant.below is None:
                         raise
@@ -214,6 +220,22 @@ class ToolService:
             raise InternalError(
                 "The server could not do this. Report the request id to its operator."
             ) from defect
+
+    async def _admit(self, principal: Principal, resolve: Callable[[], Resolved]) -> Resolved:
+        """What the call comes to, if it may be made now; counts it."""
+        if self._draining:
+            raise UnavailableError("The server is shutting down.", retry_after_seconds=1)
+        # First, because to resolve a name that is not there costs more than to refuse.
+        self._rates.check(principal)
+        try:
+            meant = resolve()
+        except ServerError:
+            # A guess costs what a call costs.
+            await self._rates.take(principal)
+            raise
+        await self._rates.take(principal, kind_of(meant.tool))
+        self._breakers.check(meant.tool.backend, meant.tool.name)
+        return meant
 
     def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
         chosen = self.surface_for(call.principal, surface)
@@ -310,8 +332,26 @@ class ToolService:
         """
         return self.registry.subscribe(lambda: listener() if self._ready.is_set() else None)
 
+    async def drain(self, seconds: float) -> bool:
+        """Refuses new calls from now on, and lets those finish that run or wait.
+
+        Args:
+            seconds: How long they may take.
+
+        Returns:
+            Whether all of them have ended.
+        """
+        self._draining = True
+        return await self._concurrency.idle_within(seconds)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether new calls are refused because the server is shutting down."""
+        return self._draining
+
     def mark_ready(self) -> None:
         """Lets `ready` return: the tools are there."""
+        self._draining = False
         self._failed = False
         self._ready.set()
 

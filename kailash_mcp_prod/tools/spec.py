@@ -28,6 +28,9 @@ _FAILED: Final = {
     "required": ["error"],
 }
 
+DATABASE: Final = "database"
+"""The backend of the record tools."""
+
 Handler = Callable[[ToolCall], Awaitable[dict[str, Any]]]
 
 
@@ -83,7 +86,9 @@ class ToolSpec:
     `ServerError`. `operation` is what the tool does with the records of the model that `group`
     names, if it is a record tool. `listing` makes lists short. A tool that is not `listed` is there
     for other tools that stand for it, such as those of the surface `compact`, and for nobody else.
-    `family` makes the tool for callers who may not reach all fields of the model.
+    `family` makes the tool for callers who may not reach all fields of the model. `backend` is what
+    the tool can't do without, such as `database`; when that fails again and again, the tool is not
+    run for a while.
     """
 
     name: str
@@ -97,6 +102,7 @@ class ToolSpec:
     handler: Handler
     operation: str | None = None
     listing: Listing | None = None
+    backend: str | None = None
     listed: bool = True
     family: Family | None = field(default=None, compare=False, repr=False)
 

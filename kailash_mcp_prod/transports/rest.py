@@ -53,6 +53,7 @@ _REQUEST_ID = "kailash.request_id"
 _ANSWERING = "kailash.answering"
 _MAX_DEPTH = 64
 _STOP_SECONDS = 1.0
+_SERVING = frozenset({"healthy", "degraded"})
 _SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type")
 _ARGUMENTS_BODY = {
     "requestBody": {
@@ -88,7 +89,7 @@ def create_rest_app(
     Args:
         host: The tools.
         authenticator: Tells who a client is, from `Authorization` and `X-API-Key`.
-        health: What `/health` answers; `health_status` decides between 200 and 503.
+        health: What `/health` answers: 200 if `health_status` is `healthy` or `degraded`, else 503.
         allowed_hosts: As for `HttpTransport`.
         allowed_origins: As for `HttpTransport`.
         max_body_bytes: The longest request body.
@@ -143,7 +144,7 @@ def create_rest_app(
     @app.get("/health", response_class=JsonBytes, summary="How the server and its components are")
     async def full_health() -> JsonBytes:
         report = await health()
-        return JsonBytes(report, 200 if report["health_status"] == "healthy" else 503)
+        return JsonBytes(report, 200 if report["health_status"] in _SERVING else 503)
 
     app.add_exception_handler(ServerError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -111,7 +112,8 @@ def create_over_rest(server: HttpServer) -> str:
 def test_a_signal_ends_a_server_that_waits_for_a_locked_database(
     create: Callable[[HttpServer], str], tmp_path: Path
 ) -> None:
-    with listening(tmp_path, "--max-concurrent-requests", "1") as servers:
+    flags = ("--max-concurrent-requests", "1", "--drain-seconds", "0")
+    with listening(tmp_path, *flags) as servers:
         for number, server in servers:
             with server.writes_held_up(), ThreadPoolExecutor(3) as pool:
                 calls = {pool.submit(create, server) for _ in range(3)}
@@ -123,6 +125,50 @@ def test_a_signal_ends_a_server_that_waits_for_a_locked_database(
 
                 assert {call.result() for call in held_up} <= {"unavailable", "lost"}
             assert_ports_are_free(server)
+
+
+def test_running_calls_finish_after_a_signal_while_new_ones_are_refused(tmp_path: Path) -> None:
+    with listening(tmp_path) as [(number, server), (_, other)], ThreadPoolExecutor(2) as pool:
+        with server.writes_held_up():
+            running = pool.submit(create_over_rest_with_result, server)
+            wait_for_running_calls(server, 1)
+            server.process.process.send_signal(number)
+            health = wait_for_health(server, "draining")
+            assert health.status_code == 503
+            refused = httpx.post(f"{server.rest}/tools/Company_list", json={})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+        assert running.result()["name"] == COMPANY["data"]["name"]
+        assert server.process.process.wait(LIMIT_SECONDS) == 0
+
+        with other.writes_held_up():
+            given_up = pool.submit(create_over_rest, other)
+            wait_for_running_calls(other, 1)
+            other.process.process.send_signal(signal.SIGTERM)
+            wait_for_health(other, "draining")
+            # The second signal does not wait for the calls.
+            assert_ends_cleanly(other.process, signal.SIGTERM)
+            assert given_up.result() in {"unavailable", "lost"}
+
+
+def create_over_rest_with_result(server: HttpServer) -> dict[str, Any]:
+    answer = httpx.post(f"{server.rest}/tools/Company_create", json=COMPANY, timeout=20)
+    result: dict[str, Any] = answer.raise_for_status().json()
+    return result
+
+
+def wait_for_running_calls(server: HttpServer, number: int) -> None:
+    while read_health(server).json()["components"]["concurrency"]["running"] != number:
+        pass
+
+
+def wait_for_health(server: HttpServer, status: str) -> httpx.Response:
+    while (answer := read_health(server)).json()["health_status"] != status:
+        pass
+    return answer
+
+
+def read_health(server: HttpServer) -> httpx.Response:
+    return httpx.get(f"{server.rest}/health", timeout=20)
 
 
 def test_a_signal_ends_a_stdio_server_whose_client_stays(tmp_path: Path) -> None:

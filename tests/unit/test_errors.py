@@ -31,6 +31,7 @@ STATUSES = {
     "rate_limited": 429,
     "internal": 500,
     "overloaded": 503,
+    "circuit_open": 503,
     "unavailable": 503,
     "timeout": 504,
 }
@@ -54,7 +55,7 @@ def test_every_code_has_an_error(code: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_failures_of_the_moment_are_worth_a_retry(kind: type[ServerError]) -> None:
-    passing = {"rate_limited", "overloaded", "timeout", "unavailable"}
+    passing = {"rate_limited", "overloaded", "circuit_open", "timeout", "unavailable"}
 
     assert kind.retryable == (kind.code in passing)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -20,7 +21,7 @@ class Calls:
         self._changed = asyncio.Condition()
 
     async def call(self) -> None:
-        async with self.limit.slot():
+        async with self.limit.slot("anyone"):
             await self._count(1)
             try:
                 await self.release.wait()
@@ -44,7 +45,7 @@ async def test_calls_beyond_the_limit_wait_and_the_next_are_refused_at_once() ->
     await calls.until(lambda: calls.running == 2)
 
     with pytest.raises(OverloadedError) as refused:
-        async with calls.limit.slot():
+        async with calls.limit.slot("anyone"):
             pass
     assert refused.value.retry_after_seconds == 1
 
@@ -71,10 +72,10 @@ async def test_a_failing_call_gives_its_place_back() -> None:
     limit = ConcurrencyLimit(1)
     for _ in range(5):
         with pytest.raises(LookupError):
-            async with limit.slot():
+            async with limit.slot("anyone"):
                 raise LookupError
 
-    async with asyncio.timeout(5), limit.slot():
+    async with asyncio.timeout(5), limit.slot("anyone"):
         pass
 
 
@@ -102,7 +103,7 @@ async def test_who_waited_first_runs_first() -> None:
     gate = asyncio.Event()
 
     async def call(number: int) -> None:
-        async with limit.slot():
+        async with limit.slot("anyone"):
             order.append(number)
             await gate.wait()
 
@@ -125,3 +126,129 @@ def test_the_limit_of_a_server_that_starts_again_works_on_the_new_loop() -> None
         return calls.most_running
 
     assert [asyncio.run(contend()), asyncio.run(contend())] == [1, 1]
+
+
+class Line:
+    """Calls of several principals, in the order in which they ran."""
+
+    def __init__(self, limit: ConcurrencyLimit) -> None:
+        self.limit = limit
+        self.ran: list[str] = []
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.gate = asyncio.Event()
+
+    async def begin(self, *names: str) -> None:
+        """Begins calls named after their principal and a number, such as `alice-1`."""
+        for name in names:
+            self.tasks[name] = asyncio.create_task(self._call(name))
+            await asyncio.sleep(0)
+
+    async def _call(self, name: str) -> None:
+        async with self.limit.slot(name.partition("-")[0]):
+            self.ran.append(name)
+            await self.gate.wait()
+
+    async def finish(self) -> dict[str, bool]:
+        """Lets all of them run; whether each of them did."""
+        self.gate.set()
+        await asyncio.wait(self.tasks.values(), timeout=5)
+        return {name: task.exception() is None for name, task in self.tasks.items()}
+
+
+async def test_principals_that_wait_take_turns() -> None:
+    line = Line(ConcurrencyLimit(8))
+    await line.begin(*(f"first-{n}" for n in range(8)))
+    await line.begin("alice-1", "alice-2", "alice-3", "alice-4", "bob-1", "bob-2", "carol-1")
+
+    assert all((await line.finish()).values())
+
+    turns = ["alice-1", "bob-1", "carol-1", "alice-2", "bob-2", "alice-3", "alice-4"]
+    assert line.ran[8:] == turns
+
+
+async def test_nobody_keeps_others_out_of_the_queue() -> None:
+    line = Line(ConcurrencyLimit(4))
+    await line.begin(*(f"greedy-{n}" for n in range(10)))
+    assert not (await refused(line, "greedy-8", "greedy-9"))
+
+    await line.begin("alice-1", "alice-2", "alice-3")
+
+    done = await line.finish()
+    assert [name for name, ran in done.items() if not ran] == [
+        *("greedy-6", "greedy-7", "greedy-8", "greedy-9", "alice-3")
+    ]
+
+
+async def refused(line: Line, *names: str) -> set[str]:
+    """Which of these calls were not refused."""
+    await asyncio.sleep(0)
+    return {name for name in names if not isinstance(line.tasks[name].exception(), OverloadedError)}
+
+
+async def test_a_full_queue_of_many_principals_takes_nobody_else() -> None:
+    line = Line(ConcurrencyLimit(3))
+    await line.begin("a-1", "b-1", "c-1", "d-1", "e-1", "f-1", "late-1")
+
+    done = await line.finish()
+
+    assert [name for name, ran in done.items() if not ran] == ["late-1"]
+
+
+async def test_a_call_that_has_waited_too_long_is_refused_and_its_place_is_free() -> None:
+    limit = ConcurrencyLimit(1, wait_seconds=0.01)
+    line = Line(limit)
+    await line.begin("alice-1")
+
+    with pytest.raises(OverloadedError):
+        async with limit.slot("bob"):
+            pass
+    assert limit.health() == {"status": "healthy", "running": 1, "waiting": 0}
+    await line.finish()
+    assert limit.health() == {"status": "healthy", "running": 0, "waiting": 0}
+
+
+async def test_whatever_is_cancelled_and_when_no_place_is_lost() -> None:
+    random = Random(5)
+    limit = ConcurrencyLimit(3)
+    most = 0
+    running = 0
+
+    async def call(subject: str) -> None:
+        nonlocal most, running
+        async with limit.slot(subject):
+            running += 1
+            most = max(most, running)
+            try:
+                for _ in range(random.randrange(4)):
+                    await asyncio.sleep(0)
+            finally:
+                running -= 1
+
+    tasks = []
+    for _ in range(2_000):
+        tasks.append(asyncio.create_task(call(random.choice("abcde"))))
+        if random.random() < 0.5:
+            random.choice(tasks[-8:]).cancel()
+        if random.random() < 0.3:
+            await asyncio.sleep(0)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert most == 3
+    assert limit.health() == {"status": "healthy", "running": 0, "waiting": 0}
+    assert {type(each) for each in outcomes} == {
+        *(type(None), asyncio.CancelledError, OverloadedError)
+    }
+
+
+async def test_it_is_idle_when_the_last_call_has_ended() -> None:
+    line = Line(ConcurrencyLimit(1))
+    assert await line.limit.idle_within(0)
+    await line.begin("alice-1", "bob-1")
+    assert not await line.limit.idle_within(0.01)
+
+    idle = asyncio.create_task(line.limit.idle_within(5))
+    await asyncio.sleep(0)
+    await line.finish()
+
+    assert await idle
+    assert line.ran == ["alice-1", "bob-1"]

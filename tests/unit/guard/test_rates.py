@@ -103,7 +103,7 @@ async def test_principals_of_the_last_minute_are_forgotten_when_it_is_over(clock
 
     await rates.take(BOB)
 
-    assert set(rates._calls) == {"alice", "bob"}
+    assert set(rates._windows._calls) == {"alice", "bob"}
 
 
 async def test_one_who_comes_back_after_a_long_time_is_welcome(clock: Clock) -> None:
@@ -119,4 +119,78 @@ async def test_no_more_calls_are_remembered_than_were_allowed(clock: Clock) -> N
     for _ in range(100):
         await refusal(rates, ALICE)
 
-    assert len(rates._calls["alice"]) == 5
+    assert len(rates._windows._calls["alice"]) == 5
+
+
+async def test_all_principals_together_have_a_limit_too(clock: Clock) -> None:
+    rates = RateLimit(10, clock, everybody=3)
+    await taken(rates, ALICE, 2)
+    await rates.take(BOB)
+    clock.now += 20
+
+    error = await refusal(rates, BOB)
+
+    assert error.retry_after_seconds == 40
+    assert "All clients together made more than 3 calls" in error.message
+
+
+async def test_kinds_of_calls_have_limits_of_their_own(clock: Clock) -> None:
+    rates = RateLimit(10, clock, kinds={"bulk": 2})
+    for _ in range(2):
+        await rates.take(ALICE, "bulk")
+
+    with pytest.raises(RateLimitedError, match="More than 2 calls of the kind bulk in a minute"):
+        await rates.take(ALICE, "bulk")
+    await rates.take(BOB, "bulk")
+    await rates.take(ALICE, "read")
+
+
+async def test_a_call_that_one_limit_refuses_counts_against_no_other(clock: Clock) -> None:
+    rates = RateLimit(3, clock, everybody=4, kinds={"bulk": 1})
+    await rates.take(ALICE, "bulk")
+    for _ in range(50):
+        with pytest.raises(RateLimitedError):
+            await rates.take(ALICE, "bulk")
+
+    await taken(rates, ALICE, 2)
+    await refusal(rates, ALICE)
+    await rates.take(BOB)
+
+
+async def test_the_advice_holds_for_all_limits_at_once(clock: Clock) -> None:
+    rates = RateLimit(1, clock, everybody=2, kinds={"write": 1})
+    await rates.take(BOB, "write")
+    clock.now += 30
+    await rates.take(ALICE, "write")
+
+    error = await refusal(rates, ALICE)
+
+    assert error.retry_after_seconds == 60
+    clock.now += 60
+    await rates.take(ALICE, "write")
+
+
+async def test_one_can_be_refused_without_being_counted(clock: Clock) -> None:
+    rates = RateLimit(1, clock)
+    for _ in range(3):
+        rates.check(ALICE)
+    await rates.take(ALICE)
+
+    with pytest.raises(RateLimitedError):
+        rates.check(ALICE)
+
+
+async def test_credentials_of_one_subject_count_together_each_against_its_own_limit(
+    clock: Clock,
+) -> None:
+    rates = RateLimit(100, clock)
+    wide, narrow = (Principal("one", frozenset(), rate_limit=limit) for limit in (5, 2))
+    await taken(rates, wide, 3)
+    await refusal(rates, narrow)
+    await taken(rates, wide, 2)
+
+    assert (await refusal(rates, wide)).retry_after_seconds == 60
+
+
+def test_without_redis_the_storage_is_memory() -> None:
+    assert RateLimit(1).health() == {"status": "healthy", "storage": "memory"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.guard.breakers import Breakers
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.records.dataflow_session import DataFlowSession
@@ -45,7 +46,12 @@ class Reference:
         by_sql = Execution("sql", "sample")
         registry.add([models_info_tool(registry, Policy(), lambda: self.models, lambda _: by_sql)])
         return ToolService(
-            registry, Policy(), RateLimit(1_000_000), ConcurrencyLimit(100), timeout_seconds=30
+            registry,
+            Policy(),
+            RateLimit(1_000_000),
+            ConcurrencyLimit(100),
+            Breakers(5, 30),
+            timeout_seconds=30,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.guard.breakers import Breakers
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.tools.registry import ToolRegistry
@@ -45,6 +46,7 @@ def service_of(
     running: int = 100,
     timeout_seconds: float = 30,
     list_output_schemas: bool = False,
+    breakers: Breakers | None = None,
 ) -> ToolService:
     registry = ToolRegistry()
     registry.add(tools)
@@ -53,6 +55,7 @@ def service_of(
         Policy(),
         RateLimit(per_minute),
         ConcurrencyLimit(running),
+        breakers or Breakers(5, 30),
         timeout_seconds=timeout_seconds,
         list_output_schemas=list_output_schemas,
     )

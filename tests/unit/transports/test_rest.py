@@ -414,7 +414,9 @@ async def test_the_documentation_is_there(web: httpx.AsyncClient) -> None:
     assert "requestBody" in schema["paths"]["/tools/{name}"]["post"]
 
 
-@pytest.mark.parametrize(("status", "code"), [("healthy", 200), ("unhealthy", 503)])
+@pytest.mark.parametrize(
+    ("status", "code"), [("healthy", 200), ("degraded", 200), ("unhealthy", 503), ("draining", 503)]
+)
 async def test_health_needs_no_credential_and_decides_the_status(status: str, code: int) -> None:
     async def health() -> dict[str, Any]:
         return {"health_status": status, "components": {"database": {"status": status}}}

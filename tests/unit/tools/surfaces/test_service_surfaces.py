@@ -56,12 +56,13 @@ def test_the_surface_is_the_request_s_else_the_credential_s_else_the_server_s() 
     assert service.surface_for(ANONYMOUS) == "compact"
 
 
-def service_parts() -> tuple[Any, Any, Any]:
+def service_parts() -> tuple[Any, Any, Any, Any]:
     from kailash_mcp_prod.auth.policy import Policy
+    from kailash_mcp_prod.guard.breakers import Breakers
     from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
     from kailash_mcp_prod.guard.rates import RateLimit
 
-    return Policy(), RateLimit(100), ConcurrencyLimit(10)
+    return Policy(), RateLimit(100), ConcurrencyLimit(10), Breakers(5, 30)
 
 
 @pytest.mark.parametrize("name", ["", "tiny", "models/", "FULL"])

@@ -1,0 +1,218 @@
+"""The circuit breakers of a server: one for each backend, and one for each tool that broke."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kailash_mcp_prod.errors import (
+    BusyError,
+    CallTimeoutError,
+    CircuitOpenError,
+    ConflictError,
+    InternalError,
+    Interruption,
+    NotFoundError,
+    ServerError,
+    UnavailableError,
+)
+from kailash_mcp_prod.guard.breaker import Breaker, Outcome, State
+from kailash_mcp_prod.observe.logs import get_logger
+
+log = get_logger(__name__)
+
+TurnListener = Callable[[str, float], None]
+"""Hears which circuit opened, and for how many seconds; 0 when it closed."""
+
+_TOOL = "tool:"
+# Of tools that existed once, too.
+_MOST = 10_000
+
+
+class Breakers:
+    """Opens the circuit of what fails, and lets nobody through to it for a while.
+
+    A backend fails when it does not answer or a call of it takes too long. A tool fails by a
+    defect of its own, and if it has no backend, as a backend does. What a client did wrong counts
+    for neither, nor does a call that was cancelled.
+
+    Args:
+        threshold: How many failures in a row open a circuit.
+        recovery_seconds: For how long.
+        clock: Seconds that only ever grow.
+    """
+
+    def __init__(
+        self,
+        threshold: int,
+        recovery_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._threshold = threshold
+        self._recovery_seconds = recovery_seconds
+        self._clock = clock
+        # Only what has failed once has one: to all others, everybody is let through.
+        self._breakers: dict[str, Breaker] = {}
+        self._listener: TurnListener | None = None
+
+    def check(self, backend: str | None, tool: str) -> None:
+        """Refuses a call that would be refused now, before it takes anything else.
+
+        Raises:
+            CircuitOpenError: It would.
+        """
+        if not self._breakers:
+            return
+        for name in (backend, _TOOL + tool):
+            breaker = self._breakers.get(name) if name is not None else None
+            if breaker is not None and breaker.seconds_left() > 0:
+                raise _refused(name or "", breaker)
+
+    def around(self, backend: str | None, tool: str) -> Passage:
+        """The way through both circuits, entered for the block that runs the tool.
+
+        Raises:
+            CircuitOpenError: On entering, when one of them is open.
+        """
+        return Passage(self, backend, _TOOL + tool)
+
+    def admit(self, name: str) -> int:
+        """Lets a call through under a number.
+
+        Raises:
+            CircuitOpenError: The circuit is open.
+        """
+        breaker = self._breakers.get(name)
+        if breaker is None:
+            return 0
+        number = breaker.admit()
+        if number is None:
+            raise _refused(name, breaker)
+        return number
+
+    def tell(self, name: str, number: int, outcome: Outcome) -> None:
+        """Says how a call ended that was let through under a number."""
+        breaker = self._breakers.get(name)
+        if breaker is None:
+            if outcome is not Outcome.FAILED:
+                return
+            breaker = self._add(name)
+        before = breaker.state
+        breaker.tell(number, outcome)
+        if breaker.state is before:
+            return
+        if breaker.state is State.OPEN and outcome is Outcome.FAILED:
+            log.warning("circuit_opened", circuit=name, seconds=self._recovery_seconds)
+            self._announce(name, self._recovery_seconds)
+        elif breaker.state is State.CLOSED:
+            log.info("circuit_closed", circuit=name)
+            self._announce(name, 0)
+
+    def open_from_afar(self, name: str, seconds: float) -> bool:
+        """Opens a closed circuit because another replica has; whether it did."""
+        breaker = self._breakers.get(name) or self._add(name)
+        if breaker.state is not State.CLOSED:
+            return False
+        log.warning("circuit_opened", circuit=name, seconds=round(seconds, 1), by="another replica")
+        breaker.open(seconds)
+        return True
+
+    def close_from_afar(self, name: str) -> None:
+        """Closes an open circuit because another replica's probe went through."""
+        breaker = self._breakers.get(name)
+        if breaker is not None and breaker.state is State.OPEN:
+            log.info("circuit_closed", circuit=name, by="another replica")
+            breaker.close()
+
+    def seconds_left(self, name: str) -> float:
+        """For how long calls of that name are refused."""
+        breaker = self._breakers.get(name)
+        return 0 if breaker is None else breaker.seconds_left()
+
+    def on_turn(self, listener: TurnListener) -> None:
+        """Calls the listener when a circuit opens or closes by what happened here."""
+        self._listener = listener
+
+    def health(self) -> dict[str, Any]:
+        """Their component in the report on health: the circuits that are not closed."""
+        found = {
+            name: {
+                "state": str(breaker.state),
+                "retry_after_seconds": math.ceil(breaker.seconds_left()),
+            }
+            for name, breaker in self._breakers.items()
+            if breaker.state is not State.CLOSED
+        }
+        return {"status": "degraded" if found else "healthy", "open": found}
+
+    def _add(self, name: str) -> Breaker:
+        if len(self._breakers) >= _MOST:
+            closed = (each for each, of in self._breakers.items() if of.state is State.CLOSED)
+            self._breakers.pop(next(closed, next(iter(self._breakers))))
+        breaker = Breaker(self._threshold, self._recovery_seconds, self._clock)
+        self._breakers[name] = breaker
+        return breaker
+
+    def _announce(self, name: str, seconds: float) -> None:
+        if self._listener is not None:
+            self._listener(name, seconds)
+
+
+class Passage:
+    """One call's way through the circuits of its backend and its tool."""
+
+    __slots__ = ("_backend", "_backend_number", "_breakers", "_tool", "_tool_number")
+
+    def __init__(self, breakers: Breakers, backend: str | None, tool: str) -> None:
+        self._breakers = breakers
+        self._backend = backend
+        self._tool = tool
+
+    def __enter__(self) -> None:
+        self._tool_number = self._breakers.admit(self._tool)
+        if self._backend is None:
+            return
+        try:
+            self._backend_number = self._breakers.admit(self._backend)
+        except CircuitOpenError:
+            self._breakers.tell(self._tool, self._tool_number, Outcome.SAID_NOTHING)
+            raise
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, ending: BaseException | None, _trace: object
+    ) -> None:
+        of_backend = _of_backend(ending)
+        if self._backend is not None:
+            self._breakers.tell(self._backend, self._backend_number, of_backend)
+        elif of_backend is Outcome.FAILED:
+            self._breakers.tell(self._tool, self._tool_number, of_backend)
+            return
+        self._breakers.tell(self._tool, self._tool_number, _of_tool(ending))
+
+
+def _of_backend(ending: BaseException | None) -> Outcome:
+    if ending is None or isinstance(ending, (NotFoundError, ConflictError)):
+        return Outcome.WORKED
+    failed = isinstance(ending, (UnavailableError, CallTimeoutError))
+    return Outcome.FAILED if failed and not isinstance(ending, BusyError) else Outcome.SAID_NOTHING
+
+
+def _of_tool(ending: BaseException | None) -> Outcome:
+    if ending is None or isinstance(ending, (NotFoundError, ConflictError)):
+        return Outcome.WORKED
+    if isinstance(ending, Interruption) or not isinstance(ending, Exception):
+        return Outcome.SAID_NOTHING
+    defect = isinstance(ending, InternalError) or not isinstance(ending, ServerError)
+    return Outcome.FAILED if defect else Outcome.SAID_NOTHING
+
+
+def _refused(name: str, breaker: Breaker) -> CircuitOpenError:
+    wait = max(1, math.ceil(breaker.seconds_left()))
+    what = f"The tool {name.removeprefix(_TOOL)}" if name.startswith(_TOOL) else f"The {name}"
+    return CircuitOpenError(
+        f"{what} has failed several times in a row and is left alone for a while. Nothing was "
+        f"done. Try again in {wait} s.",
+        retry_after_seconds=wait,
+    )

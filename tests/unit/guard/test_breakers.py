@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from kailash_mcp_prod import errors
+from kailash_mcp_prod.errors import CircuitOpenError, ServerError
+from kailash_mcp_prod.guard.breakers import Breakers
+from kailash_mcp_prod.records.refusals import ContentionError
+
+RECOVERY = 30.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breakers(clock: Clock) -> Breakers:
+    return Breakers(3, RECOVERY, clock)
+
+
+def call(
+    breakers: Breakers,
+    ending: BaseException | None,
+    *,
+    backend: str | None = "database",
+    tool: str = "Company_list",
+) -> None:
+    """One call that ends so."""
+    try:
+        with breakers.around(backend, tool):
+            if ending is not None:
+                raise ending
+    except CircuitOpenError:
+        raise
+    except BaseException as raised:
+        if raised is not ending:
+            raise
+
+
+def refusal(breakers: Breakers, backend: str | None, tool: str) -> CircuitOpenError:
+    with pytest.raises(CircuitOpenError) as refused:
+        breakers.check(backend, tool)
+    with pytest.raises(CircuitOpenError), breakers.around(backend, tool):
+        pass
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    "ending", [errors.UnavailableError("Away."), errors.CallTimeoutError("Too long.")]
+)
+def test_a_backend_that_fails_is_left_alone_for_all_its_tools(
+    breakers: Breakers, clock: Clock, ending: ServerError
+) -> None:
+    for number in range(3):
+        call(breakers, ending, tool=f"tool-{number}")
+
+    error = refusal(breakers, "database", "Company_read")
+
+    assert (error.code, error.http_status, error.retryable) == ("circuit_open", 503, True)
+    assert error.retry_after_seconds == RECOVERY
+    assert "The database has failed" in error.message
+    clock.now += 12.5
+    assert refusal(breakers, "database", "x").retry_after_seconds == 18
+    breakers.check(None, "tool-0")
+    breakers.check("nexus", "tool-0")
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        None,
+        errors.InvalidArgumentsError("Wrong."),
+        errors.NotFoundError("No."),
+        errors.ConflictError("Taken."),
+        errors.ForbiddenError("No."),
+        errors.RateLimitedError("Wait."),
+        errors.OverloadedError("Busy."),
+        errors.UnauthenticatedError("Who?"),
+        errors.BusyError("Somebody else writes."),
+        ContentionError("Somebody else writes."),
+        errors.Interruption(),
+        asyncio.CancelledError(),
+    ],
+)
+@pytest.mark.parametrize("backend", ["database", None])
+def test_what_a_client_does_opens_nothing(
+    breakers: Breakers, backend: str | None, ending: BaseException | None
+) -> None:
+    for _ in range(10):
+        call(breakers, ending, backend=backend)
+
+    breakers.check(backend, "Company_list")
+
+
+@pytest.mark.parametrize("defect", [ValueError("x"), errors.InternalError("Broken.")])
+def test_a_tool_with_a_defect_is_left_alone_and_others_are_not(
+    breakers: Breakers, defect: Exception
+) -> None:
+    for _ in range(3):
+        call(breakers, defect)
+
+    error = refusal(breakers, "database", "Company_list")
+
+    assert "The tool Company_list has failed" in error.message
+    breakers.check("database", "Company_read")
+
+
+def test_a_tool_without_a_backend_fails_by_itself(breakers: Breakers) -> None:
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."), backend=None, tool="execute")
+
+    refusal(breakers, None, "execute")
+    breakers.check("database", "Company_list")
+
+
+def test_what_proves_that_the_backend_answers_begins_the_count_anew(breakers: Breakers) -> None:
+    away = errors.UnavailableError("Away.")
+    for ending in (away, away, errors.NotFoundError("No."), away, away, None, away, away):
+        call(breakers, ending)
+    breakers.check("database", "Company_list")
+
+
+def test_a_cancelled_probe_makes_way_for_the_next(breakers: Breakers, clock: Clock) -> None:
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."))
+    clock.now += RECOVERY
+    call(breakers, asyncio.CancelledError())
+    call(breakers, errors.InvalidArgumentsError("Wrong."))
+
+    call(breakers, None)
+
+    assert breakers.health() == {"status": "healthy", "open": {}}
+
+
+def test_a_call_that_the_backend_refuses_keeps_no_probe_of_its_tool(
+    breakers: Breakers, clock: Clock
+) -> None:
+    for _ in range(3):
+        call(breakers, ValueError("x"), backend=None, tool="a")
+    clock.now += RECOVERY
+    for number in range(3):
+        call(breakers, errors.UnavailableError("Away."), tool=f"tool-{number}")
+
+    for _ in range(3):
+        with pytest.raises(CircuitOpenError, match="The database"):
+            call(breakers, None, tool="a")
+
+    call(breakers, None, backend=None, tool="a")
+    breakers.check(None, "a")
+
+
+def test_health_names_what_is_not_closed(breakers: Breakers, clock: Clock) -> None:
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."))
+    assert breakers.health() == {
+        "status": "degraded",
+        "open": {"database": {"state": "open", "retry_after_seconds": 30}},
+    }
+    clock.now += RECOVERY
+
+    with breakers.around("database", "Company_list"):
+        assert breakers.health()["open"]["database"]["state"] == "half_open"
+        assert refusal(breakers, "database", "x").retry_after_seconds == 1
+
+
+def test_what_turns_here_is_announced_and_what_turned_elsewhere_is_not(
+    breakers: Breakers, clock: Clock
+) -> None:
+    heard: list[tuple[str, float]] = []
+    breakers.on_turn(lambda name, seconds: heard.append((name, seconds)))
+    assert breakers.open_from_afar("database", 5)
+    assert not breakers.open_from_afar("database", 9)
+    assert refusal(breakers, "database", "x").retry_after_seconds == 5
+    breakers.close_from_afar("database")
+    breakers.check("database", "x")
+    assert heard == []
+
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."))
+    clock.now += RECOVERY
+    call(breakers, errors.UnavailableError("Away."))
+    clock.now += RECOVERY
+    call(breakers, None)
+
+    assert heard == [("database", RECOVERY), ("database", RECOVERY), ("database", 0)]
+
+
+def test_a_probe_of_this_process_decides_whatever_others_say(
+    breakers: Breakers, clock: Clock
+) -> None:
+    breakers.open_from_afar("database", 5)
+    clock.now += 5
+    with breakers.around("database", "Company_list"):
+        assert not breakers.open_from_afar("database", 5)
+        breakers.close_from_afar("database")
+        refusal(breakers, "database", "x")
+
+    breakers.check("database", "x")
+
+
+def test_only_so_many_are_remembered(breakers: Breakers) -> None:
+    for number in range(10_500):
+        call(breakers, ValueError("x"), backend=None, tool=f"tool-{number}")
+
+    assert len(breakers._breakers) == 10_000
