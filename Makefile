@@ -10,6 +10,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 # What building the project takes is locked too, so that nothing unlocked is ever fetched.
 BUILD := 'hatchling>=1.27' 'editables>=0.5'
 
+# The tests start hundreds of processes, each of which would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install setup serve test lint conformance bench lock clean

@@ -85,17 +85,18 @@ async def _explain(
     principal = _principal(settings, agent, given)
     server = ProductionMCPServer(settings)
     await server.application.describe()
-    tools = {each.name: each for each in server.registry}
+    # Those too that the surface compact alone calls.
+    tools = {each.name: each for each in server.registry.every()}
     return Explainer(server.policy, tools).explain(principal, tool, arguments)
 
 
 def _principal(settings: ServerConfig, agent: str, given: dict[str, Any]) -> Principal:
     """Who the agent is: what its key says, with whatever else the command line says."""
+    from kailash_mcp_prod.auth.configured import configured_principals
     from kailash_mcp_prod.auth.principal import Principal
-    from kailash_mcp_prod.server import configured_principals
 
     known = {each.subject: each for each in configured_principals(settings)}
-    found = known.get(agent) or known.get(f"key:{agent}")
+    found = known.get(agent) or known.get(f"key:{agent}") or known.get(f"bearer:{agent}")
     if found is None and not given:
         raise ConfigError(
             f"No configured API key has the agent_id {agent}. Known are: "

@@ -17,6 +17,14 @@ class LimitSettings(BaseSettings):
     max_body_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Longest request."
     )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        description=(
+            "Open connections on both ports together, fewer where the process may open few files. "
+            "Further ones are answered with 503."
+        ),
+    )
     max_sessions: int = Field(1000, ge=1, description="Open MCP sessions (2025-11-25 and older).")
     max_websockets: int = Field(
         1000, ge=1, description="Open WebSockets, a quarter of them of one principal."

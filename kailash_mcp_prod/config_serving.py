@@ -49,7 +49,9 @@ class ServingSettings(BaseSettings):
     operations: Annotated[tuple[Operation, ...], NoDecode, BeforeValidator(split_words)] = Field(
         DEFAULT_OPERATIONS,
         min_length=1,
-        description="The operations each model gets; upsert and count are off by default.",
+        description=(
+            "The operations each model gets; upsert, count and aggregate are off by default."
+        ),
     )
     execution: Literal["auto", "sql", "nodes"] = Field(
         "auto",

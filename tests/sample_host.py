@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
@@ -18,6 +19,7 @@ from kailash_mcp_prod.errors import (
     ConflictError,
     InvalidArgumentsError,
     NotFoundError,
+    RateLimitedError,
     UnauthenticatedError,
     UnavailableError,
     UnknownToolError,
@@ -43,6 +45,7 @@ class SampleHost:
         "echo",
         "add",
         "slow",
+        "stubborn",
         "report",
         "ask",
         "ask twice",
@@ -57,6 +60,9 @@ class SampleHost:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Principal, str, dict[str, Any], str]] = []
+        self.charged: list[Principal] = []
+        self.may_charge = 1000
+        self.stubborn = asyncio.Event()
         self.listeners: list[Callable[[], None]] = []
         self.called = asyncio.Event()
         self.slow_started = asyncio.Event()
@@ -68,8 +74,14 @@ class SampleHost:
         self.broken = False
         self.listening = asyncio.Event()
 
-    def has_surface(self, name: str) -> bool:
-        return name in {"full", "small"}
+    def check_surface(self, principal: Principal, name: str) -> None:
+        if name not in {"full", "small"}:
+            raise NotFoundError(f"There is no surface {name!r}.")
+
+    async def charge(self, principal: Principal) -> None:
+        self.charged.append(principal)
+        if len(self.charged) > self.may_charge:
+            raise RateLimitedError("Too many calls.", retry_after_seconds=7)
 
     def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
         names = self.names if "*" in principal.permissions and surface != "small" else ("echo",)
@@ -83,7 +95,7 @@ class SampleHost:
                 return dict(tool)
         raise UnknownToolError(f"Unknown tool: {name}")
 
-    def header_arguments(self, name: str) -> dict[str, tuple[str, ...]]:
+    def header_arguments(self, principal: Principal, name: str) -> dict[str, tuple[str, ...]]:
         return {"region": ("where", "region")} if name == "echo" else {}
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -120,6 +132,8 @@ class SampleHost:
                 return {"sum": arguments["a"] + arguments["b"]}
             case "slow":
                 return await self._slow()
+            case "stubborn":
+                return await self._stubborn()
             case "pause":
                 await peer.pause_stream()
                 return await self._slow()
@@ -166,6 +180,14 @@ class SampleHost:
         if arguments.get("slow"):
             return await self._slow()
         return {"job": "done"}
+
+    async def _stubborn(self) -> dict[str, Any]:
+        """Goes on until `stubborn` is set, whoever cancels it."""
+        self.slow_started.set()
+        while not self.stubborn.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.stubborn.wait()
+        return {"stubborn": "done"}
 
     async def _slow(self) -> dict[str, Any]:
         self.slow_started.set()

@@ -81,7 +81,6 @@ class RedisConnection:
         self._prober: asyncio.Task[None] | None = None
         self._listeners: dict[object, Callable[[bool], None]] = {}
         self._up = False
-        self._stopping = False
         self._since = time.monotonic()
 
     @property
@@ -96,7 +95,6 @@ class RedisConnection:
     async def start(self) -> None:
         """Looks once whether Redis is there, and goes on looking. That it is away is no failure."""
         self._client = self._connect()
-        self._stopping = False
         self._up = True
         await self._probe()
         self._prober = asyncio.create_task(self._keep_probing(), name="redis-prober")
@@ -104,8 +102,6 @@ class RedisConnection:
     async def stop(self) -> None:
         """Closes all connections; `run` refuses from now on."""
         self._up = False
-        # The client sometimes swallows a cancellation.
-        self._stopping = True
         if self._prober is not None:
             self._prober.cancel()
             await asyncio.wait({self._prober})
@@ -171,10 +167,12 @@ class RedisConnection:
         pool = BlockingConnectionPool.from_url(
             self._url,
             max_connections=_MOST_CONNECTIONS,
-            # How long anything takes is limited in `run`, so these only free what has hung.
+            # How long an operation takes is limited by whoever starts it. With a time of its own,
+            # the client would send each command through `asyncio.wait_for`, which costs a task and
+            # on Python 3.11 may swallow a cancellation.
             timeout=None,
+            socket_timeout=None,
             socket_connect_timeout=4 * self._operation_seconds,
-            socket_timeout=4 * self._operation_seconds,
             # Whoever asks gets on without Redis; to try again is the prober's business.
             retry=Retry(NoBackoff(), 0),
             protocol=2,
@@ -183,7 +181,7 @@ class RedisConnection:
         return client
 
     async def _keep_probing(self) -> None:
-        while not self._stopping:
+        while True:
             # Not in step with the other replicas.
             await asyncio.sleep(self._probe_seconds * random.uniform(0.75, 1.25))  # noqa: S311
             await self._probe()
@@ -205,7 +203,7 @@ class RedisConnection:
             self._turn(up=False)
 
     def _mark_up(self) -> None:
-        if not self._up and not self._stopping:
+        if not self._up:
             log.info("redis_up")
             self._turn(up=True)
 

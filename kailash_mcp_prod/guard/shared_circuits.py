@@ -68,20 +68,16 @@ class SharedCircuits:
         self._from_afar: set[str] = set()
         self._told = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
         breakers.on_turn(self._turned)
 
     async def start(self) -> None:
         """Learns what is open, and goes on learning."""
         self._told = asyncio.Event()
-        self._stopping = False
         await self._exchange()
         self._task = asyncio.create_task(self._keep_in_step(), name="shared-circuits")
 
     async def stop(self) -> None:
         """Ends that."""
-        # The client sometimes swallows a cancellation.
-        self._stopping = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -92,7 +88,7 @@ class SharedCircuits:
         self._told.set()
 
     async def _keep_in_step(self) -> None:
-        while not self._stopping:
+        while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_seconds):
                     await self._told.wait()

@@ -27,7 +27,7 @@ from kailash_mcp_prod.records.connecting import (
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.operations import Operation
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Counts the versions of the form below."""
 
 
@@ -50,6 +50,7 @@ class ToolEntry(Entry, frozen=True):
     hints: dict[str, bool]
     permissions: tuple[str, ...]
     group: str
+    listed: bool = True
     listing: ListingEntry | None = None
 
 
@@ -69,7 +70,7 @@ class ServedModel(Entry, frozen=True):
 class Manifest(Entry, frozen=True):
     """All that was found out at a start. `sqlite_url` is the application's own address, if any."""
 
-    format: Literal[1]
+    format: Literal[2]
     identity: str
     sources: Sources
     models: tuple[ServedModel, ...]

@@ -32,6 +32,7 @@ from kailash_mcp_prod.protocol.nesting import MAX_COLLECTIONS, nests_deeper_than
 
 MAX_DEPTH: Final = 64
 MAX_BATCH: Final = 50
+_NO_JSON: Final = "The body is not valid JSON in UTF-8."
 
 
 class InvalidMessageError(RpcError):
@@ -68,6 +69,9 @@ def decode(body: bytes) -> Message:
         InvalidMessageError: -32700 for a text that isn't JSON, -32600 for one that is no message,
             -32602 for parameters given by position.
     """
+    if not body.isascii():
+        # The decoder looks at no text that it leaves out.
+        _check_text(body)
     if nests_deeper_than(MAX_DEPTH, body):
         raise InvalidMessageError(
             INVALID_REQUEST,
@@ -135,7 +139,14 @@ def _parse(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
         pass
     except RecursionError:
         raise InvalidMessageError(INVALID_REQUEST, "The message is nested too deeply.") from None
-    raise InvalidMessageError(PARSE_ERROR, "The body is not valid JSON in UTF-8.")
+    raise InvalidMessageError(PARSE_ERROR, _NO_JSON)
+
+
+def _check_text(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise InvalidMessageError(PARSE_ERROR, _NO_JSON) from None
 
 
 def _is_json(body: bytes) -> bool:

@@ -144,11 +144,16 @@ class ModernRules:
             if isinstance(name, str):
                 _compare("Mcp-Name", headers.name, name)
         if method is not None and method.mirrored_arguments is not None:
-            for param, value in method.mirrored_arguments(request.params).items():
+            mirrored = method.mirrored_arguments(request.params, context.principal)
+            for param, value in mirrored.items():
                 header = f"Mcp-Param-{param}"
                 if param in headers.params and headers.params[param] is None:
                     raise RpcError(HEADER_MISMATCH, f"The header {header} is malformed.")
-                _compare(header, headers.params.get(param), value)
+                if value is not None:
+                    _compare(header, headers.params.get(param), value)
+                elif param in headers.params:
+                    # A gateway may have gone by it.
+                    raise RpcError(HEADER_MISMATCH, f"The body has no argument for {header}.")
 
 
 def _short(value: Any) -> str:

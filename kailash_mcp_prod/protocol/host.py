@@ -56,8 +56,12 @@ class ToolList(Protocol):
 class ToolHost(Protocol):
     """The tools behind the protocol; `tools.ToolService` is one."""
 
-    def has_surface(self, name: str) -> bool:
-        """Whether there is a set of tools of this name, such as `compact`."""
+    def check_surface(self, principal: Principal, name: str) -> None:
+        """See whether there is a set of tools of this name for a principal, such as `compact`.
+
+        Raises:
+            NotFoundError: There is none; it says which there are.
+        """
         ...
 
     def encoded_list(self, principal: Principal, surface: str | None = None) -> ToolList:
@@ -85,10 +89,19 @@ class ToolHost(Protocol):
         """
         ...
 
-    def header_arguments(self, name: str) -> Mapping[str, tuple[str, ...]]:
+    async def charge(self, principal: Principal) -> None:
+        """Count a message that is no request, as if it were a call.
+
+        Raises:
+            RateLimitedError: The principal has used up its calls.
+        """
+        ...
+
+    def header_arguments(self, principal: Principal, name: str) -> Mapping[str, tuple[str, ...]]:
         """Which arguments of a tool clients repeat in headers.
 
-        By what follows `Mcp-Param-`, in lower case, the path of each; empty for an unknown tool.
+        By what follows `Mcp-Param-`, in lower case, the path of each; empty for a tool that is
+        unknown, or that the principal may not call.
         """
         ...
 
@@ -223,6 +236,18 @@ class CompletionHost(Protocol):
 
         Raises:
             NotFoundError: There is no such prompt, template or argument for the principal.
+        """
+        ...
+
+
+class Revocations(Protocol):
+    """Knows when a credential ends before its time."""
+
+    def on_revoked(self, principal: Principal, callback: Callable[[], None]) -> Unsubscribe:
+        """Call back once when the principal's credential is no longer good.
+
+        Returns:
+            A function that forgets the callback.
         """
         ...
 

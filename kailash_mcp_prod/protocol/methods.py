@@ -110,7 +110,8 @@ class Method:
         opens_channel: Whether it may come before the handshake.
         mirrored_param: The parameter that HTTP repeats in `Mcp-Name`.
         rounds: Whether it may ask the client for more before it ends.
-        mirrored_arguments: What HTTP repeats in `Mcp-Param-` headers of a request's parameters.
+        mirrored_arguments: What HTTP repeats in `Mcp-Param-` headers of a request's parameters;
+            `None` for a header that has nothing to repeat, and must not be there.
     """
 
     name: str
@@ -122,7 +123,7 @@ class Method:
     opens_channel: bool = False
     mirrored_param: str | None = None
     rounds: bool = False
-    mirrored_arguments: Callable[[Params], Mapping[str, str]] | None = None
+    mirrored_arguments: Callable[[Params, Principal], Mapping[str, str | None]] | None = None
 
 
 class MethodTable:

@@ -38,7 +38,7 @@ class ServerRequests:
         method: str,
         params: Mapping[str, Any],
     ) -> dict[str, Any] | None:
-        """Ask the client and wait for its result; `None` when it answered with an error.
+        """Ask the client and wait for its result; `None` for an error, or what can't be read.
 
         Raises:
             OverloadedError: Too many requests wait for an answer already.
@@ -73,5 +73,9 @@ class ServerRequests:
 
 
 def _decoded(encoded: bytes) -> dict[str, Any] | None:
-    result = msgspec.json.decode(encoded)
+    try:
+        result = msgspec.json.decode(encoded)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # It was only looked over so far, not read.
+        return None
     return result if isinstance(result, dict) else None

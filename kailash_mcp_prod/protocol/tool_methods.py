@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import ServerError, UnknownToolError
 from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError, from_server_error
 from kailash_mcp_prod.protocol.host import ToolContent, ToolHost
@@ -58,12 +59,11 @@ class ToolMethods:
             ),
         ]
 
-    def mirrored_arguments(self, params: Params) -> dict[str, str]:
+    def mirrored_arguments(self, params: Params, principal: Principal) -> dict[str, str | None]:
         """What clients repeat of a call's arguments in headers, as it stands there."""
         name, arguments = params.get("name"), params.get("arguments")
-        paths = self._host.header_arguments(name) if isinstance(name, str) else {}
-        found = {header: _at(arguments, path) for header, path in paths.items()}
-        return {header: value for header, value in found.items() if value is not None}
+        paths = self._host.header_arguments(principal, name) if isinstance(name, str) else {}
+        return {header: _at(arguments, path) for header, path in paths.items()}
 
     async def list(self, call: Call) -> dict[str, Any]:
         """All tools on one page, as the host's bytes, and the list's fingerprint.

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records import model as records
+from kailash_mcp_prod.records.aggregate_arguments import aggregate_arguments
 from kailash_mcp_prod.records.cursors import MAX_CURSOR_LENGTH
 from kailash_mcp_prod.records.filters import COMBINATORS, MAX_SORT_FIELDS, OPERATORS
 from kailash_mcp_prod.records.forms import Form, FormError
@@ -141,6 +142,8 @@ def _forms(model: Model, operation: Operation) -> dict[str, Form]:
             only = _list_arguments(model)
         case Operation.COUNT:
             only = {"filter": NotRequired[_filter(model)]}
+        case Operation.AGGREGATE:
+            only = {"filter": NotRequired[_filter(model)], **aggregate_arguments(model)}
         case Operation.BULK_CREATE:
             row = _new_record(model)
             only = {"data": _rows("The records to create, all or none.")}

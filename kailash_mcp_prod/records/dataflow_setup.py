@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from kailash_mcp_prod.records.columns import Table
@@ -49,6 +49,28 @@ async def without_audit_store(db: Any) -> AsyncIterator[None]:
         yield
     finally:
         db._audit_integration = audit  # noqa: SLF001
+
+
+@contextmanager
+def one_look_at_the_schema(db: Any) -> Iterator[None]:
+    """Lets `initialize()` look at the schema of the database once, not again for each model.
+
+    It looks for foreign keys, and the catalogue of PostgreSQL takes a while to answer. No model's
+    foreign keys change in between.
+    """
+    discover = db.discover_schema_async
+    looks: dict[bool, dict[str, Any]] = {}
+
+    async def look(use_real_inspection: bool = False) -> dict[str, Any]:
+        if use_real_inspection not in looks:
+            looks[use_real_inspection] = await discover(use_real_inspection)
+        return looks[use_real_inspection]
+
+    db.discover_schema_async = look
+    try:
+        yield
+    finally:
+        del db.discover_schema_async
 
 
 def remember_columns(db: Any, table: Table) -> None:

@@ -6,15 +6,17 @@ import copy
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Self
 
 from kailash_mcp_prod.errors import InvalidArgumentsError, ServerError
+from kailash_mcp_prod.records.aggregates import group_to_json, parse_aggregation
 from kailash_mcp_prod.records.arguments import DEFAULT_LIMIT, ArgumentsModel
 from kailash_mcp_prod.records.cursors import CursorSigner, identity_of
 from kailash_mcp_prod.records.filters import parse_filter, parse_sort
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.operations import Operation
-from kailash_mcp_prod.records.pacing import STEP_ROWS, in_steps, paced, straight
+from kailash_mcp_prod.records.pacing import STEP_ROWS, in_steps, mapped, paced, straight
 from kailash_mcp_prod.records.paging import following
 from kailash_mcp_prod.records.query import All, Comparison, Condition, Query, Sort
 from kailash_mcp_prod.records.refusals import beyond_reach
@@ -162,6 +164,13 @@ class RecordOperation:
     async def _count(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         condition = parse_filter(self._view, arguments.get("filter"))
         return {"count": await self._count_of(condition, scope)}
+
+    async def _aggregate(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
+        asked = parse_aggregation(self._view, arguments)
+        with self._veiled():
+            found = await self._store.aggregate(self._model, asked, scope)
+        groups = await paced(mapped(partial(group_to_json, asked), found.groups))
+        return {"groups": groups, "count": len(groups), "more": found.more}
 
     async def _bulk_create(self, arguments: Arguments, scope: Scope) -> dict[str, Any]:
         rows = await paced(in_steps(self._model.complete_all, arguments["data"]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kailash_mcp_prod.records.aggregates import DEFAULT_GROUPS, MAX_GROUPS
 from kailash_mcp_prod.records.arguments import DEFAULT_LIMIT, MAX_LIMIT
 from kailash_mcp_prod.records.filters import COMBINATORS, OPERATORS
 from kailash_mcp_prod.records.operations import Operation
@@ -25,6 +26,7 @@ _FILTER = (
     f"{{field: value}} or {{field: {{operator: value}}}}: {' '.join(OPERATORS)} "
     f"{' '.join(COMBINATORS)}"
 )
+_GROUP_SORT = "-count, -sum.total, or a field of group_by"
 _SAME_FILTER = "As of the list tool"
 _SAME_ROWS = {
     Operation.BULK_UPDATE: "id, and data as of the update tool",
@@ -63,6 +65,14 @@ def _argument(name: str, schema: Schema, operation: Operation) -> Schema:
             return {"type": "object", "description": _FILTER if listing else _SAME_FILTER}
         case "fields" if listing:
             return {"type": "array", "items": _only(schema["items"], _SAID_OF_NAMES)}
+        case "group_by":
+            return {"type": "array", "items": _only(schema["items"], _SAID_OF_NAMES)}
+        case "sort" if operation is Operation.AGGREGATE:
+            return {"type": "array", "items": {"type": "string"}, "description": _GROUP_SORT}
+        case "limit" if operation is Operation.AGGREGATE:
+            return {"type": "integer", "description": f"{DEFAULT_GROUPS}, at most {MAX_GROUPS}"}
+        case "sum" | "avg" | "min" | "max" | "count_distinct":
+            return {"type": "array", "items": {"type": "string"}}
         case "ids":
             return {"type": "array", "items": _only(schema["items"], _SAID_AGAIN)}
         case "conflict_on":

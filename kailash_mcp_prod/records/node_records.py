@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kailash_mcp_prod.errors import ConflictError, NotFoundError, ServerError
+from kailash_mcp_prod.records.aggregates import Aggregation, Groups
 from kailash_mcp_prod.records.arguments import MAX_BULK_ROWS
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.node_search import NodeSearch, selects
@@ -75,6 +76,12 @@ class NodeRecords:
     async def count(self, model: Model, condition: Condition, scope: Scope = OPEN) -> int:
         """See `Records.count`."""
         return await self._reach(model, scope).search(condition).count()
+
+    async def aggregate(
+        self, model: Model, aggregation: Aggregation, scope: Scope = OPEN
+    ) -> Groups:
+        """See `Records.aggregate`."""
+        return await self._reach(model, scope).search(aggregation.condition).aggregate(aggregation)
 
     async def create_many(
         self, model: Model, rows: Sequence[Row], scope: Scope = OPEN
@@ -151,7 +158,9 @@ class NodeRecords:
         with self._whole():
             reach = self._reach(model, scope)
             outcomes: dict[int, Upserted] = {}
-            # One order for all writers, as in `update_many`.
+            if len(rows) > 1:
+                await reach.lock_unique(rows, conflict_on)
+            # What is new has one order too.
             for position in sorted(range(len(rows)), key=key_text):
                 outcomes[position] = await reach.upsert(rows[position], conflict_on)
             return [outcomes[position] for position in range(len(rows))]
@@ -234,13 +243,26 @@ class _Reach:
         if len(keys) > MAX_BULK_ROWS:
             raise too_many_rows(self._model)
         locked = []
-        for key in keys:
+        # The order of `update_many`, which the database's own need not be.
+        for key in sorted(keys, key=str):
             await self.table.lock(key)
             # Another writer may have changed the row before we held it.
             row = await self.table.fetch(key)
             if row is not None and selects(All((self._rows, condition)), row):
                 locked.append(key)
         return locked
+
+    async def lock_unique(self, rows: Sequence[Row], conflict_on: tuple[str, ...]) -> None:
+        """Locks the rows that have the unique keys of these, in the order of `update_many`."""
+        if self.table.dialect != "postgresql":
+            return
+        keys = set()
+        for given in rows:
+            if conflict_on != ("id",) or "id" in given:
+                complete = {**self._model.complete(given), **self._values}
+                keys.add(await self._key_of(complete, conflict_on))
+        for key in sorted(keys - {None}, key=str):
+            await self.table.lock(key)
 
     async def upsert(self, given: Row, conflict_on: tuple[str, ...]) -> Upserted:
         """Changes the row that has the same unique key, or creates it."""

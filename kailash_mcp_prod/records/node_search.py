@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import Any
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
+from kailash_mcp_prod.records.aggregates import Aggregation, Group, Groups
 from kailash_mcp_prod.records.model import Row
 from kailash_mcp_prod.records.node_filters import native_order, split
 from kailash_mcp_prod.records.node_table import NodeTable
@@ -26,6 +27,7 @@ from kailash_mcp_prod.records.query import (
     sort_rows,
 )
 from kailash_mcp_prod.records.store import MAX_PAGE_BYTES
+from kailash_mcp_prod.records.tallies import Tallies
 
 SCAN_LIMIT = 10_000
 _ROWS_PER_NODE = 250
@@ -54,6 +56,16 @@ class NodeSearch:
         if not self._rest.parts:
             return await self._table.count(self._where)
         return sum([1 async for _ in self._stream(["id"])])
+
+    async def aggregate(self, asked: Aggregation) -> Groups:
+        """The groups that an aggregation asks for; its condition is not looked at."""
+        if not asked.group_by and not asked.measures:
+            return Groups([Group((), await self.count(), ())], more=False)
+        tallies = Tallies(asked)
+        async for row in self._stream(["id"]):
+            with self._table.reading():
+                tallies.add(row)
+        return tallies.groups()
 
     async def keys(self, at_most: int) -> list[Any]:
         """The keys of the first rows that match, in order."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from kailash_mcp_prod.records.aggregates import Aggregation, Groups
 from kailash_mcp_prod.records.dataflow_session import DataFlowSession
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.node_records import NodeRecords
@@ -27,7 +28,7 @@ class NodeStore:
     """Runs every operation through DataFlow's nodes, each in one transaction.
 
     What the nodes can't filter or sort by right (combinations, patterns, decimals, nulls) is
-    evaluated in Python, on at most 10,000 rows that the rest of the filter selects.
+    evaluated in Python, on at most 10,000 rows that the rest of the filter selects. So are groups.
 
     Args:
         session: Transactions on an initialised DataFlow instance.
@@ -77,6 +78,13 @@ class NodeStore:
         """See `Records.count`."""
         async with self._session.transaction(snapshot=True) as transaction:
             return await NodeRecords(transaction).count(model, condition, scope)
+
+    async def aggregate(
+        self, model: Model, aggregation: Aggregation, scope: Scope = OPEN
+    ) -> Groups:
+        """See `Records.aggregate`."""
+        async with self._session.transaction(snapshot=True) as transaction:
+            return await NodeRecords(transaction).aggregate(model, aggregation, scope)
 
     async def create_many(
         self, model: Model, rows: Sequence[Row], scope: Scope = OPEN

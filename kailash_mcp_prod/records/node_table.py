@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 from kailash_mcp_prod.records.model import Model, Row
@@ -56,6 +56,10 @@ class NodeTable:
                 statement += f' AND "{self.model.tenant.name}" = $2'
                 values.append(self._tenant)
             await self._transaction.execute(self.model, f"{statement} FOR UPDATE", *values)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """What is found to be unreadable in its block is reported as all such values are."""
+        return self._transaction.guarded(self.model)
 
     async def fetch(self, key: Any) -> Row | None:
         """The row with that key, if there is one."""

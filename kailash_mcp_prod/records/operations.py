@@ -1,4 +1,4 @@
-"""The eleven operations of a model: their names, hints and the permission each needs."""
+"""The twelve operations of a model: their names, hints and the permission each needs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,21 @@ class Operation(StrEnum):
     BULK_UPSERT = "bulk_upsert"
     UPSERT = "upsert"
     COUNT = "count"
+    AGGREGATE = "aggregate"
 
 
 DEFAULT_OPERATIONS: tuple[Operation, ...] = tuple(Operation)[:9]
-"""The nine operations that each model gets; `upsert` and `count` are turned on by setting."""
+"""The nine operations that each model gets; the others are turned on by setting."""
 
 _APPEND_ONLY = frozenset(
-    {Operation.CREATE, Operation.READ, Operation.LIST, Operation.BULK_CREATE, Operation.COUNT}
+    {
+        Operation.CREATE,
+        Operation.READ,
+        Operation.LIST,
+        Operation.BULK_CREATE,
+        Operation.COUNT,
+        Operation.AGGREGATE,
+    }
 )
 
 
@@ -54,6 +62,7 @@ TRAITS: dict[Operation, Traits] = {
     Operation.BULK_UPSERT: Traits("write", destructive=True, idempotent=True),
     Operation.UPSERT: Traits("write", destructive=True, idempotent=True),
     Operation.COUNT: Traits("read", destructive=False, idempotent=True),
+    Operation.AGGREGATE: Traits("read", destructive=False, idempotent=True),
 }
 
 

@@ -1,13 +1,14 @@
-"""Cuts a page of records where it becomes too large for one answer."""
+"""Cuts a page of records, or of groups of them, where it becomes too large for one answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from kailash_mcp_prod.records.aggregates import Aggregation, Group, Groups
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.query import Page, Query
-from kailash_mcp_prod.records.refusals import too_large
+from kailash_mcp_prod.records.refusals import too_large, too_large_group
 from kailash_mcp_prod.records.store import MAX_PAGE_BYTES
 
 _PLAIN_SIZE = 8
@@ -34,6 +35,26 @@ def cut(model: Model, query: Query, rows: Sequence[Row]) -> Page:
                 raise too_large(model)
             return Page(list(rows[:position]), more=True)
     return Page(list(rows[: query.limit]), more=len(rows) > query.limit)
+
+
+def cut_groups(asked: Aggregation, groups: Sequence[Group]) -> Groups:
+    """The groups that were asked for, or as many of them as fit.
+
+    Args:
+        asked: Its `limit` ends them.
+        groups: Those that were found, in order, one more than the limit if there are as many.
+
+    Raises:
+        InvalidArgumentsError: The first group alone is too large.
+    """
+    total = 0
+    for position, group in enumerate(groups[: asked.limit]):
+        total += sum(map(_size, (*group.by, *group.measured)))
+        if total > MAX_PAGE_BYTES:
+            if position == 0:
+                raise too_large_group()
+            return Groups(list(groups[:position]), more=True)
+    return Groups(list(groups[: asked.limit]), more=len(groups) > asked.limit)
 
 
 def shown_fields(model: Model, query: Query) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from kailash_mcp_prod.records.dataflow_setup import (
     leave_schema_alone,
     make_tables,
     migrates,
+    one_look_at_the_schema,
     remember_columns,
     without_audit_store,
 )
@@ -111,7 +112,8 @@ async def prepare_models(
 
 async def _initialize(db: Any) -> None:
     try:
-        ready = await db.initialize()
+        with one_look_at_the_schema(db):
+            ready = await db.initialize()
     except Exception as failure:
         # DataFlow raises whatever its drivers do; the cause is for the log, not for a caller.
         raise DatabaseStartupError(

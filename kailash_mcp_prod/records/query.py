@@ -118,12 +118,12 @@ def sort_rows(rows: Iterable[Row], order: tuple[Sort, ...]) -> list[Row]:
         name = sort.field.name
         present = [row for row in result if row[name] is not None]
         absent = [row for row in result if row[name] is None]
-        present.sort(key=lambda row: _rank(row[name]), reverse=sort.descending)
+        present.sort(key=lambda row: rank(row[name]), reverse=sort.descending)
         result = present + absent
     return result
 
 
-def _rank(value: Any) -> Any:
+def rank(value: Any) -> Any:
     """What a value sorts by: of the numbers and texts that a choice may mix, numbers come first."""
     return (isinstance(value, str), value)
 
@@ -152,7 +152,7 @@ def _compare(name: str, actual: Any, value: Any) -> bool | None:
         return like(actual, value, ignore_case=name == "$ilike")
     if name in _EQUALITY:
         return _EQUALITY[name](actual, value)
-    return _ORDER[name](_rank(actual), _rank(value))
+    return _ORDER[name](rank(actual), rank(value))
 
 
 def _negate(truth: bool | None) -> bool | None:

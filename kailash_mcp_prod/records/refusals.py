@@ -176,3 +176,12 @@ def too_large(model: Model) -> InvalidArgumentsError:
         "its fields with fields.",
         field="fields",
     )
+
+
+def too_large_group() -> InvalidArgumentsError:
+    """One group alone is larger than a page may be."""
+    return InvalidArgumentsError(
+        f"The texts of one group have more than {MAX_PAGE_BYTES} characters. Group by fewer or "
+        "other fields, and ask for min and max of others.",
+        field="group_by",
+    )

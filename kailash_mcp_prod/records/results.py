@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kailash_mcp_prod.records.aggregates import MAX_GROUPS, Function, groupable, measurable
 from kailash_mcp_prod.records.arguments import MAX_LIMIT
 from kailash_mcp_prod.records.cursors import MAX_CURSOR_LENGTH
 from kailash_mcp_prod.records.json_schema import compact
@@ -12,6 +13,7 @@ from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.types import FieldType, Kind
 
 _COUNT = {"type": "integer", "minimum": 0}
+_NULL_OR_NUMBER = {"type": ["number", "null"]}
 _OUTCOMES = {
     "type": "array",
     "items": {"enum": ["created", "updated"]},
@@ -34,6 +36,8 @@ def result_schema(model: Model, operation: Operation) -> dict[str, Any]:
             return _object({"id": key, "deleted": {"const": True}})
         case Operation.COUNT:
             return _object({"count": _COUNT})
+        case Operation.AGGREGATE:
+            return _groups(model)
         case Operation.LIST:
             return _object(
                 {
@@ -63,6 +67,35 @@ def result_schema(model: Model, operation: Operation) -> dict[str, Any]:
         case Operation.BULK_DELETE:
             done = "deleted"
     return _object({"processed": _COUNT, done: _COUNT, "ids": _ids(key)})
+
+
+def _groups(model: Model) -> dict[str, Any]:
+    by = {name: _of_field(model, name) for name in groupable(model)}
+    members = {"by": _object(by, optional=set(by)), "count": _COUNT}
+    for function in Function:
+        names = measurable(model, function)
+        if names:
+            measures = {name: _measure(model, function, name) for name in names}
+            members[str(function)] = _object(measures, optional=set(measures))
+    group = _object(members, optional={str(each) for each in Function})
+    return _object(
+        {
+            "groups": {"type": "array", "items": group, "maxItems": MAX_GROUPS},
+            "count": {**_COUNT, "maximum": MAX_GROUPS, "description": "How many groups these are."},
+            "more": {"type": "boolean", "description": "Whether there are more groups."},
+        }
+    )
+
+
+def _measure(model: Model, function: Function, name: str) -> dict[str, Any]:
+    if function is Function.COUNT_DISTINCT:
+        return _COUNT
+    of_wholes = model.types[name].kind is Kind.INTEGER
+    return _NULL_OR_NUMBER if function is Function.AVG and of_wholes else _of_field(model, name)
+
+
+def _of_field(model: Model, name: str) -> dict[str, Any]:
+    return _or_null(_type_schema(model.types[name]))
 
 
 def _ids(key: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kailash_mcp_prod.records.aggregates import Aggregation, Groups
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.pacing import Steps
 from kailash_mcp_prod.records.query import Condition, Query
@@ -78,6 +79,11 @@ class Records(Protocol):
 
     async def count(self, model: Model, condition: Condition, scope: Scope = OPEN) -> int:
         """How many records match."""
+
+    async def aggregate(
+        self, model: Model, aggregation: Aggregation, scope: Scope = OPEN
+    ) -> Groups:
+        """Groups of the records that match, of at most `MAX_PAGE_BYTES` unless it is one group."""
 
     async def create_many(
         self, model: Model, rows: Sequence[Row], scope: Scope = OPEN

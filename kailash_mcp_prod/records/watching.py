@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
+from kailash_mcp_prod.records.aggregates import Aggregation, Groups
 from kailash_mcp_prod.records.model import Model, Row
 from kailash_mcp_prod.records.query import Condition, Query
 from kailash_mcp_prod.records.scope import OPEN, Scope
@@ -63,6 +64,12 @@ class WatchedRecords:
     async def count(self, model: Model, condition: Condition, scope: Scope = OPEN) -> int:
         """See `Records.count`."""
         return await self._records.count(model, condition, scope)
+
+    async def aggregate(
+        self, model: Model, aggregation: Aggregation, scope: Scope = OPEN
+    ) -> Groups:
+        """See `Records.aggregate`."""
+        return await self._records.aggregate(model, aggregation, scope)
 
     async def create_many(
         self, model: Model, rows: Sequence[Row], scope: Scope = OPEN

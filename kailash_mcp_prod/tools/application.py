@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,10 @@ from kailash_mcp_prod.errors import (
     ServerError,
     StartupError,
 )
+from kailash_mcp_prod.models_loader import absolute_sqlite_url
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.model import Model
-from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.pools import pool_settings
@@ -73,6 +72,7 @@ class DataFlowApplication:
         self._registry = registry
         self._policy = policy
         self._db = dataflow
+        self._url = config.database_url and absolute_sqlite_url(config.database_url)
         self._discovery_class = discovery
         self._reads = reads
         self._cursors = CursorSigner(config.cursor_key)
@@ -142,6 +142,7 @@ class DataFlowApplication:
             log.warning("manifest_ignored", reason="A default is not of its field's type.")
             return False
         check_rules(self._policy, instant.models)
+        self._url = url
         self._instant = instant
         self._models.update((model.name, model) for model in instant.models)
         self._registry.add([*instant.tools(), self._models_info()])
@@ -158,6 +159,7 @@ class DataFlowApplication:
         if self._db is None:
             # In a thread, because DataFlow takes seconds to import and a stdio client is waiting.
             self._db = await asyncio.to_thread(load_dataflow, config.models, config.database_url)
+        self._url = str(self._db.config.database.url)
         prepared = await prepare_database(
             self._db, auto_migrate=config.auto_migrate, wait_seconds=config.wait_for_db
         )
@@ -175,12 +177,14 @@ class DataFlowApplication:
         store_of = {
             model.name: stores.add(model, prepared.tables[model.name]) for model in prepared.models
         }
-        url = str(self._db.config.database.url)
+        url = self._url
         sampled: frozenset[str] = frozenset()
         if config.mode == "development" and self._loads_by_name:
             # Of several processes that start at once, one finds the tables empty.
+            from kailash_mcp_prod.tools.sample_rows import load_sample_rows_of
+
             async with migration_lock(url):
-                sampled = await self._load_sample_rows(prepared.models, store_of)
+                sampled = await load_sample_rows_of(config.models, prepared.models, store_of)
         check_rules(self._policy, prepared.models)
         tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
@@ -263,6 +267,11 @@ class DataFlowApplication:
     def models(self) -> tuple[Model, ...]:
         """The models that are served now, in the order in which they came."""
         return tuple(self._models.values())
+
+    @property
+    def database_url(self) -> str | None:
+        """The address of the application's database, once it is known."""
+        return self._url
 
     async def health(self) -> dict[str, Any]:
         """The state of the server and of its database."""
@@ -363,35 +372,3 @@ class DataFlowApplication:
         stores = self._stores or self._instant
         assert stores is not None  # noqa: S101 - set by start
         return models_info_tool(self._registry, self._policy, self._models.values, stores.execution)
-
-    async def _load_sample_rows(
-        self, models: Iterable[Model], stores: Mapping[str, RecordStore]
-    ) -> frozenset[str]:
-        """Fills empty tables with the application's sample rows, through its own record tools.
-
-        Returns:
-            The models for which there are such rows.
-        """
-        from kailash_mcp_prod.models_loader import load_sample_rows
-        from kailash_mcp_prod.records.executor import RecordOperation
-        from kailash_mcp_prod.records.query import EVERYTHING
-
-        known = {model.name: model for model in models}
-        samples = {
-            name: rows
-            for name, rows in load_sample_rows(self._config.models).items()
-            if rows and name in known
-        }
-        for name, rows in samples.items():
-            model = known[name]
-            if await stores[name].count(model, EVERYTHING):
-                continue
-            try:
-                await RecordOperation(stores[name], model, Operation.BULK_CREATE)(
-                    {"data": list(rows)}
-                )
-            except ServerError as refused:
-                raise DatabaseStartupError(
-                    f"The sample rows of {name} can't be stored: {refused.message}"
-                ) from None
-        return frozenset(samples)

@@ -24,6 +24,7 @@ _TITLES = {
     Operation.BULK_UPSERT: "Create or update many {} records",
     Operation.UPSERT: "Create or update {}",
     Operation.COUNT: "Count {} records",
+    Operation.AGGREGATE: "Group and sum up {} records",
 }
 
 _SENTENCES = {
@@ -43,6 +44,10 @@ _SENTENCES = {
     ),
     Operation.UPSERT: "Creates one {name}, or changes the one with the same key.",
     Operation.COUNT: "Counts the {name} records that match a filter.",
+    Operation.AGGREGATE: (
+        "Counts the {name} records that match a filter, all together or in groups with the same "
+        "values of fields, with sums, averages, least and greatest values of other fields."
+    ),
 }
 
 
@@ -96,6 +101,9 @@ def example_arguments(model: Model, operation: Operation) -> dict[str, Any]:
             return {"filter": condition, "sort": ["-created_at"], "limit": 5}
         case Operation.COUNT:
             return {"filter": condition}
+        case Operation.AGGREGATE:
+            group_by = [telling.name] if telling else ["created_at"]
+            return {"group_by": group_by, "sort": ["-count"], "limit": 10}
         case Operation.BULK_CREATE | Operation.BULK_UPSERT:
             return {"data": [record]}
         case Operation.BULK_UPDATE:

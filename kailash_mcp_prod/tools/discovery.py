@@ -62,12 +62,21 @@ class DataFlowToolDiscovery:
 
         It is also called with views of the model, which lack the fields that some callers can't
         reach; see `records.views`.
-        """
-        return [self._tool(model, each) for each in operations_for(model, self._operations)]
 
-    def _tool(self, model: Model, operation: Operation) -> ToolSpec:
+        Where records can be listed they can also be counted and summed up. Unless `aggregate` is
+        one of the operations, that tool is not listed: only other tools may stand for it.
+        """
+        asked = self._operations
+        hidden = (Operation.AGGREGATE,) if Operation.LIST in asked else ()
+        return [
+            self._tool(model, each, listed=each in asked)
+            for each in operations_for(model, (*asked, *hidden))
+        ]
+
+    def _tool(self, model: Model, operation: Operation, *, listed: bool) -> ToolSpec:
         run = RecordOperation(self._store, model, operation, self._cursors)
-        tool = record_tool(model, operation, run.schema, self._handler(run, model, operation))
+        handler = self._handler(run, model, operation)
+        tool = record_tool(model, operation, run.schema, handler, listed=listed)
         return replace(tool, takes_keys=not tool.read_only and self._keyed is not None)
 
     def _handler(self, run: RecordOperation, model: Model, operation: Operation) -> Handler:
@@ -90,7 +99,12 @@ class DataFlowToolDiscovery:
 
 
 def record_tool(
-    model: Model, operation: Operation, input_schema: Mapping[str, Any], handler: Handler
+    model: Model,
+    operation: Operation,
+    input_schema: Mapping[str, Any],
+    handler: Handler,
+    *,
+    listed: bool,
 ) -> ToolSpec:
     """The tool for one operation of a model.
 
@@ -99,6 +113,7 @@ def record_tool(
         operation: What the tool does.
         input_schema: The JSON Schema of its arguments.
         handler: Does it.
+        listed: Whether lists have it.
     """
     traits = TRAITS[operation]
     return ToolSpec(
@@ -117,5 +132,6 @@ def record_tool(
         handler=handler,
         operation=str(operation),
         backend=DATABASE,
+        listed=listed,
         listing=Listing(describe_briefly(model, operation), listed_schema(input_schema, operation)),
     )

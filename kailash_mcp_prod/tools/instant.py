@@ -42,6 +42,7 @@ def tool_of(entry: ToolEntry, handler: Handler) -> ToolSpec:
         handler=handler,
         operation=str(entry.operation),
         backend=DATABASE,
+        listed=entry.listed,
         listing=None if listing is None else Listing(listing.description, listing.input_schema),
         takes_keys=not entry.hints["read_only"],
     )
@@ -118,10 +119,11 @@ class InstantModels:
         from kailash_mcp_prod.records.arguments import ArgumentsModel
         from kailash_mcp_prod.tools.discovery import record_tool
 
-        served = tuple(entry.operation for entry in self._served[view.name].tools)
-        for operation in operations_for(view, served):
+        listed = {entry.operation: entry.listed for entry in self._served[view.name].tools}
+        for operation in operations_for(view, tuple(listed)):
             schema = ArgumentsModel(view, operation).schema
-            yield record_tool(view, operation, schema, self._handler(view, operation))
+            handler = self._handler(view, operation)
+            yield record_tool(view, operation, schema, handler, listed=listed[operation])
 
     def _handler(self, model: Model, operation: Operation) -> Handler:
         run: RecordOperation | None = None

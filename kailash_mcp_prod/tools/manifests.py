@@ -28,7 +28,7 @@ from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.columns import Table
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.model import Model
-from kailash_mcp_prod.records.operations import Operation, operations_for
+from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.tools.instant import tool_of
 from kailash_mcp_prod.tools.spec import ToolSpec
 
@@ -134,23 +134,21 @@ class Manifests:
         model = served.model
         if served.execution.store != "sql":
             raise NotStorableError(f"{model.name} is reached through DataFlow")
-        operations = operations_for(model, self._config.operations)
         return ServedModel(
             model=entry_of(model),
             table=served.table,
             execution=served.execution,
-            tools=tuple(
-                _entry_of(tool, operation)
-                for operation, tool in zip(operations, served.tools, strict=True)
-            ),
+            tools=tuple(map(_entry_of, served.tools)),
             sampled=sampled,
         )
 
 
-def _entry_of(tool: ToolSpec, operation: Operation) -> ToolEntry:
+def _entry_of(tool: ToolSpec) -> ToolEntry:
+    if tool.operation is None:
+        raise NotStorableError(f"{tool.name} is no record tool")
     listing = tool.listing
     entry = ToolEntry(
-        operation=operation,
+        operation=Operation(tool.operation),
         name=tool.name,
         title=tool.title,
         description=tool.description,
@@ -159,6 +157,7 @@ def _entry_of(tool: ToolSpec, operation: Operation) -> ToolEntry:
         hints=asdict(tool.hints),
         permissions=tool.permissions,
         group=tool.group,
+        listed=tool.listed,
         listing=(
             None
             if listing is None

@@ -100,9 +100,11 @@ def _tools_by_group(
     registry: ToolRegistry, visibility: Visibility, principal: Principal
 ) -> dict[str, list[str]]:
     tools: dict[str, list[str]] = {}
-    for tool in registry:
+    for tool in registry.every():
         if tool.permissions and visibility.tool(principal, tool) is not None:
-            tools.setdefault(tool.group, []).append(tool.name)
+            names = tools.setdefault(tool.group, [])
+            if tool.listed:
+                names.append(tool.name)
     return tools
 
 

@@ -10,7 +10,7 @@ Listener = Callable[[], None]
 
 
 class ToolRegistry:
-    """An ordered set of tools.
+    """An ordered set of tools; those that are not listed are only seen by who asks for `every`.
 
     Tools keep the order in which they were added, so that lists are the same in every run.
     """
@@ -33,13 +33,18 @@ class ToolRegistry:
 
     def get(self, name: str) -> ToolSpec | None:
         """The tool of that name, if there is one."""
-        return self._tools.get(name)
+        tool = self._tools.get(name)
+        return tool if tool is not None and tool.listed else None
 
-    def __iter__(self) -> Iterator[ToolSpec]:
+    def every(self) -> Iterator[ToolSpec]:
+        """All tools, also those that are not listed."""
         return iter(self._tools.values())
 
+    def __iter__(self) -> Iterator[ToolSpec]:
+        return (tool for tool in self._tools.values() if tool.listed)
+
     def __len__(self) -> int:
-        return len(self._tools)
+        return sum(tool.listed for tool in self._tools.values())
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Calls the listener after each change; the returned function ends that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kailash_mcp_prod.auth.policy import Policy
@@ -21,6 +22,7 @@ from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
+from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.keys import for_tool, with_key
 from kailash_mcp_prod.tools.kinds import kind_of
@@ -96,9 +98,13 @@ class ToolService:
         """Whether the principal may call the tool, be it in the registry or not."""
         return self.visibility.tool(principal, tool) is not None
 
-    def has_surface(self, name: str) -> bool:
-        """Whether there is a surface of that name, such as `compact` or `models/Company,Quote`."""
-        return is_surface(name)
+    def check_surface(self, principal: Principal, name: str) -> None:
+        """See whether there is a surface for a principal, such as `models/Company,Quote`.
+
+        Raises:
+            NotFoundError: There is none, or it names a model of which the principal may do nothing.
+        """
+        self._catalogue.check(principal, name)
 
     def surface_for(self, principal: Principal, requested: str | None = None) -> str:
         """The surface of a request: the one it names, else the credential's, else the server's.
@@ -108,10 +114,10 @@ class ToolService:
             requested: What the request names.
 
         Raises:
-            NotFoundError: The request names a surface that does not exist.
+            NotFoundError: The request names a surface that does not exist for the principal.
         """
         if requested is not None:
-            self._catalogue.get(requested)
+            self._catalogue.check(principal, requested)
             return requested
         if principal.surface is not None and is_surface(principal.surface):
             return principal.surface
@@ -215,7 +221,7 @@ class ToolService:
                     raise error.below(meant.below) from error
             if self._call_listeners:
                 self._tell(meant.tool, call.principal, result)
-            return result if meant.shape is None else meant.shape(result)
+            return result
         except ServerError as error:
             log.info("call_failed", code=error.code)
             raise
@@ -251,11 +257,13 @@ class ToolService:
 
     def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
         chosen = self.surface_for(call.principal, surface)
-        call = with_key(call)
+        call = without_claimed_agent(with_key(call))
         meant = self._catalogue.get(chosen).resolve(call, name)
         if meant is None:
             raise self._unknown(call.principal, name, chosen)
-        return meant
+        # Once more for the arguments that stood in those of a surface's own tool.
+        own = without_claimed_agent(meant.call)
+        return meant if own is meant.call else replace(meant, call=own)
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:
@@ -317,14 +325,27 @@ class ToolService:
             elsewhere = f"The list of this surface has it not; call it with {CALL_TOOL}."
         return unknown_tool(name, names, elsewhere=elsewhere)
 
-    def header_arguments(self, name: str) -> HeaderPaths:
-        """Which arguments of a tool clients repeat in headers, by the header's name."""
+    async def charge(self, principal: Principal) -> None:
+        """Counts a message that is no call, as if it were one.
+
+        Raises:
+            RateLimitedError: The principal has used up its calls.
+        """
+        await self._rates.take(principal)
+
+    def header_arguments(self, principal: Principal, name: str) -> HeaderPaths:
+        """Which arguments of a tool clients repeat in headers, by the header's name.
+
+        None of one that the principal may not call: a complaint of them would show that it exists.
+        """
         paths = self._header_paths.get(name)
         if paths is None:
             tool = self.registry.get(name)
             if tool is None:
                 return {}
             paths = self._header_paths[name] = header_paths(tool.input_schema)
+        if paths and self._catalogue.full.find(principal, name) is None:
+            return {}
         return paths
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:

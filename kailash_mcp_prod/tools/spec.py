@@ -88,10 +88,11 @@ class ToolSpec:
     without any is there for every caller, and has to look itself what that caller may see.
     `handler` validates the arguments and returns the structured result, or raises a
     `ServerError`. `operation` is what the tool does with the records of the model that `group`
-    names, if it is a record tool. `listing` makes lists short. `family` makes the tool for callers
-    who may not reach all fields of the model. `backend` is what the tool can't do without, such as
-    `database`; when that fails again and again, the tool is not run for a while. With `takes_keys`,
-    `handler` heeds the idempotency key of a call.
+    names, if it is a record tool. `listing` makes lists short. A tool that is not `listed` is there
+    for other tools that stand for it, such as those of the surface `compact`, and for nobody else.
+    `family` makes the tool for callers who may not reach all fields of the model. `backend` is what
+    the tool can't do without, such as `database`; when that fails again and again, the tool is not
+    run for a while. With `takes_keys`, `handler` heeds the idempotency key of a call.
     """
 
     name: str
@@ -106,6 +107,7 @@ class ToolSpec:
     operation: str | None = None
     listing: Listing | None = None
     backend: str | None = None
+    listed: bool = True
     takes_keys: bool = False
     family: Family | None = field(default=None, compare=False, repr=False)
 

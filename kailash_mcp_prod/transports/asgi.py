@@ -17,6 +17,8 @@ Send = Callable[[ASGIMessage], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
 
 _BODY_SECONDS: Final = 30
+LARGE: Final = 64 * 1024
+"""What is longer may be more than the server's own buffers hold."""
 JSON_TYPE: Final = (b"content-type", b"application/json")
 _EVENT_HEADERS: Final[RawHeaders] = [
     (b"content-type", b"text/event-stream"),
@@ -88,7 +90,18 @@ async def respond(send: Send, status: int, headers: RawHeaders, body: bytes = b"
     """Send a whole response."""
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    if len(body) > LARGE:
+        body = await send_most(send, body)
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_most(send: Send, body: bytes) -> bytes:
+    """Send a large body but for its end, which has to follow.
+
+    The server takes that only when the client has read, so who waits for it knows.
+    """
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    return b""
 
 
 async def wait_for_disconnect(receive: Receive) -> None:

@@ -17,12 +17,14 @@ from typing import Any, Final
 import msgspec
 
 from kailash_mcp_prod.protocol.faults import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
+from kailash_mcp_prod.transports.bridge_arguments import ToolHeaders
 from kailash_mcp_prod.transports.bridge_http import (
     Answer,
     Endpoint,
     EventParser,
     UnreachableError,
 )
+from kailash_mcp_prod.transports.bridge_lines import ClientLines
 from kailash_mcp_prod.transports.bridge_messages import (
     NOT_JSON,
     SESSION_HEADER,
@@ -34,7 +36,6 @@ from kailash_mcp_prod.transports.bridge_messages import (
 )
 from kailash_mcp_prod.transports.bridge_session import BridgeSession
 from kailash_mcp_prod.transports.stdio_streams import (
-    ByteSink,
     ByteSource,
     LineSplitter,
     StandardStreams,
@@ -53,6 +54,10 @@ _PATIENCE_SECONDS: Final = 60.0
 
 class _SessionLostError(Exception):
     """The server does not know the session of a message."""
+
+
+class _HeadersRefusedError(Exception):
+    """The server wants other headers with a call."""
 
 
 class Bridge:
@@ -89,12 +94,12 @@ class Bridge:
         self._drain_seconds = drain_seconds
         self._descriptors = descriptors
         self._slots = asyncio.Semaphore(max_in_flight)
-        self._write_lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[str | int, asyncio.Task[None]] = {}
         self._modern: set[asyncio.Task[None]] = set()
         self._cancelled: set[Any] = set()
         self._session = BridgeSession(endpoint)
+        self._tool_headers = ToolHeaders(endpoint)
         self._listener: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._streams: StandardStreams | None = None
@@ -108,7 +113,7 @@ class Bridge:
             self._streams = StandardStreams()
             descriptors = (self._streams.input, self._streams.output)
         self._source: ByteSource = await open_source(descriptors[0])
-        self._sink: ByteSink = await open_sink(descriptors[1])
+        self._lines = ClientLines(await open_sink(descriptors[1]), self._nobody_reads)
         self._reader = asyncio.create_task(self._read(), name="bridge-reader")
         self._runner = asyncio.create_task(self._run(self._reader), name="bridge")
 
@@ -127,7 +132,7 @@ class Bridge:
         await runner
         await self._session.end()
         await self._endpoint.close()
-        await self._sink.close()
+        await self._lines.close()
         await self._source.close()
         if self._streams is not None:
             self._streams.release()
@@ -168,14 +173,14 @@ class Bridge:
     async def _accept(self, line: bytes | None) -> None:
         if line is None:
             text = f"The line is longer than {self._max_line_bytes} bytes and was skipped."
-            await self._fail(None, INVALID_REQUEST, text)
+            await self._lines.fail(None, INVALID_REQUEST, text)
             return
         if not (line := line.strip()):
             return
         try:
             message = msgspec.json.decode(line)
         except NOT_JSON:
-            await self._fail(None, PARSE_ERROR, "The line is not valid JSON.")
+            await self._lines.fail(None, PARSE_ERROR, "The line is not valid JSON.")
             return
         fields = message if isinstance(message, dict) else {}
         method, message_id = fields.get("method"), fields.get("id")
@@ -246,21 +251,25 @@ class Bridge:
         if expected is None:
             _log.warning("%s", text)
         elif expected not in self._cancelled:
-            await self._fail(expected, INTERNAL_ERROR, text)
+            await self._lines.fail(expected, INTERNAL_ERROR, text)
 
     async def _exchange(
         self, line: bytes, fields: dict[str, Any], expected: str | int | None
     ) -> str | None:
         """Sends a message and writes what comes back; returns what is wrong if that is no answer.
 
-        What finds its session forgotten goes once more, into a new one.
+        What finds its session forgotten goes once more, into a new one; so does a call for which
+        the server wants other headers, after a look at its tools.
 
         Raises:
             UnreachableError: The server does not answer.
         """
-        session = self._session.current
+        session, mirrored = self._session.current, self._tool_headers.of(fields)
         try:
             return await self._post(line, fields, expected, session)
+        except _HeadersRefusedError:
+            await self._tool_headers.ask(fields, mirrored)
+            return await self._post(line, fields, expected, session, last=True)
         except _SessionLostError:
             renewed = await self._session.renew(session)
         with suppress(_SessionLostError):
@@ -274,21 +283,24 @@ class Bridge:
         fields: dict[str, Any],
         expected: str | int | None,
         session: Session | None,
+        *,
+        last: bool = False,
     ) -> str | None:
         if fields.get("method") == "initialize":
             headers: Mapping[str, str] = {}
         else:
             headers = modern_headers(fields) or (session.headers if session else {})
+            headers = {**headers, **self._tool_headers.of(fields)}
         # What is not answered holds up what follows, so not for ever.
         patience = _PATIENCE_SECONDS if expected is None else None
         async with self._endpoint.request("POST", headers, line, patience=patience) as answer:
             if answer.status == 404 and SESSION_HEADER in headers:
                 await answer.body()
                 raise _SessionLostError
-            return await self._take(answer, fields, expected)
+            return await self._take(answer, fields, expected, last=last)
 
     async def _take(
-        self, answer: Answer, fields: dict[str, Any], expected: str | int | None
+        self, answer: Answer, fields: dict[str, Any], expected: str | int | None, *, last: bool
     ) -> str | None:
         if answer.has_events:
             if await self._take_events(answer, expected):
@@ -296,14 +308,20 @@ class Bridge:
             return "The server ended its answer before it was complete."
         body = await answer.body()
         reply = as_object(body)
+        if not last and self._tool_headers.are_refused(fields, reply):
+            raise _HeadersRefusedError
+        body = self._tool_headers.take(body)
         if fields.get("method") == "initialize" and "result" in reply:
             self._session.open(answer, reply)
-        if "result" in reply or "error" in reply or body.lstrip().startswith(b"["):
-            if expected is not None and reply and reply.get("id") is None:
+        batch = expected is None and body.lstrip().startswith(b"[")
+        if "result" in reply or "error" in reply or batch:
+            if expected is not None and reply.get("id") is None:
                 body = msgspec.json.encode({**reply, "id": expected})
+            elif expected is not None and reply["id"] != expected:
+                return "The server answered a request that this was not."
             elif expected is None and reply.get("id") is None and "error" in reply:
                 return f"The server refused a message: {reply['error']}"
-            await self._write(body)
+            await self._lines.write(body)
             return None
         if answer.status in {401, 403}:
             return f"The server refuses access ({answer.status}). Set MCP_API_KEY or MCP_TOKEN."
@@ -345,7 +363,7 @@ class Bridge:
     async def _pass_on(self, data: bytes, expected: str | int | None) -> bool:
         if not data.strip():
             return False
-        await self._write(data)
+        await self._lines.write(self._tool_headers.take(data))
         reply = as_object(data) if expected is not None else {}
         return "method" not in reply and reply.get("id") == expected and expected is not None
 
@@ -371,17 +389,7 @@ class Bridge:
             await asyncio.sleep(max(parser.retry_seconds or 0, pause))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    async def _fail(self, message_id: str | int | None, code: int, text: str) -> None:
-        error = {"code": code, "message": text}
-        await self._write(msgspec.json.encode({"jsonrpc": "2.0", "id": message_id, "error": error}))
-
-    async def _write(self, message: bytes) -> None:
-        # Within JSON texts there are no raw line ends, so those between are space.
-        line = message.strip().replace(b"\r", b" ").replace(b"\n", b" ")
-        async with self._write_lock:
-            try:
-                await self._sink.write(line + b"\n")
-            except OSError:
-                # Nobody reads the answers: take no more questions.
-                if self._reader is not None:
-                    self._reader.cancel()
+    def _nobody_reads(self) -> None:
+        # Take no more questions.
+        if self._reader is not None:
+            self._reader.cancel()

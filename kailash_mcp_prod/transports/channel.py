@@ -21,9 +21,7 @@ from kailash_mcp_prod.protocol import (
     Dispatcher,
     InvalidMessageError,
     Message,
-    Reply,
     Request,
-    RpcError,
     decode,
     encode_error,
     encode_notification,
@@ -31,12 +29,19 @@ from kailash_mcp_prod.protocol import (
     new_request_id,
 )
 from kailash_mcp_prod.protocol.faults import INVALID_REQUEST
+from kailash_mcp_prod.transports.asgi import LARGE
+from kailash_mcp_prod.transports.stopping import SHUT_DOWN, stopped_reply
+from kailash_mcp_prod.transports.unread_budget import (
+    UnreadBudget,
+    too_much_unread,
+    unread_reply,
+)
 
 _log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS: Final = 0.3
+_LET_GO_SECONDS: Final = 0.25
 _MAX_UNREAD: Final = 32 * 1024 * 1024
-_SMALL: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class ClientChannel:
         limits: How much may run at once.
         renew: Asked before each request for who the client is now; may raise `ServerError`.
         surface: The set of tools that the channel's address names.
+        unread: Counts the answers that wait to be read, here and on other channels. A request that
+            comes while there is no room for its answer is refused.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class ClientChannel:
         *,
         renew: Callable[[Principal], Awaitable[Principal]] | None = None,
         surface: str | None = None,
+        unread: UnreadBudget | None = None,
     ) -> None:
         self.connection = Connection()
         self._dispatcher = dispatcher
@@ -87,7 +95,10 @@ class ClientChannel:
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions = 0
         self._unread = 0
+        self._unread_by_all = unread or UnreadBudget()
         self._pump: asyncio.Task[None] | None = None
+        self._owed: dict[str, tuple[Request | Batch, asyncio.Task[None]]] = {}
+        self._ended = False
 
     @property
     def busy(self) -> bool:
@@ -104,9 +115,11 @@ class ClientChannel:
         Waits while as many requests run as may.
         """
         try:
-            await self._begin(decode(text))
+            message = decode(text)
         except InvalidMessageError as error:
-            await self._write(encode_error(error.id, error).body)
+            await self._answer_invalid(error)
+        else:
+            await self._begin(message)
 
     async def refuse(self, text: bytes, error: ServerError) -> None:
         """Answer a text with an error instead of starting on it; notifications stay unanswered."""
@@ -122,20 +135,34 @@ class ClientChannel:
 
     async def reject(self, problem: str) -> None:
         """Answer something that can't be read as a message."""
-        await self._write(encode_error(None, RpcError(INVALID_REQUEST, problem)).body)
+        await self._answer_invalid(InvalidMessageError(INVALID_REQUEST, problem))
 
-    async def finish(self, drain_seconds: float) -> None:
-        """End the channel: subscriptions now, requests after that time; then send what waits."""
+    async def finish(self, drain_seconds: float, cause: str = SHUT_DOWN) -> None:
+        """End the channel: subscriptions now, requests after that time; then send what waits.
+
+        A request that is cut short is answered, also if its work does not let go.
+
+        Args:
+            drain_seconds: The time.
+            cause: Why the channel ends, for those answers.
+        """
         self.connection.lifetime.end()
         if self._tasks and drain_seconds > 0:
             await asyncio.wait(set(self._tasks), timeout=drain_seconds)
-        self.cancel()
+        # Those that are answered already may be on their way to the client.
+        for _, task in self._owed.values():
+            task.cancel()
         if self._tasks:
-            await asyncio.wait(set(self._tasks))
+            await asyncio.wait(set(self._tasks), timeout=_LET_GO_SECONDS)
+        owed, self._owed = self._owed, {}
+        for request_id, (message, _) in owed.items():
+            await self._write(stopped_reply(message, request_id, cause).body)
         self.connection.close()
         if self._pump is not None:
             await asyncio.wait({self._pump}, timeout=_FLUSH_SECONDS)
             self._pump.cancel()
+        self._ended = True
+        self.cancel()
 
     def cancel(self) -> None:
         """Cancel everything that runs."""
@@ -144,6 +171,7 @@ class ClientChannel:
 
     def abandon(self) -> None:
         """End the channel at once, without a word to the client."""
+        self._ended = True
         self.cancel()
         self.connection.close()
         if self._pump is not None:
@@ -166,6 +194,8 @@ class ClientChannel:
             if streams and self._subscriptions >= self._limits.subscriptions:
                 limit = f"At most {self._limits.subscriptions} subscriptions may be open."
                 raise OverloadedError(limit)
+            if not self._unread_by_all.has_room(self._principal.subject):
+                raise too_much_unread(unknown_outcome=False)
             if self._renew is not None:
                 self._principal = await self._renew(self._principal)
         except ServerError as error:
@@ -179,6 +209,7 @@ class ClientChannel:
         context = self._context(request_id)
         task = asyncio.create_task(self._serve(message, context, streams=streams))
         self._tasks.add(task)
+        self._owed[request_id] = message, task
         task.add_done_callback(self._finished)
         await asyncio.sleep(0)
 
@@ -195,10 +226,11 @@ class ClientChannel:
     async def _serve(self, message: Request | Batch, context: Context, *, streams: bool) -> None:
         try:
             reply = await self._dispatcher.handle(message, context)
-            if reply is None:
+            # What is owed no more was answered in its place.
+            if self._owed.pop(context.request_id, None) is None or reply is None:
                 return
-            if self._unread + len(reply.body) > _MAX_UNREAD and len(reply.body) > _SMALL:
-                reply = self._unreadable(message, context.request_id)
+            if len(reply.body) > LARGE and not self._has_room(len(reply.body)):
+                reply = unread_reply(message, context.request_id)
             await self._write(reply.body)
             if streams and reply.error_code is None and isinstance(message, Request):
                 # On a shared channel this closes the stream that the response has ended.
@@ -222,19 +254,26 @@ class ClientChannel:
         refusal = from_server_error(error, request_id or new_request_id(), code=INVALID_REQUEST)
         await self._write(encode_error(message_id, refusal).body)
 
-    @staticmethod
-    def _unreadable(message: Request | Batch, request_id: str) -> Reply:
-        """Stands in place of a large answer; a small one may tell of a write, and is kept."""
-        error = OverloadedError(
-            "Too many answers wait to be read on this channel. Read them, and ask again."
-        )
-        message_id = message.id if isinstance(message, Request) else None
-        return encode_error(message_id, from_server_error(error, request_id))
+    def _has_room(self, count: int) -> bool:
+        here = self._unread + count <= _MAX_UNREAD
+        return here and self._unread_by_all.has_room(self._principal.subject, count)
+
+    async def _answer_invalid(self, error: InvalidMessageError) -> None:
+        """Answer what is no message, and count it as a call."""
+        try:
+            await self._dispatcher.host.charge(self._principal)
+        except ServerError as exceeded:
+            await self._refuse(error.id, exceeded)
+        else:
+            await self._write(encode_error(error.id, error).body)
 
     async def _write(self, message: bytes) -> None:
+        if self._ended:
+            return
         self._unread += len(message)
         try:
-            async with self._write_lock:
-                await self._write_one(message)
+            with self._unread_by_all.hold(self._principal.subject, len(message)):
+                async with self._write_lock:
+                    await self._write_one(message)
         finally:
             self._unread -= len(message)

@@ -18,8 +18,9 @@ MAX_LOGS: Final = 16
 class EventLog:
     """The events of one stream, in order; the oldest are forgotten first.
 
-    `ended` says that no event will follow. One that `carries_answer` ends with the response to a
-    request; the others carry what the server has to say by itself, and never end.
+    `ended` says that no event will follow, `paused` that those who follow shall go for a while. One
+    that `carries_answer` ends with the response to a request; the others carry what the server has
+    to say by itself, and never end.
 
     Args:
         name: Of the stream, unique within its session.
@@ -29,11 +30,12 @@ class EventLog:
     def __init__(self, name: str, *, carries_answer: bool) -> None:
         self.carries_answer = carries_answer
         self.ended = False
+        self.paused = False
         self._name = name
         self._events: deque[tuple[int, bytes]] = deque()
         self._size = 0
         self._count = 0
-        self._paused = False
+        self._follower: object | None = None
         self._news = asyncio.Event()
 
     def event_id(self, position: int) -> str:
@@ -59,41 +61,52 @@ class EventLog:
             self._events.clear()
             self._size = 0
 
-    def end(self, *, abandoned: bool = False) -> None:
-        """No event will follow.
-
-        Args:
-            abandoned: Whether nobody follows any more.
-        """
+    def end(self) -> None:
+        """No event will follow."""
         self.ended = True
-        if abandoned:
+        if self._follower is None:
             self._drop_large()
         self._news.set()
 
     def pause(self) -> None:
         """Let everybody go who follows, once they have what there is."""
-        self._paused = True
+        self.paused = True
         self._news.set()
 
     def resume(self) -> None:
         """Let those stay who follow from now on."""
-        self._paused = False
+        self.paused = False
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, bytes]]:
-        """The events behind a position, those to come too, until the log ends or pauses."""
+        """The events behind a position, those to come too, until the log ends or pauses.
+
+        Who follows now takes the place of who did before: its client has come back.
+        """
         after = min(after, self._count)
-        while True:
-            for position, message in tuple(self._events):
-                if position > after:
-                    after = position
-                    yield position, message
-                    self._drop_large()
-            if self._events and self._events[-1][0] > after:
-                continue
-            if self.ended or self._paused:
-                return
-            self._news.clear()
-            await self._news.wait()
+        token = self._follower = object()
+        self._news.set()
+        try:
+            while self._follower is token:
+                if (found := self._after(after)) is not None:
+                    after = found[0]
+                    yield found
+                    # Who has taken its place may have come because this one did not arrive.
+                    if self._follower is token:
+                        self._drop_large()
+                elif self.ended or self.paused:
+                    return
+                else:
+                    self._news.clear()
+                    await self._news.wait()
+        finally:
+            if self._follower is token:
+                self._follower = None
+
+    def _after(self, position: int) -> tuple[int, bytes] | None:
+        # All have consecutive positions.
+        first = self._events[0][0] if self._events else self._count + 1
+        index = max(position + 1 - first, 0)
+        return self._events[index] if index < len(self._events) else None
 
 
 class EventLogs:

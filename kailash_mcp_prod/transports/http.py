@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import (
     ConflictError,
@@ -32,6 +33,7 @@ from kailash_mcp_prod.protocol import (
     Message,
     Notification,
     Request,
+    Revocations,
     decode,
     encode_error,
     new_request_id,
@@ -59,7 +61,8 @@ from kailash_mcp_prod.transports.http_exchange import (
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import IDEMPOTENCY_HEADER, Headers, is_json
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
-from kailash_mcp_prod.transports.surface_path import surface_of, unknown_surface
+from kailash_mcp_prod.transports.surface_path import surface_of
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +92,10 @@ class HttpTransport(BaseTransport):
             `max_session_streams` in one session.
         keepalive_seconds: How often an open event stream carries a comment.
         stop_seconds: How long running requests may go on after `stop`.
+        challenges: What refusals tell of the credential to get.
+        unread: Counts the answers that wait to be read, here and on other transports.
         clock: Monotonic seconds, for the idle time.
+        revocations: Tells when credentials end: so do the sessions and streams they have opened.
 
     Example:
         ```python
@@ -114,7 +120,10 @@ class HttpTransport(BaseTransport):
         max_session_streams: int = 4,
         keepalive_seconds: float = 15.0,
         stop_seconds: float = 1.0,
+        challenges: Challenges | None = None,
+        unread: UnreadBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
+        revocations: Revocations | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
@@ -126,8 +135,17 @@ class HttpTransport(BaseTransport):
         self._capacity = Capacity(max_in_flight, max_streams)
         self._keepalive_seconds = keepalive_seconds
         self._stop_seconds = stop_seconds
+        self._challenges = challenges or Challenges()
         self._lifetime = Lifetime()
-        self._answers = Answers(dispatcher, self._capacity, self._lifetime, keepalive_seconds)
+        self._revocations = revocations
+        self._answers = Answers(
+            dispatcher,
+            self._capacity,
+            self._lifetime,
+            keepalive_seconds,
+            unread or UnreadBudget(),
+            revocations=revocations,
+        )
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
 
     async def start(self) -> None:
@@ -136,13 +154,11 @@ class HttpTransport(BaseTransport):
     async def stop(self) -> None:
         """End all streams, wait a moment for running requests, cancel the rest.
 
-        New requests get 503 from now on.
+        Those that do not let go are answered all the same. New requests get 503 from now on.
         """
         self._lifetime.end()
         self._sessions.end_streams()
-        if not await self._capacity.idle_within(self._stop_seconds):
-            self._capacity.cancel_all()
-            await self._capacity.idle_within(self._stop_seconds)
+        await self._capacity.end(self._stop_seconds)
         self._sessions.end_all()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,7 +168,12 @@ class HttpTransport(BaseTransport):
         if scope["type"] != "http":
             return
         exchange = Exchange(
-            new_request_id(), Headers(scope["headers"]), receive, send, self._keepalive_seconds
+            new_request_id(),
+            Headers(scope["headers"]),
+            receive,
+            send,
+            self._keepalive_seconds,
+            challenges=self._challenges,
         )
         # Whoever has gone gets no answer, and leaves no trace of a defect.
         with contextlib.suppress(ClientGoneError):
@@ -195,8 +216,8 @@ class HttpTransport(BaseTransport):
                 api_key=exchange.headers.get("x-api-key"),
             )
         )
-        if exchange.surface is not None and not self.dispatcher.host.has_surface(exchange.surface):
-            raise unknown_surface(exchange.surface)
+        if exchange.surface is not None:
+            self.dispatcher.host.check_surface(principal, exchange.surface)
         await serve(exchange, principal)
 
     async def _post(self, exchange: Exchange, principal: Principal) -> None:
@@ -209,6 +230,7 @@ class HttpTransport(BaseTransport):
         try:
             rpc = decode(body)
         except InvalidMessageError as error:
+            await self.dispatcher.host.charge(principal)
             await exchange.reply(encode_error(error.id, error), 400)
             return
         serve = self._post_modern if self._is_modern(rpc, exchange) else self._post_legacy
@@ -244,6 +266,7 @@ class HttpTransport(BaseTransport):
             return
         if not isinstance(message, Request):
             raise bad_request("The body must be a single request or notification.", 400)
+        exchange.message = message
         streams = self.dispatcher.streams(message)
         if streams and not exchange.accept.events:
             raise bad_request("The Accept header must allow text/event-stream.", 406)
@@ -263,6 +286,7 @@ class HttpTransport(BaseTransport):
             if isinstance(message, Request) or (
                 isinstance(message, Batch) and message.expects_reply
             ):
+                exchange.message = message
                 await self._answers.legacy(exchange, principal, message, session)
                 return
             context = self._context(exchange, principal, session.connection)
@@ -286,7 +310,13 @@ class HttpTransport(BaseTransport):
         if reply.error_code is not None:
             await exchange.reply(reply, status_of(reply, Era.LEGACY))
         else:
+            self._end_when_revoked(session, principal)
             await exchange.reply(reply, 200, [(_SESSION_HEADER.encode(), session.id.encode())])
+
+    def _end_when_revoked(self, session: Session, principal: Principal) -> None:
+        if self._revocations is not None:
+            forget = self._revocations.on_revoked(principal, lambda: self._sessions.end(session))
+            session.connection.lifetime.on_end(forget)
 
     async def _get(self, exchange: Exchange, principal: Principal) -> None:
         if not exchange.accept.events:

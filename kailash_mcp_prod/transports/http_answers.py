@@ -6,13 +6,21 @@ A long request becomes a stream of events too, whose comments show the client th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.errors import UnavailableError
-from kailash_mcp_prod.protocol import Batch, Context, Dispatcher, Era, Lifetime, Reply, Request
+from kailash_mcp_prod.protocol import (
+    Batch,
+    Context,
+    Dispatcher,
+    Era,
+    Lifetime,
+    Reply,
+    Request,
+    Revocations,
+)
 from kailash_mcp_prod.protocol.faults import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
@@ -22,16 +30,18 @@ from kailash_mcp_prod.protocol.faults import (
     PARSE_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
 )
-from kailash_mcp_prod.transports.asgi import EventStream, on_disconnect, wait_for_disconnect
-from kailash_mcp_prod.transports.event_log import EventLog
-from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
+from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect, wait_for_disconnect
+from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at, cancel_on_revocation
 from kailash_mcp_prod.transports.http_exchange import Exchange
 from kailash_mcp_prod.transports.http_headers import (
     IDEMPOTENCY_HEADER,
     idempotency_key,
     mirrored,
 )
+from kailash_mcp_prod.transports.http_resuming import ResumableAnswer, pump, write_log
 from kailash_mcp_prod.transports.http_sessions import Session
+from kailash_mcp_prod.transports.stopping import stopped_reply, stopped_serving
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget, unread_reply
 
 _LEGACY_STATUS: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400}
 _MODERN_STATUS: Final = {
@@ -44,25 +54,8 @@ _MODERN_STATUS: Final = {
     METHOD_NOT_FOUND: 404,
 }
 _STATUS: Final = {Era.LEGACY: _LEGACY_STATUS, Era.MODERN: _MODERN_STATUS}
-_PRIMED_FROM: Final = "2025-11-25"
-_RETRY_MS: Final = 1000
 _ATTEND_SECONDS: Final = 0.02
 _WATCH: Final = "watch-for-disconnect"
-
-
-def stopped_during(*, may_have_changed: bool) -> UnavailableError:
-    """The error for a request that the end of the server has cut short."""
-    if not may_have_changed:
-        return UnavailableError("The server shut down during the request. Try again.")
-    return UnavailableError(
-        "The server shut down during the call. See whether its change was stored before you try "
-        "again.",
-        details={"outcome": "unknown"},
-    )
-
-
-def _may_change(message: Request | Batch) -> bool:
-    return isinstance(message, Batch) or message.method == "tools/call"
 
 
 def status_of(reply: Reply, era: Era) -> int:
@@ -78,6 +71,8 @@ class Answers:
         capacity: Counts them.
         lifetime: Ends when the transport stops.
         keepalive_seconds: After how long a request without an answer becomes a stream.
+        unread: Counts the large answers that wait to be read.
+        revocations: Tells when credentials end, and with them their streams.
     """
 
     def __init__(
@@ -86,32 +81,48 @@ class Answers:
         capacity: Capacity,
         lifetime: Lifetime,
         keepalive_seconds: float,
+        unread: UnreadBudget,
+        *,
+        revocations: Revocations | None = None,
     ) -> None:
+        self._unread = unread
         self._dispatcher = dispatcher
         self._capacity = capacity
         self._lifetime = lifetime
         self._keepalive_seconds = keepalive_seconds
+        self._revocations = revocations
 
     async def modern(self, exchange: Exchange, principal: Principal, request: Request) -> None:
         """Answer a request of the new era; the client cancels it by closing the connection."""
+        with self._span(principal, request) as lifetime:
+            await self._modern(exchange, principal, request, lifetime)
+
+    async def _modern(
+        self, exchange: Exchange, principal: Principal, request: Request, lifetime: Lifetime
+    ) -> None:
         async with exchange.event_stream() as stream:
             context = Context(
                 principal,
                 stream.event if exchange.accept.events else _drop,
-                self._lifetime,
+                lifetime,
                 headers=mirrored(exchange.headers),
                 request_id=exchange.request_id,
                 surface=exchange.surface,
                 idempotency_key=idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
             )
-            with self._capacity.running(exchange.loop) as scope:
+            exchange.stream = stream
+            with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, stream.start, scope.cancel)
                 try:
                     reply = await self._dispatcher.handle(request, context)
                 finally:
                     begin.forget()
+                    exchange.stream = None
             if scope.cancelled:
-                self._refuse_if_stopped(request, started=stream.started)
+                await self._end_if_stopped(exchange, stream, request)
+            elif reply is not None and len(reply.body) > LARGE:
+                with self._held(exchange, principal, request, reply) as held:
+                    await self._send(exchange, stream, held, principal=principal, message=request)
             elif not stream.started:
                 await self._whole(exchange, stream, reply, principal=principal, message=request)
             elif reply is not None:
@@ -126,7 +137,7 @@ class Answers:
     ) -> None:
         """Answer a request of the old era; it goes on when the client loses its connection."""
         async with exchange.event_stream() as stream:
-            answer = _ResumableAnswer(session, stream)
+            answer = ResumableAnswer(session, stream)
             context = Context(
                 principal,
                 answer.emit if exchange.accept.events else _to_outbox(session),
@@ -140,15 +151,31 @@ class Answers:
                 if isinstance(message, Batch)
                 else idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
             )
-            with self._capacity.running(exchange.loop) as scope:
+            exchange.stream = stream
+            with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, answer.begin)
                 try:
                     reply = await self._dispatcher.handle(message, context)
                 finally:
                     begin.forget()
-            if scope.cancelled:
-                await answer.finish(None)
-                self._refuse_if_stopped(message, started=answer.begun)
+                    exchange.stream = None
+            if scope.cancelled and answer.begun:
+                await answer.finish(stopped_reply(message, exchange.request_id))
+            elif scope.cancelled:
+                await self._end_if_stopped(exchange, stream, message)
+            elif reply is not None and len(reply.body) > LARGE:
+                with self._held(exchange, principal, message, reply) as held:
+                    if answer.begun:
+                        await answer.finish(held)
+                    else:
+                        await self._send(
+                            exchange,
+                            stream,
+                            held,
+                            principal=principal,
+                            message=message,
+                            era=Era.LEGACY,
+                        )
             elif not answer.begun:
                 await self._whole(
                     exchange, stream, reply, principal=principal, message=message, era=Era.LEGACY
@@ -161,7 +188,7 @@ class Answers:
     ) -> None:
         """Pass on a session's messages, or the rest of a stream that the client has lost.
 
-        Ends when the session or the stream does, the client goes or its credential expires.
+        Ends when the session or the stream does, the client goes or its credential ends.
         """
         found = None if last_event is None else session.logs.find(last_event)
         log, position = found or (session.logs.new(carries_answer=False), 0)
@@ -170,8 +197,57 @@ class Answers:
             await stream.start()
             with self._capacity.running() as scope:
                 async with on_disconnect(exchange.receive, scope.cancel):
-                    with cancel_at(principal.expires_at, scope):
-                        await _write(log, stream, position, until=_pump(session, log))
+                    with (
+                        cancel_at(principal.expires_at, scope),
+                        cancel_on_revocation(self._revocations, principal, scope),
+                    ):
+                        await write_log(log, stream, position, until=pump(session, log))
+
+    @contextmanager
+    def _held(
+        self, exchange: Exchange, principal: Principal, message: Request | Batch, reply: Reply
+    ) -> Iterator[Reply]:
+        """A large reply, counted while it waits to be read, or the error in place of it."""
+        subject, size = principal.subject, len(reply.body)
+        if not self._unread.has_room(subject, size):
+            yield unread_reply(message, exchange.request_id)
+            return
+        with self._unread.hold(subject, size):
+            yield reply
+
+    async def _send(
+        self,
+        exchange: Exchange,
+        stream: EventStream,
+        reply: Reply,
+        *,
+        principal: Principal,
+        message: Request | Batch,
+        era: Era = Era.MODERN,
+    ) -> None:
+        """Send a reply, and wait until most of it is read."""
+        if stream.started:
+            await stream.event(reply.body)
+        else:
+            await self._whole(
+                exchange, stream, reply, principal=principal, message=message, era=era
+            )
+        await stream.end()
+
+    @contextmanager
+    def _span(self, principal: Principal, request: Request) -> Iterator[Lifetime]:
+        """The lifetime of a request: that of a stream ends with the client's credential."""
+        if self._revocations is None or not self._dispatcher.streams(request):
+            yield self._lifetime
+            return
+        span = Lifetime()
+        forget_end = self._lifetime.on_end(span.end)
+        forget_revocation = self._revocations.on_revoked(principal, span.end)
+        try:
+            yield span
+        finally:
+            forget_end()
+            forget_revocation()
 
     async def _whole(
         self,
@@ -197,9 +273,15 @@ class Answers:
         else:
             await stream.event(reply.body)
 
-    def _refuse_if_stopped(self, message: Request | Batch, *, started: bool) -> None:
-        if self._lifetime.ended and not started:
-            raise stopped_during(may_have_changed=_may_change(message))
+    async def _end_if_stopped(
+        self, exchange: Exchange, stream: EventStream, message: Request | Batch
+    ) -> None:
+        """Answer what the stop has cancelled; otherwise the client has, by going."""
+        if not self._lifetime.ended:
+            return
+        if not stream.started:
+            raise stopped_serving(message)
+        await stream.event(stopped_reply(message, exchange.request_id).body)
 
     def _beginning(
         self,
@@ -265,91 +347,6 @@ class _Attendance:
         # A lost client is noticed by those who send the answer.
         with suppress(OSError):
             await self._begin()
-
-
-class _ResumableAnswer:
-    """An answer whose events are kept, so that the client can come back for them.
-
-    Args:
-        session: Keeps them.
-        stream: Carries them, as long as the client is there.
-    """
-
-    def __init__(self, session: Session, stream: EventStream) -> None:
-        self._session = session
-        self._stream = stream
-        self._log: EventLog | None = None
-        self._writer: asyncio.Task[None] | None = None
-
-    @property
-    def begun(self) -> bool:
-        """Whether the answer is a stream."""
-        return self._log is not None
-
-    async def begin(self) -> None:
-        """Make it one."""
-        self._begun()
-
-    async def emit(self, message: bytes) -> None:
-        """Send a message before the response."""
-        self._begun().append(message)
-        # The writer's turn, so that a handler that never waits does not fill the log.
-        await asyncio.sleep(0)
-
-    async def pause(self) -> None:
-        """Close the connection; the client comes back for the rest by its last event."""
-        self._begun().pause()
-        if self._writer is not None:
-            await asyncio.wait({self._writer})
-        await self._stream.end(retry_ms=_RETRY_MS)
-
-    async def finish(self, reply: Reply | None) -> None:
-        """Send the response, if there is one, and end the stream."""
-        if self._log is None:
-            return
-        if reply is not None:
-            self._log.append(reply.body)
-        self._log.end(abandoned=self._writer is None or self._writer.done())
-        if self._writer is not None:
-            await asyncio.wait({self._writer})
-
-    def _begun(self) -> EventLog:
-        if self._log is None:
-            self._log = self._session.logs.new(carries_answer=True)
-            version = self._session.connection.version or ""
-            primed = self._log.event_id(0) if version >= _PRIMED_FROM else None
-            self._writer = asyncio.create_task(_write(self._log, self._stream, 0, prime=primed))
-        return self._log
-
-
-async def _write(
-    log: EventLog,
-    stream: EventStream,
-    after: int,
-    *,
-    prime: str | None = None,
-    until: Callable[[], Awaitable[None]] | None = None,
-) -> None:
-    """Carry a log's events to a client; `until` fills the log meanwhile and may end it."""
-    filling = None if until is None or log.carries_answer else asyncio.ensure_future(until())
-    try:
-        # The events stay for a client that is gone.
-        with suppress(OSError):
-            await stream.start(prime)
-            async for position, message in log.follow(after):
-                await stream.event(message, log.event_id(position))
-    finally:
-        if filling is not None:
-            filling.cancel()
-
-
-def _pump(session: Session, log: EventLog) -> Callable[[], Awaitable[None]]:
-    async def fill() -> None:
-        while (message := await session.connection.outbox.get()) is not None:
-            log.append(message)
-        log.end()
-
-    return fill
 
 
 def _to_outbox(session: Session) -> Callable[[bytes], Awaitable[None]]:

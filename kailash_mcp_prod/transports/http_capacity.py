@@ -6,13 +6,24 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Final, Protocol, Self
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
 from kailash_mcp_prod.errors import OverloadedError
-from kailash_mcp_prod.protocol import CancelScope
+from kailash_mcp_prod.protocol import CancelScope, Revocations
+
+_LET_GO_SECONDS: Final = 0.25
+_GIVE_UP_SECONDS: Final = 0.1
+
+
+class Owed(Protocol):
+    """A request that has to be answered, whatever becomes of the work for it."""
+
+    async def give_up(self) -> None:
+        """Answer it in place of that work, unless it is answered."""
+        ...
 
 
 class _Places:
@@ -67,9 +78,12 @@ class _Place:
 class _Running(CancelScope):
     """A block of running work."""
 
-    def __init__(self, capacity: Capacity, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self, capacity: Capacity, loop: asyncio.AbstractEventLoop | None, owed: Owed | None
+    ) -> None:
         super().__init__(loop)
         self._capacity = capacity
+        self.owed = owed
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -105,24 +119,49 @@ class Capacity:
         self.stream = _Places(
             streams, streams // 4, "Too many event streams are open; try again later."
         )
-        self._running: set[CancelScope] = set()
+        self._running: set[_Running] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def running(self, loop: asyncio.AbstractEventLoop | None = None) -> CancelScope:
-        """A block that counts as running work, which `cancel_all` reaches; see `CancelScope`."""
-        return _Running(self, loop)
+    def running(
+        self, loop: asyncio.AbstractEventLoop | None = None, owed: Owed | None = None
+    ) -> CancelScope:
+        """A block that counts as running work, which `end` reaches; see `CancelScope`.
 
-    def begun(self, scope: CancelScope) -> None:
+        Args:
+            loop: The running loop.
+            owed: The request that the block answers, if there is one.
+        """
+        return _Running(self, loop, owed)
+
+    def begun(self, scope: _Running) -> None:
         """Count a block."""
         self._running.add(scope)
         self._idle.clear()
 
-    def ended(self, scope: CancelScope) -> None:
+    def ended(self, scope: _Running) -> None:
         """Count it no longer."""
         self._running.discard(scope)
         if not self._running:
             self._idle.set()
+
+    async def end(self, seconds: float) -> None:
+        """Let running work go on for that time, then cancel it.
+
+        Of what has not let go soon after, the requests are answered in its place: their
+        connections will not be there for long.
+        """
+        if await self.idle_within(seconds):
+            return
+        self.cancel_all()
+        if await self.idle_within(_LET_GO_SECONDS):
+            return
+        owed = [scope.owed for scope in self._running if scope.owed is not None]
+        if owed:
+            answering = {asyncio.create_task(_answer(each)) for each in owed}
+            _, slow = await asyncio.wait(answering, timeout=_GIVE_UP_SECONDS)
+            for each in slow:
+                each.cancel()
 
     def cancel_all(self) -> None:
         """Cancel all running work."""
@@ -139,6 +178,12 @@ class Capacity:
         return True
 
 
+async def _answer(owed: Owed) -> None:
+    # A client that has gone needs none.
+    with suppress(OSError):
+        await owed.give_up()
+
+
 @contextmanager
 def cancel_at(expires_at: float | None, scope: CancelScope) -> Iterator[None]:
     """Cancel the scope if this Unix time comes while the block runs."""
@@ -150,3 +195,18 @@ def cancel_at(expires_at: float | None, scope: CancelScope) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+@contextmanager
+def cancel_on_revocation(
+    revocations: Revocations | None, principal: Principal, scope: CancelScope
+) -> Iterator[None]:
+    """Cancel the scope if the principal's credential is revoked while the block runs."""
+    if revocations is None:
+        yield
+        return
+    forget = revocations.on_revoked(principal, scope.cancel)
+    try:
+        yield
+    finally:
+        forget()

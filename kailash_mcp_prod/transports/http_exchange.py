@@ -6,13 +6,20 @@ import asyncio
 import math
 from typing import Final
 
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.errors import (
     ForbiddenError,
     InvalidArgumentsError,
     ServerError,
-    UnauthenticatedError,
 )
-from kailash_mcp_prod.protocol import Reply, RpcError, encode_error, from_server_error
+from kailash_mcp_prod.protocol import (
+    Batch,
+    Reply,
+    Request,
+    RpcError,
+    encode_error,
+    from_server_error,
+)
 from kailash_mcp_prod.protocol.faults import INVALID_REQUEST
 from kailash_mcp_prod.protocol.messages import RequestId
 from kailash_mcp_prod.spliced_gzip import CompressedPart
@@ -28,6 +35,7 @@ from kailash_mcp_prod.transports.asgi import (
 )
 from kailash_mcp_prod.transports.http_guard import HostGuard
 from kailash_mcp_prod.transports.http_headers import Accept, Headers, accepts_gzip
+from kailash_mcp_prod.transports.stopping import id_of, stopped_reply, stopped_serving
 
 _SHOWN: Final = 200
 _CLOSED: Final = "handler is closed"
@@ -89,7 +97,8 @@ class Exchange:
 
     `request_id` is the server's own id of it; `accept` is which forms of an answer the client
     takes; `version` is the `MCP-Protocol-Version` header; `surface` is the set of tools that the
-    address names.
+    address names; `message` is what has to be answered, once it is known. `stream` is its answer
+    while the work for it runs, and not longer: they refer to each other.
     """
 
     def __init__(
@@ -99,6 +108,8 @@ class Exchange:
         receive: Receive,
         send: Send,
         keepalive_seconds: float,
+        *,
+        challenges: Challenges | None = None,
     ) -> None:
         self.request_id = request_id
         self.headers = headers
@@ -106,10 +117,13 @@ class Exchange:
         self.answered = False
         self.loop = asyncio.get_running_loop()
         self.surface: str | None = None
+        self.message: Request | Batch | None = None
+        self.stream: EventStream | None = None
         self.accept = Accept.parse(headers.get("accept"))
         self.version = headers.get("mcp-protocol-version")
         self._send = send
         self._keepalive_seconds = keepalive_seconds
+        self._challenges = challenges or Challenges()
 
     async def send(self, message: ASGIMessage) -> None:
         """Send one ASGI message; `answered` is set from the first on.
@@ -164,13 +178,38 @@ class Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an HTTP error whose body is a JSON-RPC error."""
+        await self._refuse(self.send, refusal)
+
+    async def give_up(self) -> None:
+        """Answer in place of work that the stop has cancelled and that does not let go.
+
+        What that work still sends is dropped, as if the client had gone.
+        """
+        message, stream = self.message, self.stream
+        if message is None:
+            return
+        if stream is not None and stream.started:
+            await stream.event(stopped_reply(message, self.request_id).body)
+            await stream.end()
+        elif not self.answered:
+            send, self._send = self._send, _gone
+            self.answered = True
+            refusal = Refusal(stopped_serving(message))
+            refusal.id = id_of(message)
+            await self._refuse(send, refusal)
+
+    async def _refuse(self, send: Send, refusal: Refusal) -> None:
         error = refusal.error
-        headers = list(refusal.headers)
+        headers = [JSON_TYPE, *self.own_headers, *refusal.headers]
         if isinstance(error, ServerError):
-            if isinstance(error, UnauthenticatedError):
-                headers.append((b"www-authenticate", b"Bearer"))
+            if (challenge := self._challenges.of(error)) is not None:
+                headers.append((b"www-authenticate", challenge.encode()))
             if error.retryable:
                 seconds = max(1, math.ceil(error.retry_after_seconds or 1))
                 headers.append((b"retry-after", str(seconds).encode()))
             error = from_server_error(error, self.request_id, code=INVALID_REQUEST)
-        await self.reply(encode_error(refusal.id, error), refusal.status, headers)
+        await respond(send, refusal.status, headers, encode_error(refusal.id, error).body)
+
+
+async def _gone(_message: ASGIMessage) -> None:
+    raise ClientGoneError

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import ClassVar, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_HEADERS: Final = 100
@@ -22,6 +26,19 @@ _REFUSED: Final = (
 ).encode()
 
 
+_OF_UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
+_BUSY_TEXT: Final = "Too many connections are open. Try again later."
+_BUSY: Final = (
+    "HTTP/1.1 503 Service Unavailable\r\n"
+    "content-type: text/plain; charset=utf-8\r\n"
+    f"content-length: {len(_BUSY_TEXT)}\r\n"
+    "retry-after: 5\r\n"
+    "connection: close\r\n"
+    "\r\n"
+    f"{_BUSY_TEXT}"
+).encode()
+
+
 class _TooManyHeadersError(Exception):
     """Ends the parser's work."""
 
@@ -35,8 +52,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     `head_seconds` from its first byte, or from the opening of the connection, to the end of a
     head. A client that takes less than `least_progress` bytes of what waits for it in
     `write_seconds` is dropped. Trailers are left out, and a request whose client has gone is
-    told so, even if another one came behind it.
+    told so, even if another one came behind it. A connection beyond `limit` is answered with 503
+    before anything of it is read.
     """
+
+    limit: ClassVar[ConnectionLimit | None] = None
 
     head_seconds: ClassVar[float] = 10.0
     write_seconds: ClassVar[float] = 20.0
@@ -50,14 +70,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _got_on = False
     _too_many = False
     _upgraded = False
+    _unwanted = False
+    _declined: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
+        """Wait for the first head, unless there are too many connections."""
+        if self.limit is not None and self.limit.is_full(self.connections):
+            self._unwanted = True
+            transport.write(_BUSY)
+            transport.close()
+            return
         super().connection_made(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the running request; uvicorn tells only the one that came last."""
+        if self._unwanted:
+            return
         self._stop_timers()
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
@@ -66,6 +95,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrives, in pieces that cannot exceed the limit unnoticed."""
+        if self._unwanted:
+            return
         room = _MAX_HEAD_BYTES - self._counted
         while len(data) > room:
             if not self._parse(data[:room]):
@@ -79,6 +110,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Whether to go on."""
         self._got_on = False
         super().data_received(data)
+        while self._declined is not None:
+            data = self._without_upgrade(data[self._declined :])
+            self._declined = None
+            super().data_received(data)
         if self._got_on:
             self._counted = 0
         else:
@@ -88,7 +123,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return not (self._upgraded or self.transport.is_closing())
 
     def on_headers_complete(self) -> None:
-        """Begin the request, unless it has too many headers."""
+        """Begin the request, unless it has too many headers, or wants another protocol."""
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            self._declined = 0
+            return
         if len(self.headers) > _MAX_HEADERS:
             self._too_many = True
             raise _TooManyHeadersError
@@ -101,6 +139,37 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._running = self.cycle
         # Trailers are added to these; the request that runs already must not see them.
         self.headers = self.headers.copy()
+
+    def on_message_complete(self) -> None:
+        """End the request, but for one that comes again without its upgrade."""
+        if self._declined is None:
+            super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # Called where the parser has stopped: its exception says how far it came.
+        stopped = sys.exc_info()[1]
+        assert stopped is not None  # noqa: S101 - that is where uvicorn calls
+        self._declined = stopped.args[0]
+
+    def _should_upgrade(self) -> bool:
+        return super()._should_upgrade() and self.parser.get_method() == b"GET"
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """A request without its wish for another protocol, which may be ignored, and what follows.
+
+        The parser leaves out the body of such a request, and would take it for the next one.
+        """
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            kept = value
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                kept = b", ".join(each for each in tokens if each.lower() not in _OF_UPGRADE)
+            if name not in _OF_UPGRADE:
+                lines.append(name + b": " + kept)
+        self.parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join([*lines, b"", rest])
 
     def on_body(self, body: bytes) -> None:
         """Add to the body."""

@@ -12,8 +12,10 @@ from typing import Any
 import uvicorn
 
 from kailash_mcp_prod.errors import StartupError
+from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
 
+DEFAULT_CONNECTIONS = 10_000
 _GRACE_SECONDS = 1
 
 
@@ -26,6 +28,7 @@ class Listener:
         port: The port; 0 for any free one.
         max_message_bytes: The longest WebSocket message; `None` for a server without WebSocket.
         ping_seconds: How often an open WebSocket is pinged, and how long an answer may take.
+        connections: How many connections may be open, on this listener and others.
     """
 
     def __init__(
@@ -36,7 +39,9 @@ class Listener:
         *,
         max_message_bytes: int | None = None,
         ping_seconds: float = 20.0,
+        connections: ConnectionLimit | None = None,
     ) -> None:
+        connections = connections or ConnectionLimit(DEFAULT_CONNECTIONS)
         self._host = host
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
@@ -47,7 +52,8 @@ class Listener:
             access_log=False,
             server_header=False,
             # By name: uvicorn would take one without bounds.
-            http=BoundedHttpProtocol,
+            http=_http_protocol(connections),
+            backlog=connections.backlog,
             # Nobody here asks for the address of the client.
             proxy_headers=False,
             ws="none" if max_message_bytes is None else _websocket_protocol(),
@@ -59,6 +65,7 @@ class Listener:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         self._server = _EmbeddedServer(config)
+        connections.count(self._server.server_state.connections)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -101,6 +108,13 @@ class _EmbeddedServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+
+def _http_protocol(connections: ConnectionLimit) -> type[asyncio.Protocol]:
+    class Protocol(BoundedHttpProtocol):
+        limit = connections
+
+    return Protocol
 
 
 def _websocket_protocol() -> type[asyncio.Protocol]:

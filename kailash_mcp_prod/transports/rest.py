@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -13,30 +14,31 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import (
-    ForbiddenError,
     InternalError,
     InvalidArgumentsError,
     NotFoundError,
     ServerError,
-    UnauthenticatedError,
     UnavailableError,
 )
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Authenticator
 from kailash_mcp_prod.protocol.nesting import nests_deeper_than
 from kailash_mcp_prod.transports.asgi import (
+    LARGE,
     ASGIMessage,
     BodyTooLargeError,
     ClientGoneError,
     Receive,
     Scope,
     Send,
+    send_most,
 )
 from kailash_mcp_prod.transports.body_budget import BodyBudget
-from kailash_mcp_prod.transports.http_answers import stopped_during
 from kailash_mcp_prod.transports.http_capacity import Capacity
+from kailash_mcp_prod.transports.http_exchange import Refusal, check_address
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_headers import (
     IDEMPOTENCY_HEADER,
@@ -45,12 +47,15 @@ from kailash_mcp_prod.transports.http_headers import (
     is_json,
 )
 from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
+from kailash_mcp_prod.transports.stopping import stopped_during
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget, too_much_unread
 
 log = get_logger(__name__)
 
 HealthCheck = Callable[[], Awaitable[dict[str, Any]]]
 
 _REQUEST_ID = "kailash.request_id"
+_ANSWERING = "kailash.answering"
 _MAX_DEPTH = 64
 _STOP_SECONDS = 1.0
 _SERVING = frozenset({"healthy", "degraded"})
@@ -82,6 +87,8 @@ def create_rest_app(
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
     max_body_bytes: int = 4 * 1024 * 1024,
+    challenges: Challenges | None = None,
+    unread: UnreadBudget | None = None,
 ) -> GuardedApp:
     """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
 
@@ -92,7 +99,10 @@ def create_rest_app(
         allowed_hosts: As for `HttpTransport`.
         allowed_origins: As for `HttpTransport`.
         max_body_bytes: The longest request body.
+        challenges: What refusals tell of the credential to get.
+        unread: Counts the answers that wait to be read, here and on other transports.
     """
+    told = challenges or Challenges()
     app = FastAPI(
         title="Kailash MCP",
         version=__version__,
@@ -112,7 +122,10 @@ def create_rest_app(
 
     @app.get("/tools", summary="List the tools that you may call")
     async def list_tools(request: Request, surface: str = DEFAULT_SURFACE) -> Response:
-        return answer_list(request, host.encoded_list(await principal_of(request), surface))
+        principal = await principal_of(request)
+        response = answer_list(request, host.encoded_list(principal, surface))
+        request.scope[_ANSWERING].hold(principal, response, unknown_outcome=False)
+        return response
 
     @app.get("/tools/{name}", response_class=JsonBytes, summary="Describe one tool in full")
     async def describe_tool(
@@ -129,7 +142,7 @@ def create_rest_app(
     async def call_tool(name: str, request: Request, surface: str = DEFAULT_SURFACE) -> JsonBytes:
         principal = await principal_of(request)
         # Not FastAPI's own parsing: that takes NaN and has no limits.
-        arguments = await _read_arguments(request, bodies, max_body_bytes, principal)
+        arguments = await _read_arguments(request, host, bodies, max_body_bytes, principal)
         request_id = request.scope[_REQUEST_ID]
         result = await host.call(
             principal,
@@ -139,17 +152,23 @@ def create_rest_app(
             surface=surface,
             idempotency_key=idempotency_key(request.headers.get(IDEMPOTENCY_HEADER)),
         )
-        return JsonBytes(result)
+        response = JsonBytes(result)
+        request.scope[_ANSWERING].hold(principal, response, unknown_outcome=True)
+        return response
 
     @app.get("/health", response_class=JsonBytes, summary="How the server and its components are")
     async def full_health() -> JsonBytes:
         report = await health()
         return JsonBytes(report, 200 if report["health_status"] in _SERVING else 503)
 
-    app.add_exception_handler(ServerError, _answer_error)
+    async def answer_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
+        return _error_response(error, request.scope[_REQUEST_ID], told.of(error))
+
+    app.add_exception_handler(ServerError, answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_defect)
-    return GuardedApp(app, HostGuard(allowed_hosts, allowed_origins))
+    return GuardedApp(app, HostGuard(allowed_hosts, allowed_origins), unread or UnreadBudget())
 
 
 class GuardedApp:
@@ -158,10 +177,12 @@ class GuardedApp:
     Args:
         app: The application behind.
         guard: Knows the names and pages that are allowed.
+        unread: Counts the answers that wait to be read.
     """
 
-    def __init__(self, app: FastAPI, guard: HostGuard) -> None:
+    def __init__(self, app: FastAPI, guard: HostGuard, unread: UnreadBudget) -> None:
         self.app = app
+        self._unread = unread
         self._guard = guard
         # How many calls run is limited where all transports meet; here they are only reached.
         self._requests = Capacity(0, 0)
@@ -170,9 +191,7 @@ class GuardedApp:
     async def stop(self) -> None:
         """Refuses new requests, waits a second for running ones, and ends the rest with 503."""
         self._stopping = True
-        if not await self._requests.idle_within(_STOP_SECONDS):
-            self._requests.cancel_all()
-            await self._requests.idle_within(_STOP_SECONDS)
+        await self._requests.end(_STOP_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one ASGI connection."""
@@ -180,53 +199,121 @@ class GuardedApp:
             await self.app(scope, receive, send)
             return
         request_id = scope[_REQUEST_ID] = uuid4().hex
-        answered = False
-
-        async def send_with_id(message: ASGIMessage) -> None:
-            nonlocal answered
-            if message["type"] == "http.response.start":
-                answered = True
-                identity = (b"x-request-id", request_id.encode())
-                message["headers"] = [*message.get("headers", []), identity]
-            await send(message)
-
-        refusal = self._refusal(Headers(scope["headers"]))
-        if refusal is not None:
-            await _error_response(refusal, request_id)(scope, receive, send_with_id)
+        answering = scope[_ANSWERING] = _Answering(scope, receive, send, request_id, self._unread)
+        try:
+            self._check(Headers(scope["headers"]))
+        except Refusal as refusal:
+            await answering.refuse(refusal)
             return
         if scope["method"] == "HEAD":
             # The server in front leaves the body out; FastAPI has no routes for HEAD.
             scope = {**scope, "method": "GET"}
-        with self._requests.running() as running:
+        with answering, self._requests.running(owed=answering) as running:
             try:
-                await self.app(scope, receive, send_with_id)
+                await self.app(scope, receive, answering.send)
             except ClientGoneError:
                 # It left while it was sending, and gets no answer.
                 return
             except Exception:
                 # FastAPI has answered by `_answer_defect`, and passes the exception on.
                 log.exception("request_broke", path=scope["path"][:256], request_id=request_id)
-        if running.cancelled and not answered:
-            ended = stopped_during(may_have_changed=scope["method"] == "POST")
-            await _error_response(ended, request_id)(scope, receive, send_with_id)
+        if running.cancelled:
+            await answering.give_up()
 
-    def _refusal(self, headers: Headers) -> ServerError | None:
+    def _check(self, headers: Headers) -> None:
         if self._stopping:
-            return UnavailableError("The server is shutting down.")
+            raise Refusal(UnavailableError("The server is shutting down."))
         if (repeated := headers.repeats(*_SINGLE)) is not None:
-            return InvalidArgumentsError(f"The header {repeated} is repeated. Send it once.")
-        host, origin = headers.get("host"), headers.get("origin")
-        if not self._guard.allows_host(host):
-            return ForbiddenError(
-                f"This server is not addressed as {str(host)[:200]!r}. Add that name to the "
-                "setting allowed_hosts, if it is one of its own."
+            raise Refusal(
+                InvalidArgumentsError(f"The header {repeated} is repeated. Send it once.")
             )
-        if not self._guard.allows_origin(origin):
-            return ForbiddenError(
-                f"Pages of {str(origin)[:200]!r} may not call. Add the origin to the setting "
-                "allowed_origins, if they should."
-            )
-        return None
+        check_address(self._guard, headers)
+
+
+class _Answering:
+    """A request and the means to answer it once.
+
+    Args:
+        scope: The ASGI scope.
+        receive: The ASGI receive function.
+        send: The ASGI send function.
+        request_id: Stands in a header of every answer.
+        unread: Counts the answers that wait to be read.
+    """
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, unread: UnreadBudget
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._request_id = request_id
+        self._unread = unread
+        self._held = ExitStack()
+        self._answered = False
+
+    def __enter__(self) -> None:
+        """Begin to answer."""
+
+    def __exit__(self, *_failure: object) -> None:
+        self._held.close()
+        # They refer to each other.
+        del self._scope[_ANSWERING]
+
+    def hold(self, principal: Principal, response: Response, *, unknown_outcome: bool) -> None:
+        """Count a large response until it is read.
+
+        Raises:
+            OverloadedError: Too much waits to be read already.
+        """
+        size = len(response.body)
+        if size <= LARGE:
+            return
+        if not self._unread.has_room(principal.subject, size):
+            raise too_much_unread(unknown_outcome=unknown_outcome)
+        self._held.enter_context(self._unread.hold(principal.subject, size))
+
+    async def send(self, message: ASGIMessage) -> None:
+        """Send one ASGI message.
+
+        Raises:
+            ClientGoneError: The request was given up.
+        """
+        if message["type"] == "http.response.start":
+            self._answered = True
+            identity = (b"x-request-id", self._request_id.encode())
+            message["headers"] = [*message.get("headers", []), identity]
+            await self._send(message)
+        elif message.get("more_body", False):
+            await self._send(message)
+        else:
+            body = message.get("body", b"")
+            if len(body) > LARGE:
+                message["body"] = await send_most(self._send, body)
+            await self._send(message)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Answer with an error."""
+        assert isinstance(refusal.error, ServerError)  # noqa: S101 - no RPC here
+        response = _error_response(refusal.error, self._request_id, status=refusal.status)
+        await response(self._scope, self._receive, self.send)
+
+    async def give_up(self) -> None:
+        """Answer in place of what the stop has cancelled; what that still sends is dropped."""
+        if self._answered:
+            return
+        ended = stopped_during(may_have_changed=self._scope["method"] == "POST")
+        response = _error_response(ended, self._request_id)
+        send = _Answering(
+            self._scope, self._receive, self._send, self._request_id, self._unread
+        ).send
+        self._answered = True
+        self._send = _gone
+        await response(self._scope, self._receive, send)
+
+
+async def _gone(_message: ASGIMessage) -> None:
+    raise ClientGoneError
 
 
 class BodyTooLongError(InvalidArgumentsError):
@@ -242,7 +329,7 @@ class UnsupportedBodyError(InvalidArgumentsError):
 
 
 async def _read_arguments(
-    request: Request, bodies: BodyBudget, limit: int, principal: Principal
+    request: Request, host: RestHost, bodies: BodyBudget, limit: int, principal: Principal
 ) -> dict[str, Any]:
     headers = request.headers
     try:
@@ -251,7 +338,16 @@ async def _read_arguments(
         raise BodyTooLongError(
             f"The body is longer than {limit} bytes. Send less at once."
         ) from None
-    if body and not is_json(headers.get("content-type")):
+    try:
+        return _arguments_in(body, headers.get("content-type"))
+    except InvalidArgumentsError:
+        # No call counts it.
+        await host.charge(principal)
+        raise
+
+
+def _arguments_in(body: bytes, content_type: str | None) -> dict[str, Any]:
+    if body and not is_json(content_type):
         raise UnsupportedBodyError("Send JSON, with Content-Type: application/json.")
     if nests_deeper_than(_MAX_DEPTH, body):
         raise InvalidArgumentsError(f"The body is nested deeper than {_MAX_DEPTH} levels.")
@@ -263,18 +359,19 @@ async def _read_arguments(
         ) from None
 
 
-def _error_response(error: ServerError, request_id: str) -> JsonBytes:
+def _error_response(
+    error: ServerError,
+    request_id: str,
+    challenge: str | None = None,
+    *,
+    status: int | None = None,
+) -> JsonBytes:
     headers = {}
-    if isinstance(error, UnauthenticatedError):
-        headers["WWW-Authenticate"] = "Bearer"
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
-    return JsonBytes({"error": error.to_dict(request_id)}, error.http_status, headers)
-
-
-async def _answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
-    return _error_response(error, request.scope[_REQUEST_ID])
+    return JsonBytes({"error": error.to_dict(request_id)}, status or error.http_status, headers)
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:

@@ -48,6 +48,13 @@ class RestHost(Protocol):
             ServerError: There is no such surface or tool.
         """
 
+    async def charge(self, principal: Principal) -> None:
+        """Count what was no call, as if it were one.
+
+        Raises:
+            ServerError: The principal has used up its calls.
+        """
+
     async def call(
         self,
         principal: Principal,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from kailash_mcp_prod.errors import NotFoundError
 
-_SHOWN = 200
-
 
 def surface_of(path: str, base: str) -> str | None:
     """The surface that a path below a transport's own names; `None` for the path itself.
@@ -23,11 +21,3 @@ def surface_of(path: str, base: str) -> str | None:
     if path.startswith(f"{base}/"):
         return path[len(base) + 1 :]
     raise NotFoundError(f"There is nothing here; MCP is at {base or '/'}.")
-
-
-def unknown_surface(name: str) -> NotFoundError:
-    """The error for a surface that is not there."""
-    return NotFoundError(
-        f"There is no surface {name[:_SHOWN]!r}. Use full, compact, search, or models/ and names "
-        "of models with commas between them."
-    )

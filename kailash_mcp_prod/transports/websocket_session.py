@@ -14,6 +14,8 @@ from kailash_mcp_prod.errors import RateLimitedError
 from kailash_mcp_prod.protocol import Dispatcher
 from kailash_mcp_prod.transports.asgi import Receive, Send
 from kailash_mcp_prod.transports.channel import ChannelLimits, ClientChannel
+from kailash_mcp_prod.transports.stopping import CHANNEL_ENDED, SHUT_DOWN
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +102,7 @@ class WebSocketSession:
         send: The ASGI send function.
         limits: What the client may take.
         surface: The set of tools that the address names.
+        unread: Counts the answers that wait to be read, here and elsewhere.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class WebSocketSession:
         limits: SessionLimits,
         *,
         surface: str | None = None,
+        unread: UnreadBudget | None = None,
     ) -> None:
         self._principal = principal
         self._receive = receive
@@ -118,7 +122,7 @@ class WebSocketSession:
         self._limits = limits
         self._rate = MessageRate(limits.messages_per_second)
         self._channel = ClientChannel(
-            dispatcher, self._write, principal, limits.channel, surface=surface
+            dispatcher, self._write, principal, limits.channel, surface=surface, unread=unread
         )
         self._ending: Ending | None = None
         self._gone = False
@@ -157,7 +161,8 @@ class WebSocketSession:
             _log.error("Reading a WebSocket failed", exc_info=error)
             self.end(Ending(INTERNAL, "Internal error."))
         ending = self._ending or Ending(NORMAL, "")
-        await self._channel.finish(0.0 if self._gone else ending.drain_seconds)
+        cause = SHUT_DOWN if ending.code == GOING_AWAY else CHANNEL_ENDED
+        await self._channel.finish(0.0 if self._gone else ending.drain_seconds, cause)
         if self._gone:
             return
         try:

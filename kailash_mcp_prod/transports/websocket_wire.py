@@ -25,6 +25,12 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     _drop: asyncio.TimerHandle | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to serve a connection."""
+        # At the level DEBUG it would log all headers, and so credentials, and all messages.
+        self.conn.debug = False
+        super().connection_made(transport)
+
     def handle_cont(self, event: Frame) -> None:
         """Add a fragment."""
         if len(self.frames) >= _MAX_FRAGMENTS:
@@ -57,13 +63,17 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._linger()
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send an ASGI message; an upgrade whose client has gone already is not accepted."""
+        """Send an ASGI message; of a large one little is left to be read when this returns.
+
+        An upgrade whose client has gone already is not accepted.
+        """
         if self.transport.is_closing() and not self.handshake_complete:
             raise ClientDisconnected
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             # Refused, which is an answer: else the log calls it a fault of the application.
             self.handshake_complete = True
+        await self.writable.wait()
 
     async def run_asgi(self) -> None:
         """Serve the connection, then let go of it within two seconds."""

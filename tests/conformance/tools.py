@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.errors import InvalidArgumentsError, UnknownToolError
+from kailash_mcp_prod.errors import InvalidArgumentsError, NotFoundError, UnknownToolError
 from kailash_mcp_prod.protocol import Peer, ToolContent
 from kailash_mcp_prod.protocol.peer import SILENT
 from kailash_mcp_prod.tools.header_arguments import header_paths
@@ -72,8 +72,12 @@ class Tools:
         self._resources = resources
         self._changed = Listeners()
 
-    def has_surface(self, name: str) -> bool:
-        return name == "full"
+    def check_surface(self, principal: Principal, name: str) -> None:
+        if name != "full":
+            raise NotFoundError(f"There is no surface {name!r}.")
+
+    async def charge(self, principal: Principal) -> None:
+        """Nothing is limited here."""
 
     def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
         return EncodedList([tool.to_dict() for tool in self._tools.values()])
@@ -97,7 +101,7 @@ class Tools:
                 raise InvalidArgumentsError(f"{required} is missing.", field=required)
         return await tool.run(arguments, peer)
 
-    def header_arguments(self, name: str) -> Mapping[str, tuple[str, ...]]:
+    def header_arguments(self, principal: Principal, name: str) -> Mapping[str, tuple[str, ...]]:
         tool = self._tools.get(name)
         return {} if tool is None else header_paths(tool.schema)
 

@@ -9,8 +9,8 @@ import pytest
 from tests.e2e.servers import DEVELOPMENT, HttpServer, serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def development_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
-    """The reference application in development mode, on SQLite, for the tests of one module."""
+    """The reference application in development mode, on SQLite, for all tests of a session."""
     with serving(tmp_path_factory.mktemp("development"), *DEVELOPMENT) as server:
         yield server

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from mcp.client.streamable_http import streamable_http_client
 
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import ServerError
+from kailash_mcp_prod.records.executor import RecordOperation
+from kailash_mcp_prod.records.model import Field, Model
+from kailash_mcp_prod.records.operations import Operation
+from kailash_mcp_prod.records.types import FieldType, Kind
 from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL
 from kailash_mcp_prod.tools.surfaces.compact import DESCRIBE_MODELS
 from kailash_mcp_prod.tools.surfaces.names import CHOICES
@@ -29,6 +34,7 @@ from scripts.generate_docs import TARGET, render
 from tests.e2e.record_tools import ALL_TOOLS, MODELS, UTILITIES
 from tests.e2e.servers import ROOT, HttpServer, environment, serving
 from tests.e2e.snippets import only, run_in, snippets
+from tests.unit.records.sqlite_store import running_store
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -248,6 +254,28 @@ def test_every_setting_and_error_code_is_documented() -> None:
     codes = {kind.code: kind.http_status for kind in _kinds(ServerError)}
     rows = dict(re.findall(r"\| `(\w+)` \| (\d{3}) \|", tools))
     assert {code: int(status) for code, status in rows.items()} == codes
+
+
+async def test_the_aggregation_is_as_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Aggregates\n")[2].partition("\n## ")[0]
+    asked, told = (json.loads(text) for text in re.findall(r"```json\n(.*?)```", section, re.S))
+    fields = {"id": Kind.TEXT, "status": Kind.TEXT, "total": Kind.DECIMAL}
+    deal = Model(
+        "Deal",
+        "deals",
+        "",
+        tuple(
+            Field(name, FieldType(kind, nullable=name != "id"), "", required=False)
+            for name, kind in fields.items()
+        ),
+    )
+    rows = [("paid", "10"), ("paid", "2.25"), ("paid", "0.25"), (None, "2.00")]
+    async with running_store(tmp_path / "deals.db", deal) as store:
+        given = [{"status": status, "total": Decimal(total)} for status, total in rows]
+        await store.create_many(deal, deal.complete_all(given))
+
+        assert await RecordOperation(store, deal, Operation.AGGREGATE)(asked) == told
 
 
 def _kinds(kind: type[ServerError]) -> list[type[ServerError]]:

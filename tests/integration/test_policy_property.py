@@ -244,6 +244,8 @@ async def test_reads_reach_the_rows_and_fields_of_the_policy_alone(
         assert await ruled.call(who, "Deal_count") == {"count": len(may.rows)}
         filtered = await ruled.call(who, "Deal_count", filter={"id": {"$like": "id-1%"}})
         assert filtered == {"count": sum(key.startswith("id-1") for key in reachable)}
+    if "Deal_aggregate" in may.tools:
+        await check_aggregates(ruled, who, may)
     for row in DEALS:
         answer = await ruled.call(who, "Deal_read", id=row["id"])
         document = await ruled.read(who, f"dataflow://models/Deal/{row['id']}")
@@ -266,6 +268,24 @@ async def test_reads_reach_the_rows_and_fields_of_the_policy_alone(
             request_id="r",
         )
         assert set(completed.values) == (reachable if "Deal_list" in may.tools else set())
+
+
+async def check_aggregates(ruled: Ruled, who: Principal, may: Expected) -> None:
+    """Groups and measures tell of the rows and fields of the policy alone."""
+    name = "aggregate_records"
+    for field in ("id", "team", *HIDEABLE):
+        asked: Json = {"group_by": [field], "max": [field], "count_distinct": [field]}
+        found = await ruled.call(who, name, "compact", model="Deal", **asked)
+        check_told(found, may)
+        if field in may.hidden:
+            assert isinstance(found, InvalidArgumentsError)
+            for function in ("group_by", "min"):
+                refused = await ruled.call(who, "Deal_aggregate", **{function: [field]})
+                unknown = await ruled.call(who, "Deal_aggregate", **{function: ["no_such"]})
+                assert told_by(refused) == told_by(unknown)
+            continue
+        assert sum(each["count"] for each in found["groups"]) == len(may.rows)
+        assert {each["by"][field] for each in found["groups"]} == {row[field] for row in may.rows}
 
 
 CHANGES: list[tuple[str, Json]] = [

@@ -24,7 +24,7 @@ SHORTCUTS = {
     "create": "create_record",
     "update": "update_record",
     "delete": "delete_record",
-    "count": "count_records",
+    "aggregate": "aggregate_records",
 }
 KEYS = {
     "plain": {"permissions": ["*"]},
@@ -65,7 +65,9 @@ def serving(db: Any, **settings: Any) -> Iterator[ProductionMCPServer]:
 
 @pytest.fixture
 def server(db: Any) -> Iterator[ProductionMCPServer]:
-    every = "create,read,update,delete,list,bulk_create,bulk_update,bulk_delete,bulk_upsert,count"
+    every = (
+        "create,read,update,delete,list,bulk_create,bulk_update,bulk_delete,bulk_upsert,aggregate"
+    )
     yield from serving(db, enable_auth=False, operations=every)
 
 
@@ -120,11 +122,13 @@ def steps(own: str) -> list[Step]:
         ("list", {"filter": mine, "sort": ["-amount"], "fields": ["id", "name"], "limit": 3}),
         ("list", {"filter": {"nope": 1}}),
         ("list", {"filter": mine, "include_total": True, "fields": ["id"], "limit": 1}),
-        ("count", {"filter": {**mine, "amount": {"$gt": 0}}}),
+        ("aggregate", {"filter": {**mine, "amount": {"$gt": 0}}, "max": ["amount"]}),
+        ("aggregate", {"filter": mine, "group_by": ["name"], "sort": ["-sum.amount"]}),
+        ("aggregate", {"filter": mine, "group_by": ["name"], "sum": ["amount"]}),
         ("delete", {"id": f"{own}-1"}),
         ("delete", {"id": f"{own}-1"}),
         ("bulk_delete", {"filter": mine}),
-        ("count", {"filter": mine}),
+        ("aggregate", {"filter": mine}),
     ]
 
 
@@ -155,7 +159,8 @@ async def test_results_and_errors_are_the_same_through_every_surface(
 ) -> None:
     expected = await run(server, directly, "a")
 
-    assert expected[-1] == ("count", {"count": 0})
+    nothing = {"groups": [{"by": {}, "count": 0}], "count": 1, "more": False}
+    assert expected[-1] == ("aggregate", nothing)
     assert [each for _, each in expected if "code" in each]
     for position, route in enumerate((among_models, by_shortcut, by_name, by_search)):
         assert await run(server, route, "bcde"[position]) == expected

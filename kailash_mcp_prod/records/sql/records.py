@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from kailash_mcp_prod.errors import ConflictError
+from kailash_mcp_prod.records.aggregates import Aggregation, Groups
 from kailash_mcp_prod.records.model import Model, Row
+from kailash_mcp_prod.records.pacing import paced
 from kailash_mcp_prod.records.paging import following
 from kailash_mcp_prod.records.query import All, Comparison, Condition, Query
 from kailash_mcp_prod.records.reach import reach_of
@@ -123,6 +125,15 @@ class SqlRecords:
         table, scope = self._tables[model.name], reach_of(model, scope)
         counted = await self._runner.read(table, *table.count(within(condition, scope)))
         return int(counted[0][0])
+
+    async def aggregate(
+        self, model: Model, aggregation: Aggregation, scope: Scope = OPEN
+    ) -> Groups:
+        """See `Records.aggregate`."""
+        table, scope = self._tables[model.name], reach_of(model, scope)
+        condition = within(aggregation.condition, scope)
+        stored = await self._runner.read(table, *table.aggregate(condition, aggregation))
+        return await paced(table.grouping.read(aggregation, stored, table.unreadable))
 
     async def create_many(
         self, model: Model, rows: Sequence[Row], scope: Scope = OPEN

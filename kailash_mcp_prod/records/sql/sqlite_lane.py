@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from kailash_mcp_prod.records.sql.aggregate_functions import register_aggregates
 from kailash_mcp_prod.records.sql.functions import register_functions
 from kailash_mcp_prod.records.sql.sqlite_errors import is_busy
 
@@ -109,6 +110,7 @@ class Lane:
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA foreign_keys = ON")
             register_functions(connection)
+            register_aggregates(connection)
         except BaseException:
             connection.close()
             raise

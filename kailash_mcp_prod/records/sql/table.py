@@ -15,11 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy.types import NullType, String, UserDefinedType
 
 from kailash_mcp_prod.errors import InternalError
+from kailash_mcp_prod.records.aggregates import Aggregation
 from kailash_mcp_prod.records.columns import Table
 from kailash_mcp_prod.records.model import Field, Model, Row
 from kailash_mcp_prod.records.query import Condition, Sort
 from kailash_mcp_prod.records.sql.codecs import Codec, Dialect, codec_for
 from kailash_mcp_prod.records.sql.conditions import Conditions, binder
+from kailash_mcp_prod.records.sql.grouping import Grouping, shape_of
 from kailash_mcp_prod.records.sql.statements import Statement, compile_statement
 from kailash_mcp_prod.records.sql.terms import terms_of
 from kailash_mcp_prod.records.types import FieldType, Kind
@@ -75,6 +77,7 @@ class TableSql:
             for each in fields
         }
         self._conditions = Conditions(self._terms, dialect)
+        self.grouping = Grouping(self._terms, self.codecs, dialect)
         self._statements: OrderedDict[tuple[Any, ...], Statement] = OrderedDict()
 
     def field(self, name: str) -> Field:
@@ -171,6 +174,18 @@ class TableSql:
             return sa.select(sa.func.count()).select_from(self._table).where(*where)
 
         return self._statement(("count", shape), build, arguments)
+
+    def aggregate(self, condition: Condition, asked: Aggregation) -> tuple[str, list[Any]]:
+        """Groups the rows that match; `grouping` reads the groups, one more than are asked for."""
+        arguments: list[Any] = []
+        shape = self._conditions.shape(condition, arguments)
+        arguments.append(asked.limit + 1)
+
+        def build(bind: Callable[[], Any]) -> Any:
+            where = self._where(self._conditions.expression(shape, bind))
+            return self.grouping.statement(asked, self._table, where, bind())
+
+        return self._statement(("aggregate", shape, shape_of(asked)), build, arguments)
 
     def update(
         self, condition: Condition, changes: Row, returning: tuple[str, ...]
@@ -277,10 +292,11 @@ class TableSql:
             try:
                 columns.append([None if each is None else convert(each) for each in column])
             except (ValueError, TypeError, OverflowError) as problem:
-                raise self._unreadable(name) from problem
+                raise self.unreadable(name) from problem
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
-    def _unreadable(self, name: str) -> InternalError:
+    def unreadable(self, name: str) -> InternalError:
+        """The error for a column that holds something that its field can't mean."""
         model = self.model
         logger.error("%s.%s of a stored row holds what the field can't mean", model.name, name)
         return InternalError(

@@ -17,22 +17,27 @@ class OperationWords(NamedTuple):
 
 _CREATE = (
     "create add new insert make register enter store save write record log submit put upload "
-    "draft prepare open invite queue enqueue schedule"
+    "draft prepare open invite queue enqueue schedule report introduce start begin "
+    "onboard"
 )
 _UPDATE = (
     "update change modify edit set alter correct fix mark assign rename adjust replace raise lower "
     "increase decrease extend move switch turn confirm approve reject cancel close resolve "
-    "archive activate deactivate enable disable block flag link attach add give hand retry"
+    "archive activate deactivate enable disable block flag link attach add give hand retry "
+    "promote demote reassign transfer reschedule postpone reopen prolong shorten reset swap "
+    "convert complete finish pause resume restart revise amend upgrade downgrade instead become now"
 )
 _DELETE = (
-    "delete remove empty erase drop destroy discard withdraw purge clear clean wipe forget throw"
+    "delete remove empty erase drop destroy discard withdraw purge clear clean wipe forget throw "
+    "rid scrap dispose trash bin kill strike unregister"
 )
 _LIST = (
     "list find search show query filter which who whom whose what when where how is are all any "
-    "browse look display see compare"
+    "browse look display see compare everyone everybody anyone anybody everything each exist "
+    "overview"
 )
 _COUNT = "count how many much number total"
-_READ = "read get show open view fetch retrieve display detail give what"
+_READ = "read get show open view fetch retrieve display detail give what tell describe check pull"
 _UPSERT = "upsert merge synchronise sync overwrite replace exist miss create update add change"
 _FIGURES = "many much count number total sum average most least top large late new old first last"
 _MANY = "many all every bulk batch several multiple mass import load once"
@@ -66,7 +71,7 @@ _SAME_THINGS = (
     "product article item",
     "queue enqueue task job",
     "metric figure statistic kpi measure",
-    "feedback judgement opinion rating comment",
+    "feedback judgement opinion rating comment remark",
     "history audit trail log",
     "cache remember",
     "attribute feature property characteristic",

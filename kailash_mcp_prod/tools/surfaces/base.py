@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,13 +17,12 @@ class Resolved:
     """What a call on a surface comes to: a tool and the call of it.
 
     `below` is the argument of the surface's tool in which the arguments stand, if they do not
-    stand at its top. `shape` makes the surface's result of the tool's own.
+    stand at its top.
     """
 
     tool: ToolSpec
     call: ToolCall
     below: str | None = None
-    shape: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
 
 class Surface(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from itertools import islice
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
@@ -13,11 +14,13 @@ from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.surfaces.base import FullSurface, Surface
 from kailash_mcp_prod.tools.surfaces.compact import CompactSurface
-from kailash_mcp_prod.tools.surfaces.names import CHOICES, COMPACT, FULL, SEARCH, models_in
+from kailash_mcp_prod.tools.surfaces.names import CHOICES, COMPACT, FULL, MODELS, SEARCH, models_in
 from kailash_mcp_prod.tools.surfaces.searching import SearchSurface
 from kailash_mcp_prod.tools.visibility import Visibility
 
 _MAX_ENCODED_LISTS = 256
+_MAX_PRINCIPALS = 256
+_MAX_MODELS_SHOWN = 200
 
 
 class Catalogue:
@@ -43,6 +46,7 @@ class Catalogue:
         }
         self._visibility = Visibility(policy)
         self._lists = BoundedMemo[tuple[str, Hashable], EncodedList](_MAX_ENCODED_LISTS)
+        self._models = BoundedMemo[Hashable, dict[str, None]](_MAX_PRINCIPALS)
         registry.subscribe(self._refresh)
 
     def get(self, name: str) -> Surface:
@@ -56,12 +60,28 @@ class Catalogue:
             return surface
         models = models_in(name)
         if models is None:
-            raise NotFoundError(
-                f"There is no surface '{shown(name)}'. Use {', '.join(CHOICES)}, or models/ and "
-                "the names of models with commas between them.",
-                field="surface",
-            )
+            raise _unknown_surface(name, {})
         return FullSurface(self._registry, self._policy, models)
+
+    def check(self, principal: Principal, name: str) -> None:
+        """See whether a surface has something for a principal.
+
+        Raises:
+            NotFoundError: There is no such surface, or it names a model that does not exist or of
+                which the principal may call no tool; the error is the same for both.
+        """
+        if name in self._surfaces:
+            return
+        wanted = models_in(name)
+        known = self._models.get(
+            self._visibility.kind(principal), lambda: self._models_of(principal)
+        )
+        if wanted is None or not wanted <= known.keys():
+            raise _unknown_surface(name, known)
+
+    def _models_of(self, principal: Principal) -> dict[str, None]:
+        """The models of which the principal may call a tool, in order."""
+        return {tool.group: None for tool in self.full.tools(principal) if tool.operation}
 
     def encoded(self, principal: Principal, name: str) -> EncodedList:
         """The list of a surface, encoded once for all who see the same.
@@ -81,5 +101,16 @@ class Catalogue:
 
     def _refresh(self) -> None:
         self._lists.clear()
+        self._models.clear()
         self._compact.refresh()
         self._search.refresh()
+
+
+def _unknown_surface(name: str, models: Iterable[str]) -> NotFoundError:
+    """The error for a surface that is none for a caller; `models` are those that it may name."""
+    return NotFoundError(
+        f"There is no surface '{shown(name)}'. Use {', '.join(CHOICES)}, or {MODELS} and the names "
+        "of models with commas between them.",
+        field="surface",
+        details={"surfaces": list(CHOICES), "models": list(islice(models, _MAX_MODELS_SHOWN))},
+    )

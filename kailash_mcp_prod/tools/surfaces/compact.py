@@ -42,6 +42,7 @@ class CompactSurface:
     """
 
     def __init__(self, registry: ToolRegistry, policy: Policy) -> None:
+        self._registry = registry
         self._tools = FullSurface(registry, policy)
         self._visibility = Visibility(policy)
         self._reached = BoundedMemo[Hashable, Mapping[str, _Targets]](_MAX_PRINCIPALS)
@@ -83,8 +84,9 @@ class CompactSurface:
 
     def _find_reach(self, principal: Principal) -> dict[str, _Targets]:
         by_model: dict[str, dict[str, ToolSpec]] = {}
-        for tool in self._tools.tools(principal):
-            if tool.operation is not None:
+        for each in self._registry.every():
+            tool = self._visibility.tool(principal, each)
+            if tool is not None and tool.operation is not None:
                 by_model.setdefault(tool.group, {})[tool.operation] = tool
         found = {each.name: _targets(each, by_model) for each in SHORTCUTS}
         return {name: targets for name, targets in found.items() if targets}
@@ -144,10 +146,7 @@ def _resolve(shortcut: Shortcut, targets: _Targets, call: ToolCall) -> Resolved:
     for name in shortcut.required:
         if name not in arguments:
             raise InvalidArgumentsError(f"{name}: this argument is required.", field=name)
-    detour = shortcut.detours.get(tool.operation or "")
-    if detour is None:
-        return Resolved(tool, replace(call, arguments=arguments))
-    return Resolved(tool, replace(call, arguments=detour.arguments(arguments)), shape=detour.shape)
+    return Resolved(tool, replace(call, arguments=arguments))
 
 
 def _chosen(argument: str, given: Any, choices: Collection[str]) -> str:

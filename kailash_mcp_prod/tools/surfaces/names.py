@@ -26,9 +26,8 @@ def models_in(name: str) -> frozenset[str] | None:
 
 
 def is_surface(name: str) -> bool:
-    """Whether there is a surface of that name.
+    """Whether a credential may name this surface.
 
-    Any well-formed list of models is one: whether a model exists is no business of those who may
-    not use it, so an unknown one just has no tools.
+    Any well-formed list of models is one: credentials are made before the models are known.
     """
     return name in CHOICES or models_in(name) is not None

@@ -6,17 +6,18 @@ record tool validates them, so its errors name the right places here too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from kailash_mcp_prod.records.aggregates import Function
 from kailash_mcp_prod.records.operations import TRAITS, Operation
 from kailash_mcp_prod.tools.spec import Hints
 
 Schema = dict[str, Any]
-Arguments = Mapping[str, Any]
 
 _OBJECT: Schema = {"type": "object"}
+_NAMES: Schema = {"type": "array", "items": {"type": "string"}}
 _FILTER: Schema = {
     "type": "object",
     "description": "{field: value} or {field: {operator: value}}, see find_records",
@@ -26,29 +27,11 @@ _ID: Schema = {"type": ["string", "integer"]}
 
 
 @dataclass(frozen=True, slots=True)
-class Detour:
-    """How an operation does the work of another: with which arguments and result.
-
-    A server without count tools counts with the list tool.
-    """
-
-    arguments: Callable[[Arguments], dict[str, Any]]
-    shape: Callable[[dict[str, Any]], dict[str, Any]]
-
-
-_COUNT_BY_LIST = Detour(
-    arguments=lambda given: {**given, "limit": 1, "fields": ["id"], "include_total": True},
-    shape=lambda page: {"count": page["total"]},
-)
-
-
-@dataclass(frozen=True, slots=True)
 class Shortcut:
     """One tool of the surface.
 
-    `operations` says by the value of the argument `action` which operation it stands for. Without
-    that argument it is the first of them that the caller may call, and `detours` has those that
-    are not the shortcut's own.
+    `operations` says by the value of the argument `action` which operation it stands for; without
+    that argument it is one.
     """
 
     name: str
@@ -58,7 +41,6 @@ class Shortcut:
     properties: Mapping[str, Schema]
     required: tuple[str, ...]
     by_action: bool = False
-    detours: Mapping[str, Detour] = field(default_factory=dict)
 
     @property
     def hints(self) -> Hints:
@@ -114,17 +96,31 @@ SHORTCUTS: tuple[Shortcut, ...] = (
         title="Get a record",
         description="Returns one record by its id.",
         operations=_one(Operation.READ),
-        properties={"id": _ID, "fields": {"type": "array", "items": {"type": "string"}}},
+        properties={"id": _ID, "fields": _NAMES},
         required=("id",),
     ),
     Shortcut(
-        name="count_records",
-        title="Count records",
-        description="Counts the records of a model that match a filter.",
-        operations={"": Operation.COUNT, "list": Operation.LIST},
-        properties={"filter": _FILTER},
+        name="aggregate_records",
+        title="Count, sum and group records",
+        description=(
+            "Counts the records of a model that match a filter, all together or in groups with the "
+            "same values of group_by, and adds up, averages or compares fields in each group. The "
+            "count is in groups[].count. "
+            'Example: {"group_by": ["created_by"], "sort": ["-count"], "limit": 10}'
+        ),
+        operations=_one(Operation.AGGREGATE),
+        properties={
+            "filter": _FILTER,
+            "group_by": _NAMES,
+            **{str(function): _NAMES for function in Function},
+            "sort": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "-count, -sum.total, or a field of group_by",
+            },
+            "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+        },
         required=(),
-        detours={Operation.LIST: _COUNT_BY_LIST},
     ),
     Shortcut(
         name="create_record",

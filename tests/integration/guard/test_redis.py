@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from kailash_mcp_prod import guard
+from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.guard.redis import RedisConnection, RedisDownError
 from tests.redis_server import RedisServer, running_redis
 
@@ -149,6 +154,25 @@ async def test_a_cancelled_call_leaves_redis_up(redis_server: RedisServer) -> No
         assert await ping(redis)
 
 
+async def test_whenever_a_call_is_cancelled_it_ends_so_and_no_other_gets_its_answer(
+    redis_server: RedisServer,
+) -> None:
+    async with connected(redis_server.url) as (redis, _):
+
+        async def echo(number: int) -> bool:
+            return await redis.run(lambda client: client.echo(number)) == b"%d" % number
+
+        for steps in range(12):
+            calls = [asyncio.create_task(echo(number)) for number in range(40)]
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            victims = [call for call in calls[::5] if call.cancel()]
+            await asyncio.wait(calls)
+
+            assert all(call.cancelled() for call in victims)
+            assert all(call.result() for call in calls if call not in victims)
+
+
 async def test_neither_password_nor_address_is_ever_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -167,3 +191,24 @@ async def test_neither_password_nor_address_is_ever_logged(
     assert "redis_down" in caplog.text
     for secret in ("hunter2", "hunter3"):
         assert secret not in caplog.text
+
+
+def test_without_the_package_the_operator_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "redis.exceptions", None)
+
+    with pytest.raises(ConfigError, match=r"install kailash-mcp-prod\[redis\]"):
+        RedisConnection("redis://localhost", "app")
+
+
+def test_nothing_of_redis_is_imported_before_it_is_needed() -> None:
+    """So a server without a Redis does not pay for it."""
+    at_the_top = [
+        ast.unparse(statement)
+        for module in Path(guard.__path__[0]).glob("*.py")
+        for statement in ast.parse(module.read_text()).body
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+    ]
+
+    assert [line for line in at_the_top if line.split()[1].partition(".")[0] == "redis"] == []

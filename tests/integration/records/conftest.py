@@ -1,34 +1,58 @@
-"""One application per kind of database for the whole session, its tables emptied for each test."""
+"""One application per kind of database and store for the whole session, emptied for each test.
+
+They are fixtures of their own and not parameters of one, which pytest would stop and start again
+whenever it turns to another parameter: several times in each module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from tests.integration.records.trap_app import TrapApp, running_trap_app
+from tests.postgres import PostgresServer
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def trap_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('traps') / 'trap.db'}"
-        return
-    with request.getfixturevalue("postgres_server").database() as url:
-        yield url
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["sql", "nodes"])
-async def shared_app(request: pytest.FixtureRequest, trap_url: str) -> AsyncIterator[TrapApp]:
-    async with running_trap_app(trap_url, request.param) as app:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sql_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TrapApp]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('traps') / 'trap.db'}"
+    async with running_trap_app(url, "sql") as app:
         yield app
 
 
-@pytest.fixture
-def app(shared_app: TrapApp) -> TrapApp:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nodes_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TrapApp]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('traps') / 'trap.db'}"
+    async with running_trap_app(url, "nodes") as app:
+        yield app
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sql_on_postgresql(postgres_server: PostgresServer) -> AsyncIterator[TrapApp]:
+    with postgres_server.database() as url:
+        async with running_trap_app(url, "sql") as app:
+            yield app
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nodes_on_postgresql(postgres_server: PostgresServer) -> AsyncIterator[TrapApp]:
+    with postgres_server.database() as url:
+        async with running_trap_app(url, "nodes") as app:
+            yield app
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def trap_dialect(request: pytest.FixtureRequest) -> str:
+    """The kind of database that the test runs on."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["sql", "nodes"])
+def app(request: pytest.FixtureRequest, trap_dialect: str) -> TrapApp:
     """The trap application with empty tables."""
-    shared_app.tables.clear()
-    return shared_app
+    app: TrapApp = request.getfixturevalue(f"{request.param}_on_{trap_dialect}")
+    app.tables.clear()
+    return app

@@ -107,6 +107,9 @@ async def test_of_20_equal_upserts_one_creates_and_19_update(app: TrapApp) -> No
 async def test_bulk_writes_of_the_same_records_in_any_order_do_not_block_each_other(
     app: TrapApp,
 ) -> None:
+    if app.dialect == "postgresql":
+        # By number the keys have another order than by their text, and the labels a third.
+        app.tables.execute("SELECT setval(pg_get_serial_sequence('trap_counters', 'id'), 85)")
     labels = [{"label": f"{n}"} for n in range(30)]
     ids = (await app.call("TrapCounter", "bulk_create", data=labels))["ids"]
     backwards = list(reversed(ids))

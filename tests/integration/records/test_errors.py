@@ -95,6 +95,8 @@ ONE_CALL_EACH: list[tuple[str, Json]] = [
     ("list", {}),
     ("list", {"filter": {"guest": {"$ilike": "x"}}, "sort": ["guest"]}),
     ("count", {}),
+    ("aggregate", {}),
+    ("aggregate", {"group_by": ["guest"]}),
     ("upsert", {"data": {"row": "a", "number": 1}}),
     ("bulk_create", {"data": [{"row": "a", "number": 1}]}),
     ("bulk_update", {"data": [{"id": "x", "guest": "g"}]}),

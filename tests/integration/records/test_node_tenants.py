@@ -15,6 +15,7 @@ import pytest_asyncio
 from dataflow import DataFlow
 
 from kailash_mcp_prod.errors import ConflictError, ForbiddenError, NotFoundError
+from kailash_mcp_prod.records.aggregates import Aggregation
 from kailash_mcp_prod.records.dataflow_session import DataFlowSession
 from kailash_mcp_prod.records.filters import parse_filter, parse_sort
 from kailash_mcp_prod.records.model import Model, Row
@@ -301,6 +302,7 @@ CALLS: dict[str, Call] = {
     ),
     "find": lambda to, model, scope: to.find(model, Query(sort=parse_sort(model, None)), scope),
     "count": lambda to, model, scope: to.count(model, EVERYTHING, scope),
+    "aggregate": lambda to, model, scope: to.aggregate(model, Aggregation(EVERYTHING), scope),
     "update_where": lambda to, model, scope: to.update_where(model, EVERYTHING, {"qty": 1}, scope),
     "delete_where": lambda to, model, scope: to.delete_where(model, EVERYTHING, scope),
     "upsert_many": lambda to, model, scope: to.upsert_many(model, [{"email": "y"}], ("id",), scope),

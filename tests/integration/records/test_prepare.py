@@ -130,6 +130,25 @@ async def test_what_is_there_is_not_made_again(database_url: str) -> None:
     assert schema_of(database_url) == before
 
 
+async def test_dataflow_looks_at_the_schema_once_for_all_models(postgres_url: str) -> None:
+    async with closing(dataflow(postgres_url, Stock, Guest)) as db:
+        looked = 0
+        inspect = db._inspect_database_schema_real
+
+        async def counted() -> Options:
+            nonlocal looked
+            looked += 1
+            return await inspect()
+
+        db._inspect_database_schema_real = counted  # type: ignore[method-assign]
+        await prepare_database(db)
+
+        assert looked == 1
+        assert db.get_relationships("Stock") == db.get_relationships("Guest") == {}
+        assert await db.discover_schema_async(use_real_inspection=True)
+        assert looked == 2
+
+
 async def test_columns_and_indexes_of_a_newer_model_are_added(database_url: str) -> None:
     class Stock2(Stock):
         colour: str | None = None

@@ -425,3 +425,64 @@ async def test_unique_decimals_kept_as_text_go_to_nodes(sqlite_url: str) -> None
 
         assert app.stores.execution("ForeignRate").store == "nodes"
         assert "rate is unique" in app.stores.execution("ForeignRate").reason
+
+
+async def test_every_kind_is_grouped_and_measured_by_its_meaning(foreign: ForeignApp) -> None:
+    for name in (*SORTABLE, "token", "flag"):
+        groups = await aggregated(foreign, group_by=[name], sort=[f"-{name}"])
+        shown = [each["by"][name] for each in groups]
+        there = [row[name] for row in ROWS if row.get(name) is not None]
+        assert sorted(shown[: len(there)], key=str) == sorted(there, key=str)
+        assert set(shown[len(there) :]) == {None}
+        [found] = await aggregated(foreign, count_distinct=[name])
+        assert found["count_distinct"] == {name: len(there)}
+    for name in SORTABLE:
+        there = sorted(
+            (row[name] for row in ROWS if row.get(name) is not None),
+            key=lambda value: meaning(name, value),
+        )
+        [found] = await aggregated(foreign, min=[name], max=[name])
+        assert (found["min"][name], found["max"][name]) == (there[0], there[-1])
+
+
+async def test_sums_and_averages_of_real_columns_have_no_digits_of_their_own(
+    foreign: ForeignApp,
+) -> None:
+    numbers = ["total", "tiny", "ratio", "narrow", "amount"]
+    [found] = await aggregated(
+        foreign, sum=numbers, avg=numbers, filter={"id": {"$in": ["a", "c"]}}
+    )
+
+    assert found["sum"] == {
+        "total": 2**31 - 1,
+        "tiny": 2**15 - 1,
+        "ratio": 0.1 + 1e-30,
+        "narrow": 0.0,
+        "amount": "7.375",
+    }
+    assert found["avg"] == {
+        "total": (2**31 - 1) / 2,
+        "tiny": 2**15 - 1,
+        "ratio": 0.05,
+        "narrow": 0.0,
+        "amount": "3.6875",
+    }
+
+
+async def test_a_sum_may_be_larger_than_its_column(foreign: ForeignApp) -> None:
+    large = 2**63 - 1
+    values = ", ".join(f"('large-{number}', {large})" for number in range(3))
+    run_sql(foreign.url, f"INSERT INTO foreign_items (id, total) VALUES {values}")
+    try:
+        asked: Json = {"sum": ["total"], "avg": ["total"], "group_by": ["flag"]}
+        groups = await aggregated(foreign, **asked, sort=["-sum.total"])
+    finally:
+        run_sql(foreign.url, "DELETE FROM foreign_items WHERE id LIKE 'large-%'")
+
+    assert [each["sum"]["total"] for each in groups] == [3 * large, 2**31 - 1, -5]
+    assert groups[0]["avg"]["total"] == 3 * large / 4
+
+
+async def aggregated(app: ForeignApp, **arguments: Any) -> list[Json]:
+    groups: list[Json] = (await app.call("ForeignItem", "aggregate", **arguments))["groups"]
+    return groups

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from kailash_mcp_prod.errors import ConflictError, InvalidArgumentsError, UnavailableError
+from kailash_mcp_prod.records.aggregates import parse_aggregation
 from kailash_mcp_prod.records.filters import parse_filter
 from kailash_mcp_prod.records.sql import sqlite_lane
 from kailash_mcp_prod.records.sql.store import SqlStore
@@ -123,6 +124,20 @@ async def test_a_cancelled_read_is_interrupted_and_the_others_go_on(store: SqlSt
 
         assert all(isinstance(each, asyncio.CancelledError) for each in outcomes)
         assert {each["label"] for each in read} == {"b"}
+
+
+async def test_a_cancelled_aggregate_is_interrupted(store: SqlStore) -> None:
+    await store.create(ITEM, item("a"))
+    asked = parse_aggregation(ENDLESS, {"group_by": ["label"], "max": ["label"]})
+    tasks = [asyncio.create_task(store.aggregate(ENDLESS, asked)) for _ in range(4)]
+    await asyncio.to_thread(wait_for_readers, store, 4)
+    for task in tasks:
+        task.cancel()
+    async with asyncio.timeout(20):
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert await ids(store) == ["a"]
+
+    assert all(task.cancelled() for task in tasks)
 
 
 async def test_an_interruption_hits_only_the_read_that_was_cancelled(store: SqlStore) -> None:

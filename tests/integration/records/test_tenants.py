@@ -93,6 +93,8 @@ WITHOUT_TENANT: list[tuple[str, Json]] = [
     ("list", {}),
     ("list", {"filter": {"id": "a1"}, "include_total": True}),
     ("count", {}),
+    ("aggregate", {}),
+    ("aggregate", {"group_by": ["name"]}),
     ("upsert", {"data": guest("a1", "1@x")}),
     ("bulk_create", {"data": [guest("n", "n@x")]}),
     ("bulk_update", {"data": [{"id": "a1", "name": "x"}]}),

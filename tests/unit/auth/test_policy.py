@@ -17,7 +17,7 @@ from kailash_mcp_prod.records.operations import TRAITS, Operation
 from tests.unit.tools.sample_tools import names_in, service_of, tool
 
 POLICY = Policy()
-READS = {Operation.READ, Operation.LIST, Operation.COUNT}
+READS = {Operation.READ, Operation.LIST, Operation.COUNT, Operation.AGGREGATE}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def test_no_grant_allows_nothing() -> None:
     assert allowed_operations("") == set()
 
 
-def test_read_is_read_list_and_count() -> None:
+def test_read_is_read_list_count_and_aggregate() -> None:
     assert allowed_operations("Company:read") == READS
 
 

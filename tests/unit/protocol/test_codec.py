@@ -231,3 +231,17 @@ def test_any_bytes_are_a_message_or_a_well_formed_error(body: bytes) -> None:
         assert outcome["error"]["code"] in {-32700, -32600, -32602}
     else:
         assert isinstance(outcome, Request | Notification | ClientResponse | Batch)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"jsonrpc":"2.0","method":"ping","id":1,"left out":"\xff"}',
+        b'{"jsonrpc":"2.0","id":1,"result":{"a":"\xff"}}',
+        b'[{"jsonrpc":"2.0","id":1,"result":{"a":"\xff"}}]',
+    ],
+)
+def test_text_that_is_only_looked_over_is_utf8_too(body: bytes) -> None:
+    with pytest.raises(InvalidMessageError) as refused:
+        decode(body)
+    assert refused.value.code == -32700

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
+from kailash_mcp_prod.records.aggregates import parse_aggregation
 from kailash_mcp_prod.records.arguments import ArgumentsModel
 from kailash_mcp_prod.records.filters import parse_filter, parse_sort
 from kailash_mcp_prod.records.model import Model
@@ -69,6 +70,20 @@ def arguments(operation: Operation, row: dict[str, Any]) -> list[dict[str, Any]]
             ]
         case Operation.COUNT:
             return [{}, {"filter": conditions}]
+        case Operation.AGGREGATE:
+            return [
+                {},
+                {"filter": conditions, "group_by": ["text", "flag"], "sort": ["-count", "text"]},
+                {
+                    "sum": ["whole", "amount"],
+                    "avg": ["real"],
+                    "min": ["moment"],
+                    "max": ["text"],
+                    "count_distinct": ["token"],
+                    "sort": ["-sum.amount", "count_distinct.token"],
+                    "limit": 1000,
+                },
+            ]
         case Operation.UPSERT:
             return [{"data": row}, {"data": {"id": "x", **row}, "conflict_on": ["id"]}]
         case Operation.BULK_CREATE:
@@ -128,7 +143,10 @@ def test_whatever_is_taken_fits_the_schema(traps: dict[str, Model], operation: O
         try:
             checked = model.validate(raw)
             parse_filter(described, checked.get("filter"))
-            parse_sort(described, checked.get("sort"))
+            if operation is Operation.AGGREGATE:
+                parse_aggregation(described, checked)
+            else:
+                parse_sort(described, checked.get("sort"))
         except InvalidArgumentsError:
             return
         assume(tuple(raw.get("conflict_on", ["id"])) in described.unique_keys)
@@ -186,6 +204,19 @@ def test_values_of_a_wrong_json_type_break_the_schema_too(
         (Operation.LIST, {"cursor": None}),
         (Operation.LIST, {"cursor": "x" * 8_193}),
         (Operation.LIST, {"cursor": "x", "offset": 0}),
+        (Operation.AGGREGATE, {"group_by": ["nope"]}),
+        (Operation.AGGREGATE, {"group_by": ["text", "text"]}),
+        (Operation.AGGREGATE, {"group_by": ["free"]}),
+        (Operation.AGGREGATE, {"group_by": ["id", "text", "whole", "real", "flag", "day"]}),
+        (Operation.AGGREGATE, {"group_by": "text"}),
+        (Operation.AGGREGATE, {"sum": ["text"]}),
+        (Operation.AGGREGATE, {"avg": ["moment"]}),
+        (Operation.AGGREGATE, {"min": ["flag"]}),
+        (Operation.AGGREGATE, {"max": ["token"]}),
+        (Operation.AGGREGATE, {"count_distinct": ["blob"]}),
+        (Operation.AGGREGATE, {"sort": ["count"] * 6}),
+        (Operation.AGGREGATE, {"limit": 1001}),
+        (Operation.AGGREGATE, {"fields": ["text"]}),
         (Operation.BULK_CREATE, {"data": []}),
         (Operation.BULK_CREATE, {"data": [BASE] * 1001}),
         (Operation.BULK_CREATE, {"data": BASE}),

@@ -8,12 +8,16 @@ from kailash_mcp_prod.records.operations import (
     operations_for,
 )
 
-READS = {Operation.READ, Operation.LIST, Operation.COUNT}
+READS = {Operation.READ, Operation.LIST, Operation.COUNT, Operation.AGGREGATE}
 
 
 def test_nine_operations_are_on_by_default() -> None:
     assert len(DEFAULT_OPERATIONS) == 9
-    assert set(Operation) - set(DEFAULT_OPERATIONS) == {Operation.UPSERT, Operation.COUNT}
+    assert set(Operation) - set(DEFAULT_OPERATIONS) == {
+        Operation.UPSERT,
+        Operation.COUNT,
+        Operation.AGGREGATE,
+    }
 
 
 def test_reading_is_safe_and_writing_is_not() -> None:

@@ -11,6 +11,7 @@ import pytest
 from dataflow import DataFlow
 from jsonschema import Draft202012Validator
 
+from kailash_mcp_prod.records.aggregates import parse_aggregation
 from kailash_mcp_prod.records.arguments import ArgumentsModel
 from kailash_mcp_prod.records.filters import parse_filter, parse_sort
 from kailash_mcp_prod.records.introspect import describe_models
@@ -99,7 +100,10 @@ def check_example(model: Model, operation: Operation) -> None:
     )
     form.validate(arguments)
     parse_filter(model, arguments.get("filter"))
-    parse_sort(model, arguments.get("sort"))
+    if operation is Operation.AGGREGATE:
+        parse_aggregation(model, arguments)
+    else:
+        parse_sort(model, arguments.get("sort"))
 
 
 @pytest.mark.parametrize("operation", ALL)

@@ -48,8 +48,8 @@ def test_thirteen_models_make_117_tools(registry: ToolRegistry, reference: Refer
     ]
 
 
-def test_upsert_and_count_make_143(full_registry: ToolRegistry) -> None:
-    assert len(full_registry) == 143
+def test_upsert_count_and_aggregate_make_156(full_registry: ToolRegistry) -> None:
+    assert len(full_registry) == 156
     assert sum(each.name.endswith("_count") for each in full_registry) == 13
 
 
@@ -68,7 +68,7 @@ def test_an_append_only_model_is_neither_changed_nor_deleted(reference: Referenc
     tools = DataFlowToolDiscovery(reference.store, ALL).tools_of(ledger)
 
     assert [operation_of(each) for each in tools] == [
-        *("create", "read", "list", "bulk_create", "count")
+        *("create", "read", "list", "bulk_create", "count", "aggregate")
     ]
 
 
@@ -87,13 +87,13 @@ def test_a_reader_of_one_model_sees_its_reading_tools(full_registry: ToolRegistr
 
     seen = [each.name for each in full_registry if Policy().allows(reader, each)]
 
-    assert seen == ["Company_read", "Company_list", "Company_count"]
+    assert seen == [*("Company_read", "Company_list", "Company_count", "Company_aggregate")]
 
 
 def test_all_annotations_are_sent_and_true(full_registry: ToolRegistry) -> None:
     for each in full_registry:
         operation = operation_of(each)
-        reads = operation in {"read", "list", "count"}
+        reads = operation in {"read", "list", "count", "aggregate"}
         assert each.to_mcp(complete=False)["annotations"] == {
             "readOnlyHint": reads,
             "destructiveHint": operation in DESTRUCTIVE,
@@ -245,4 +245,20 @@ def test_a_subclass_may_leave_out_and_rename_tools(reference: Reference) -> None
 
     tools = Readers(reference.store).tools_of(reference.models[0])
 
-    assert [each.name for each in tools] == ["my_Company_read", "my_Company_list"]
+    assert [each.name for each in tools if each.listed] == ["my_Company_read", "my_Company_list"]
+    assert [each.name for each in tools if not each.listed] == ["my_Company_aggregate"]
+
+
+def test_records_are_aggregated_unlisted_where_they_can_be_listed(reference: Reference) -> None:
+    default = reference.registry()
+    unlisted = [each.name for each in default.every() if not each.listed]
+
+    assert unlisted == [f"{model.name}_aggregate" for model in reference.models]
+    assert default.get("Company_aggregate") is None
+    without_list = reference.registry(Operation.READ, Operation.COUNT)
+    assert all(each.listed for each in without_list.every())
+    turned_on = reference.registry(Operation.AGGREGATE)
+    assert [each.name for each in turned_on.every()][:2] == [
+        *("Company_aggregate", "User_aggregate")
+    ]
+    assert turned_on.get("Company_aggregate") is not None

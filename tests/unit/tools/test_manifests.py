@@ -240,7 +240,7 @@ async def test_a_manifest_that_says_something_else_is_not_believed(shop: Shop, d
         case "identity":
             content["identity"] = "0" * 32
         case "format":
-            content["format"] = 2
+            content["format"] = 1
         case "unknown":
             content["code"] = "print()"
         case "table":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -18,6 +19,7 @@ from kailash_mcp_prod.errors import (
     UnavailableError,
     UnknownToolError,
 )
+from kailash_mcp_prod.guard.breakers import Breakers
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolCall
 from tests.unit.tools.sample_tools import names_in, service_of, tool
@@ -183,6 +185,85 @@ async def test_guessing_names_uses_up_the_rate_too() -> None:
     await error_of(service, "c")
 
     assert isinstance(await error_of(service, "a"), RateLimitedError)
+
+
+async def test_one_who_is_over_its_rate_learns_nothing_about_names() -> None:
+    service = service_of(tool("a"), per_minute=1)
+    await call(service, "a")
+
+    assert isinstance(await error_of(service, "no_such_tool"), RateLimitedError)
+
+
+async def test_a_tool_that_breaks_each_time_is_left_alone_and_others_are_not() -> None:
+    ran = []
+
+    async def handler(_call: ToolCall) -> dict[str, Any]:
+        ran.append(1)
+        raise KeyError("a defect")
+
+    service = service_of(tool("broken", handler), tool("a"), breakers=Breakers(3, 60))
+    codes = [(await error_of(service, "broken")).code for _ in range(5)]
+
+    assert codes == ["internal"] * 3 + ["circuit_open"] * 2
+    assert len(ran) == 3
+    assert await call(service, "a", x=1) == {"x": 1}
+
+
+async def test_a_backend_that_does_not_answer_is_left_alone_by_all_its_tools() -> None:
+    async def handler(_call: ToolCall) -> dict[str, Any]:
+        raise UnavailableError("The database does not answer.")
+
+    tools = [replace(tool(name, handler), backend="database") for name in ("a", "b")]
+    service = service_of(*tools, tool("c"), breakers=Breakers(2, 60))
+    await error_of(service, "a")
+    await error_of(service, "b")
+
+    refused = await error_of(service, "a")
+
+    assert (refused.code, refused.retry_after_seconds) == ("circuit_open", 60)
+    assert await call(service, "c") == {}
+
+
+async def test_calls_that_take_too_long_open_the_circuit_of_their_backend() -> None:
+    gate = Gate()
+    slow = replace(tool("slow", gate), backend="database")
+    service = service_of(slow, timeout_seconds=0.01, breakers=Breakers(2, 60))
+
+    codes = [(await error_of(service, "slow")).code for _ in range(3)]
+
+    assert codes == ["timeout", "timeout", "circuit_open"]
+
+
+async def test_calls_are_refused_while_the_service_is_drained_and_running_ones_end() -> None:
+    gate = Gate()
+    service = service_of(tool("slow", gate), tool("a"))
+    running = asyncio.create_task(call(service, "slow"))
+    await gate.started.wait()
+    draining = asyncio.create_task(service.drain(5))
+    await asyncio.sleep(0)
+
+    refused = await error_of(service, "a")
+    assert service.is_draining
+    assert isinstance(refused, UnavailableError)
+    assert refused.retry_after_seconds == 1
+
+    gate.release.set()
+    assert await running == {}
+    assert await draining
+    service.mark_ready()
+    assert await call(service, "a") == {}
+
+
+async def test_draining_ends_with_its_time() -> None:
+    gate = Gate()
+    service = service_of(tool("slow", gate))
+    running = asyncio.create_task(call(service, "slow"))
+    await gate.started.wait()
+
+    assert not await service.drain(0.01)
+
+    gate.release.set()
+    await running
 
 
 def test_tools_are_listed_in_the_order_of_the_registry() -> None:

@@ -146,7 +146,7 @@ class RawExchange:
         return self.status
 
     async def block(self) -> str | None:
-        """The next block of the event stream; `None` at its end."""
+        """The next block of the event stream, or the whole body; `None` at its end."""
         while "\n\n" not in self._text:
             message = await self._outgoing.get()
             self._text += message["body"].decode()
@@ -154,6 +154,8 @@ class RawExchange:
                 self._outgoing.put_nowait(message | {"body": b""})
                 if not self._text:
                     return None
+                if self.headers["content-type"] == "application/json":
+                    break
         block, _, self._text = self._text.partition("\n\n")
         return block
 

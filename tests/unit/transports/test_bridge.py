@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kailash_mcp_prod.protocol import Dispatcher
+from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.transports.bridge import Bridge
 from kailash_mcp_prod.transports.bridge_http import Endpoint
 from kailash_mcp_prod.transports.http import HttpTransport
@@ -317,6 +318,8 @@ def answering(replies: Callable[[str, dict[str, str]], Reply]) -> Any:
         ((200, "text/event-stream", [b": nothing\n\n"]), "before it was complete"),
         ((202, "application/json", []), "HTTP status 202"),
         ((200, "application/json", [b'{"result":"\xff"}']), "HTTP status 200"),
+        ((200, "application/json", [b'{"id":2,"result":{}}']), "that this was not"),
+        ((200, "application/json", [b'[{"id":1,"result":{}}]']), "HTTP status 200"),
     ],
 )
 async def test_an_answer_that_is_none_of_mcp_becomes_an_error(reply: Reply, said: str) -> None:
@@ -379,3 +382,54 @@ async def test_a_stream_that_ends_early_is_taken_up_where_it_ended() -> None:
 
     assert answer["result"] == {"late": True}
     assert seen == ["e7"]
+
+
+REGION = {
+    "type": "object",
+    "properties": {
+        "where": {
+            "type": "object",
+            "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+        }
+    },
+}
+CALL_NORTH = rpc("tools/call", 2, name="echo", arguments={"where": {"region": "Süd"}}, _meta=META)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+async def test_arguments_go_into_headers_where_the_tool_wants_it(
+    bridged: Bridged, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    broken = {"type": "object", "properties": {"a": {"type": "number", "x-mcp-header": "A"}}}
+    tools = [
+        {"name": "echo", "inputSchema": REGION},
+        {"name": "broken", "inputSchema": broken},
+    ]
+    monkeypatch.setattr(bridged.server.host, "encoded_list", lambda *_: EncodedList(tools))
+    if listed:
+        shown = await bridged.ask(rpc("tools/list", _meta=META))
+        assert [each["name"] for each in shown["result"]["tools"]] == ["echo"]
+
+    answer = await bridged.ask(CALL_NORTH)
+
+    assert answer["result"]["structuredContent"] == {"where": {"region": "Süd"}}
+    assert len(bridged.server.host.calls) == 1
+    assert (await bridged.ask(CALL_NORTH))["result"]
+
+
+async def test_a_call_that_is_refused_for_its_headers_goes_once_more_only() -> None:
+    calls: list[str] = []
+    refusal = b'{"jsonrpc":"2.0","id":2,"error":{"code":-32020,"message":"Other headers!"}}'
+    empty = b'data: {"jsonrpc":"2.0","id":"tools-of-the-bridge","result":{"tools":[]}}\n\n'
+
+    def replies(_method: str, headers: dict[str, str]) -> Reply:
+        calls.append(headers["mcp-method"])
+        if headers["mcp-method"] == "tools/list":
+            return 200, "text/event-stream", [empty]
+        return 400, "application/json", [refusal]
+
+    async with bridging(answering(replies)) as bridged:
+        bridged.send(CALL_NORTH)
+        assert (await bridged.receive())["error"]["message"] == "Other headers!"
+
+    assert calls == ["tools/call", "tools/list", "tools/call"]

@@ -10,9 +10,11 @@ from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
 from kailash_mcp_prod.errors import RateLimitedError, UnauthenticatedError
 from kailash_mcp_prod.protocol import Dispatcher
 from kailash_mcp_prod.transports.channel import ChannelLimits, ClientChannel
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from tests import wire_schema
 from tests.sample_host import ALICE, SampleHost
 from tests.unit.transports.conftest import META, rpc
+from tests.unit.transports.sockets import until
 
 ECHO = json.dumps(rpc("tools/call", 1, name="echo", _meta=META)).encode()
 
@@ -86,7 +88,7 @@ async def test_the_client_is_asked_for_anew_before_each_request() -> None:
     line = Line(renew=renew)
     for _ in range(3):
         await line.channel.take(ECHO)
-        await line.channel.finish(1)
+        await until(lambda: not line.channel.busy)
 
     assert seen == ["anonymous", "alice", "alice"]
     assert [each[0].subject for each in line.host.calls] == ["alice", "alice"]
@@ -130,3 +132,45 @@ async def test_large_answers_that_nobody_reads_are_replaced_and_small_ones_kept(
     assert failed
     assert {each["error"]["data"]["code"] for each in failed} == {"overloaded"}
     assert any(each["id"] == 1 and "result" in each for each in line.sent)
+
+
+async def test_what_the_end_cuts_short_is_answered_even_if_it_does_not_let_go() -> None:
+    line = Line()
+    for number, name in enumerate(("slow", "stubborn")):
+        message = rpc("tools/call", number, name=name, arguments={}, _meta=META)
+        await line.channel.take(json.dumps(message).encode())
+    await line.channel.take(ECHO.replace(b'"id": 1', b'"id": "quick"'))
+    await until(lambda: bool(line.sent))
+    await line.channel.finish(0)
+
+    assert [each["id"] for each in line.sent] == ["quick", 0, 1]
+    for each in line.sent[1:]:
+        assert each["error"]["data"]["details"] == {"outcome": "unknown"}
+    line.host.stubborn.set()
+    await until(lambda: not line.channel.busy)
+    assert len(line.sent) == 3
+
+
+async def test_what_is_no_message_is_counted_as_a_call() -> None:
+    line = Line()
+    line.host.may_charge = 2
+    for text in (b"{", b'{"jsonrpc":"1.0","id":"a"}', b"{"):
+        await line.channel.take(text)
+    await line.channel.reject("The line is too long.")
+
+    codes = [each["error"].get("data", {}).get("code") for each in line.sent]
+    assert codes == [None, None, "rate_limited", "rate_limited"]
+
+
+async def test_a_request_is_refused_while_too_much_of_its_caller_waits_to_be_read() -> None:
+    budget = UnreadBudget(400)
+    line = Line(unread=budget)
+    with budget.hold("anonymous", 400):
+        await line.channel.take(ECHO)
+    await line.channel.take(ECHO)
+    await line.channel.finish(1)
+
+    assert line.sent[0]["error"]["data"]["code"] == "overloaded"
+    assert "details" not in line.sent[0]["error"]["data"]
+    assert "result" in line.sent[1]
+    assert len(line.host.calls) == 1

@@ -105,5 +105,20 @@ async def test_an_event_larger_than_all_may_be_is_for_who_follows_and_then_gone(
 
     lost = EventLog("2", carries_answer=True)
     lost.append(large)
-    lost.end(abandoned=True)
+    lost.end()
     assert await followed(lost, 0) == []
+
+
+async def test_who_follows_now_takes_the_place_of_who_did() -> None:
+    log = EventLog("1", carries_answer=True)
+    log.append(b"a")
+    older = asyncio.create_task(followed(log, 0))
+    await asyncio.sleep(0)
+    newer = asyncio.create_task(followed(log, 0))
+    await asyncio.sleep(0)
+
+    assert await older == [(1, b"a")]
+    large = b"x" * (MAX_BYTES + 1)
+    log.append(large)
+    log.end()
+    assert await newer == [(1, b"a"), (2, large)]

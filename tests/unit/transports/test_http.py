@@ -290,6 +290,68 @@ async def test_stopping_cancels_a_request_that_does_not_finish(era: str) -> None
     assert web.host.slow_cancelled.is_set()
 
 
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_stopping_answers_for_a_call_that_does_not_let_go(era: str, streaming: bool) -> None:
+    async with serving(stop_seconds=0.05, keepalive_seconds=0.02 if streaming else 15) as web:
+        params: dict[str, Any] = {"name": "stubborn", "arguments": {}}
+        headers = modern_headers("tools/call", "stubborn")
+        if era == "modern":
+            params["_meta"] = META
+        else:
+            headers = await web.open_session()
+        exchange = web.raw("POST", headers, rpc("tools/call", **params))
+        await web.host.slow_started.wait()
+        if streaming:
+            assert await exchange.begin() == 200
+        await web.app.stop()
+
+        if streaming:
+            answer = await exchange.event()
+            assert await exchange.event() is None
+        else:
+            assert await exchange.begin() == 503
+            answer = json.loads(str(await exchange.block()))
+        assert not exchange.task.done()
+        web.host.stubborn.set()
+        await exchange.task
+
+    assert answer["id"] == 1
+    assert answer["error"]["data"]["details"] == {"outcome": "unknown"}
+    assert await exchange.block() is None
+
+
+async def test_a_stream_that_the_stop_cuts_short_ends_with_an_answer() -> None:
+    async with serving(stop_seconds=0.05, keepalive_seconds=0.02) as web:
+        headers = modern_headers("tools/call", "slow")
+        message = rpc("tools/call", name="slow", arguments={}, _meta=META)
+        streams = [
+            web.raw("POST", headers, message),
+            web.raw("POST", await web.open_session(), rpc("tools/call", name="slow", arguments={})),
+        ]
+        for stream in streams:
+            assert await stream.begin() == 200
+        await web.app.stop()
+
+        for stream in streams:
+            answer = await stream.event()
+            assert answer["error"]["data"]["details"] == {"outcome": "unknown"}
+            assert await stream.event() is None
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"jsonrpc":"1.0"}', b"[" * 100])
+async def test_what_is_no_message_is_counted_as_a_call(web: Web, body: bytes) -> None:
+    web.host.may_charge = 1
+    headers = {"x-api-key": "alice-key"}
+    first, second = [await web.post(body, headers) for _ in range(2)]
+
+    assert first.status_code == 400
+    assert second.status_code == 429
+    assert second.headers["retry-after"] == "7"
+    assert error_of(second)["code"] == "rate_limited"
+    assert [each.subject for each in web.host.charged] == ["alice"] * 2
+
+
 async def test_other_asgi_connections_are_turned_away(web: Web) -> None:
     sent: list[Any] = []
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from tests import wire_schema
 from tests.unit.transports.conftest import META, Web, modern_headers, rpc, serving
 
@@ -199,3 +201,92 @@ async def test_an_answer_that_comes_when_the_stream_would_begin_is_sent_once() -
         )
         assert {response.status_code for response in responses} == {200}
         assert all(response.text.count('"jsonrpc"') == 1 for response in responses)
+
+
+async def test_who_comes_back_for_a_stream_takes_it_over(web: Web) -> None:
+    session = await open_capable_session(web)
+    lost = web.raw("POST", session, call("ask"))
+    await lost.begin()
+    asked = await lost.event()
+    resumed = {**session, "last-event-id": lost.last_id}
+
+    first = web.raw("GET", resumed)
+    await first.begin()
+    assert await lost.event() is None
+    second = web.raw("GET", resumed)
+    await second.begin()
+    assert await first.event() is None
+    await first.task
+    await web.post({"jsonrpc": "2.0", "id": asked["id"], "result": ANSWER}, session)
+
+    assert (await second.event())["result"]["structuredContent"] == {"answer": ANSWER}
+    assert await second.event() is None
+    await asyncio.gather(second.task, lost.task)
+
+
+async def test_who_comes_back_for_the_servers_own_stream_takes_it_over(web: Web) -> None:
+    session = await web.open_session()
+    first = web.raw("GET", session)
+    await first.begin()
+    await first.block()
+    web.host.change()
+    assert (await first.event())["method"] == "notifications/tools/list_changed"
+
+    second = web.raw("GET", {**session, "last-event-id": first.last_id})
+    await second.begin()
+    assert await first.event() is None
+    web.host.change()
+    assert (await second.event())["method"] == "notifications/tools/list_changed"
+    await second.aclose()
+
+
+async def test_a_header_for_an_argument_that_is_not_there_is_refused(web: Web) -> None:
+    message = rpc("tools/call", name="echo", arguments={"where": {}}, _meta=META)
+    headers = {**modern_headers("tools/call", "echo"), "Mcp-Param-Region": "eu"}
+
+    refused = await web.post(message, headers)
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == -32020
+
+
+@pytest.mark.parametrize("number", ["1e400", "9" * 5000])
+async def test_an_answer_to_a_question_that_can_not_be_read_is_no_defect(
+    web: Web, caplog: pytest.LogCaptureFixture, number: str
+) -> None:
+    session = await open_capable_session(web)
+    exchange = web.raw("POST", session, call("ask"))
+    await exchange.begin()
+    asked = await exchange.event()
+    answer = {"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "TEXT"}}
+    unread = json.dumps(answer).replace('"TEXT"', number).encode()
+    assert (await web.post(unread, session)).status_code == 202
+
+    assert "id" in await exchange.event()
+    await exchange.aclose()
+    assert "failed" not in caplog.text
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_large_answers_that_wait_to_be_read_are_bounded(era: str, streaming: bool) -> None:
+    budget = UnreadBudget(400_000)
+    key = {"x-api-key": "alice-key"}
+    async with serving(unread=budget) as web:
+        params: dict[str, Any] = {"name": "echo", "arguments": {"a": "x" * 80_000}}
+        headers = {**modern_headers("tools/call", "echo"), **key}
+        if era == "legacy":
+            headers = await web.open_session(headers=key)
+        else:
+            params["_meta"] = META
+        if streaming:
+            headers["accept"] = "text/event-stream"
+        with budget.hold("alice", 30_000):
+            refused = await web.post(rpc("tools/call", **params), headers)
+        answered = await web.post(rpc("tools/call", **params), headers)
+
+    assert '"code":"overloaded"' in refused.text
+    assert '"outcome":"unknown"' in refused.text
+    assert len(answered.text) > 80_000
+    assert answered.text.count('"jsonrpc"') == 1
+    assert budget.has_room("alice", 400_000)

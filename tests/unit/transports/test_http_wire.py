@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
 from kailash_mcp_prod.transports.listening import Listener
 from tests.unit.transports.sockets import until
@@ -368,4 +369,67 @@ async def test_every_listener_speaks_the_bounded_protocol(here: Site) -> None:
     async with here.client() as client:
         await client.send(whole(1))
         await client.until(b"headers;")
-        assert {type(each) for each in here.connections} == {BoundedHttpProtocol}
+        assert all(isinstance(each, BoundedHttpProtocol) for each in here.connections)
+
+
+async def test_connections_beyond_the_limit_are_refused_and_the_others_served() -> None:
+    limit = ConnectionLimit(2)
+    listeners = [Listener(App(), "127.0.0.1", 0, connections=limit) for _ in range(2)]
+    try:
+        for each in listeners:
+            await each.start()
+        here, beside = (Client(each.port) for each in listeners)
+        async with here, beside:
+            for client in (here, beside):
+                await client.send(whole(1))
+                await client.until(b"headers;")
+            for each in listeners:
+                async with Client(each.port) as late:
+                    refusal = await late.rest()
+                    assert refusal.startswith(b"HTTP/1.1 503 ")
+                    assert b"retry-after: 5" in refusal
+            await here.send(whole(1))
+            await here.until(b"headers;")
+        here_now = listeners[0]._server.server_state.connections
+        await until(lambda: not limit.is_full(here_now))
+        async with Client(listeners[0].port) as late:
+            await late.send(whole(1))
+            await late.until(b"headers;")
+    finally:
+        for each in listeners:
+            await each.stop()
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+
+
+async def test_a_wish_for_another_protocol_is_ignored_and_the_body_read(here: Site) -> None:
+    async with here.client() as client:
+        await client.send(whole(7, H2C) * 3 + whole(8, H2C)[:-3])
+        answers = b""
+        while answers.count(b"7 bytes, 3 headers;") < 3:
+            answers += await client.some()
+        await client.send(b"xxx" + whole(9))
+        while b"9 bytes" not in answers:
+            answers += await client.some()
+
+    assert answers.count(b"HTTP/1.1 200") == 5
+    assert b"8 bytes" in answers
+
+
+async def test_a_body_behind_such_a_wish_is_not_taken_for_a_request(here: Site) -> None:
+    hidden = b"GET /unread HTTP/1.1\r\nHost: a\r\n\r\n"
+    async with here.client() as client:
+        head = whole(len(hidden), H2C + b"Connection: close\r\n")[: -len(hidden)]
+        await client.send(head)
+        await client.send(hidden)
+        answers = await client.rest()
+
+    assert answers.count(b"HTTP/1.1") == 1
+    assert b"%d bytes" % len(hidden) in answers
+
+
+async def test_only_a_get_becomes_a_websocket(here: Site) -> None:
+    async with here.client() as client:
+        await client.send(whole(5, b"Connection: upgrade\r\nUpgrade: websocket\r\n"))
+        assert b"5 bytes" in await client.until(b"headers;")

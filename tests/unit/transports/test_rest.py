@@ -20,6 +20,7 @@ from kailash_mcp_prod.protocol import Authenticator
 from kailash_mcp_prod.tools.spec import ToolCall
 from kailash_mcp_prod.transports.rest import create_rest_app
 from kailash_mcp_prod.transports.rest_lists import RestHost
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from tests.sample_host import ALICE, BOB, KeyRing, SampleHost
 from tests.unit.tools.sample_tools import service_of, tool
 
@@ -343,7 +344,7 @@ async def test_a_body_over_the_limit_is_refused_whether_it_says_so_or_not() -> N
 async def test_another_host_name_is_refused_everywhere(
     web: httpx.AsyncClient, path: str, host: str
 ) -> None:
-    error_of(await web.get(path, headers={"host": host}), 403, "forbidden")
+    error_of(await web.get(path, headers={"host": host}), 421, "forbidden")
 
 
 @pytest.mark.parametrize(
@@ -413,7 +414,9 @@ async def test_the_documentation_is_there(web: httpx.AsyncClient) -> None:
     assert "requestBody" in schema["paths"]["/tools/{name}"]["post"]
 
 
-@pytest.mark.parametrize(("status", "code"), [("healthy", 200), ("unhealthy", 503)])
+@pytest.mark.parametrize(
+    ("status", "code"), [("healthy", 200), ("degraded", 200), ("unhealthy", 503), ("draining", 503)]
+)
 async def test_health_needs_no_credential_and_decides_the_status(status: str, code: int) -> None:
     async def health() -> dict[str, Any]:
         return {"health_status": status, "components": {"database": {"status": status}}}
@@ -501,3 +504,41 @@ async def test_too_many_unfinished_bodies_are_told_to_come_back() -> None:
         error_of(refused, 503, "overloaded")
         assert refused.headers["retry-after"] == "1"
         assert {(await each).status_code for each in uploads} == {200}
+
+
+async def test_what_is_no_call_is_counted_as_one(host: SampleHost, web: httpx.AsyncClient) -> None:
+    host.may_charge = 1
+    headers = {"x-api-key": "alice-key"}
+    first, second = [await web.post("/tools/echo", content=b"[", headers=headers) for _ in "12"]
+
+    error_of(first, 415, "invalid_arguments")
+    error_of(second, 429, "rate_limited")
+
+
+async def test_stopping_answers_for_a_call_that_does_not_let_go(
+    host: SampleHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kailash_mcp_prod.transports.rest._STOP_SECONDS", 0.05)
+    app = create_rest_app(host, KeyRing(), healthy)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE) as web:  # type: ignore[arg-type]
+        calling = asyncio.create_task(web.post("/tools/stubborn", json={}))
+        await host.slow_started.wait()
+        await app.stop()
+        host.stubborn.set()
+        answer = error_of(await calling, 503, "unavailable")
+
+    assert answer["details"] == {"outcome": "unknown"}
+
+
+async def test_large_answers_that_wait_to_be_read_are_bounded(host: SampleHost) -> None:
+    budget = UnreadBudget(400_000)
+    headers = {"x-api-key": "alice-key"}
+    async with client_of(host, unread=budget) as web:
+        body = {"a": "x" * 80_000}
+        with budget.hold("alice", 30_000):
+            refused = await web.post("/tools/echo", json=body, headers=headers)
+        answered = await web.post("/tools/echo", json=body, headers=headers)
+
+    error_of(refused, 503, "overloaded")
+    assert answered.json() == body
+    assert budget.has_room("alice", 400_000)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kailash_mcp_prod.errors import NotFoundError
-from kailash_mcp_prod.transports.surface_path import surface_of, unknown_surface
+from kailash_mcp_prod.transports.surface_path import surface_of
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,3 @@ def test_what_follows_the_transport_s_path_names_the_surface(
 def test_another_path_is_not_found(path: str) -> None:
     with pytest.raises(NotFoundError, match="MCP is at /mcp"):
         surface_of(path, "/mcp")
-
-
-def test_an_unknown_surface_is_shown_in_part_only() -> None:
-    assert len(unknown_surface("x" * 5000).message) < 500

@@ -147,10 +147,10 @@ async def test_a_server_that_can_not_send_a_status_closes_with_the_reason() -> N
 async def test_a_defect_of_the_upgrade_is_logged_and_answered_without_its_text(
     here: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_name: str) -> bool:
+    def broken(*_asked: object) -> None:
         raise RuntimeError("secret of the server")
 
-    monkeypatch.setattr(here.host, "has_surface", broken)
+    monkeypatch.setattr(here.host, "check_surface", broken)
     body = body_of(await here.refusal("/ws/small"))
 
     assert body["status"] == 500
@@ -329,11 +329,12 @@ async def test_an_expired_credential_ends_the_channel_and_its_requests(here: Sit
     async with here.client(key="alice-key") as socket:
         await socket.send(CALL_SLOW, LISTEN)
         await here.host.slow_started.wait()
-        last = await socket.receive()
-        while isinstance(last, dict):
-            assert "error" not in last
-            last = await socket.receive()
+        answers = {}
+        while isinstance(last := await socket.receive(), dict):
+            answers[last.get("id")] = last
 
+    assert answers[CALL_SLOW["id"]]["error"]["data"]["details"] == {"outcome": "unknown"}
+    assert "error" not in answers[LISTEN["id"]]
     assert last == (1008, "The credential has expired.")
     assert here.host.slow_cancelled.is_set()
 
@@ -395,6 +396,7 @@ async def test_stopping_takes_at_most_two_seconds(here: Site) -> None:
         began = time.monotonic()
         await here.transport.stop()
         took = time.monotonic() - began
+        assert (await socket.receive())["error"]["data"]["details"] == {"outcome": "unknown"}
         assert (await socket.receive())[0] == 1001
 
     assert took < 2

@@ -37,6 +37,12 @@ def test_the_best_comes_first_and_equals_keep_their_order(reference: Reference) 
     assert [name for name, _ in twins.search("same", 5)] == ["same_two", "same_one"]
 
 
+def test_the_first_five_are_not_all_of_one_model(reference: Reference) -> None:
+    found = ToolIndex(reference.registry()).search("quotes of a customer", 5)
+
+    assert {"Quote", "Customer"} <= {name.partition("_")[0] for name, _ in found}
+
+
 def test_nothing_is_found_for_nothing(reference: Reference) -> None:
     index = ToolIndex(reference.registry())
 

@@ -22,8 +22,10 @@ def questions(name: str) -> list[Question]:
 
 
 FIXED = questions("questions.txt")
-# Written when the index was done, and never looked at to make it better.
+# The first set was unseen once: its misses led to the next state of the index, whose weights were
+# chosen with it in view. Only the second says what to expect of questions that nobody has tried.
 UNSEEN = questions("unseen_questions.txt")
+UNSEEN_2 = questions("unseen_questions_2.txt")
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +35,20 @@ def index(reference: Reference) -> ToolIndex:
 
 def test_there_are_two_hundred_questions_about_tools_that_exist(reference: Reference) -> None:
     assert len({question for _, question in FIXED}) == 200
-    assert {question for _, question in FIXED}.isdisjoint({question for _, question in UNSEEN})
+    every = [question for _, question in (*FIXED, *UNSEEN, *UNSEEN_2)]
+    assert len(set(every)) == len(every) == 300
     names = {tool.name for tool in reference.service().registry}
-    assert {tool for tool, _ in (*FIXED, *UNSEEN)} <= names
+    assert {tool for tool, _ in (*FIXED, *UNSEEN, *UNSEEN_2)} <= names
     assert {tool.partition("_")[0] for tool in names} == {
         tool.partition("_")[0] for tool, _ in FIXED
     }
 
 
-@pytest.mark.parametrize(("asked", "least"), [(FIXED, 0.95), (UNSEEN, 0.8)], ids=["200", "unseen"])
+@pytest.mark.parametrize(
+    ("asked", "least"),
+    [(FIXED, 0.95), (UNSEEN, 0.9), (UNSEEN_2, 0.81)],
+    ids=["fixed", "unseen", "unseen again"],
+)
 def test_the_right_tool_is_among_the_first_five_for_nearly_all_questions(
     index: ToolIndex, asked: list[Question], least: float, capsys: pytest.CaptureFixture[str]
 ) -> None:

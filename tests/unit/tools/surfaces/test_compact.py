@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
-from kailash_mcp_prod.errors import InvalidArgumentsError, UnknownToolError
+from kailash_mcp_prod.errors import InvalidArgumentsError, NotFoundError, UnknownToolError
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolCall
@@ -42,7 +42,7 @@ def test_at_most_twelve_tools_are_listed_in_a_fixed_order(service: ToolService) 
         "describe_models",
         "find_records",
         "get_record",
-        "count_records",
+        "aggregate_records",
         "create_record",
         "update_record",
         "delete_record",
@@ -57,7 +57,7 @@ def test_at_most_twelve_tools_are_listed_in_a_fixed_order(service: ToolService) 
         ("describe_models", {}, "get_dataflow_models_info"),
         ("find_records", {"model": "Quote"}, "Quote_list"),
         ("get_record", {"model": "Quote", "id": "q"}, "Quote_read"),
-        ("count_records", {"model": "Quote"}, "Quote_list"),
+        ("aggregate_records", {"model": "Quote"}, "Quote_aggregate"),
         ("create_record", {"model": "User", "data": {}}, "User_create"),
         ("update_record", {"model": "User", "id": "u", "data": {}}, "User_update"),
         ("delete_record", {"model": "User", "id": "u"}, "User_delete"),
@@ -88,13 +88,45 @@ def test_every_record_tool_is_reached_without_call_tool_where_it_is_on_by_defaul
                 known = {key: given[key] for key in given if key in properties}
                 reached.add(resolved(service, name, **known).tool.name)
 
-    assert reached == {tool.name for tool in service.registry if tool.operation}
+    assert reached == {tool.name for tool in service.registry.every() if tool.operation}
 
 
-def test_counting_takes_the_count_tool_where_there_is_one(reference: Reference) -> None:
-    counting = reference.service(*Operation)
+def test_whoever_leaves_list_out_has_no_aggregates_but_may_turn_them_on(
+    reference: Reference,
+) -> None:
+    assert "aggregate_records" not in listed(reference.service(Operation.READ, Operation.COUNT))
+    assert "aggregate_records" in listed(reference.service(Operation.AGGREGATE))
 
-    assert resolved(counting, "count_records", model="Quote").tool.name == "Quote_count"
+
+async def test_what_is_not_listed_has_no_other_way_in(service: ToolService) -> None:
+    for surface, name, arguments in (
+        ("full", "Company_aggregate", {}),
+        ("compact", "Company_aggregate", {}),
+        ("models/Company", "Company_aggregate", {}),
+    ):
+        with pytest.raises(UnknownToolError):
+            await service.call(ANONYMOUS, name, arguments, request_id="r", surface=surface)
+    for surface in ("compact", "search"):
+        with pytest.raises(NotFoundError):
+            await service.call(
+                ANONYMOUS,
+                "call_tool",
+                {"name": "Company_aggregate"},
+                request_id="r",
+                surface=surface,
+            )
+
+
+def test_aggregates_are_for_who_may_read(service: ToolService) -> None:
+    reader = Principal("reader", frozenset({"Company:read", "User:aggregate", "Quote:list"}))
+
+    tools = listed(service, reader)
+
+    assert list(tools) == [
+        *("describe_models", "find_records", "get_record", "aggregate_records", "call_tool")
+    ]
+    model = tools["aggregate_records"]["inputSchema"]["properties"]["model"]
+    assert model == {"enum": ["Company", "User"]}
 
 
 def test_the_arguments_go_on_as_they_are(service: ToolService) -> None:
@@ -127,7 +159,10 @@ def test_only_what_may_be_called_is_listed(service: ToolService) -> None:
         ("get_record", {"model": "Company", "id": 5}, "id", "use text"),
         ("create_record", {"model": "Company"}, "data", "required"),
         ("create_record", {"model": "Company", "data": {}}, "data.name", "required"),
-        ("count_records", {"model": "Company", "limit": 5}, "limit", "unknown argument"),
+        ("aggregate_records", {"model": "Company", "offset": 5}, "offset", "unknown argument"),
+        ("aggregate_records", {"model": "Company", "limit": 0}, "limit", "must be"),
+        ("aggregate_records", {"model": "Company", "group_by": ["x"]}, "group_by[0]", "id"),
+        ("aggregate_records", {"model": "Company", "sort": ["-x"]}, "sort[0]", "count"),
         ("bulk_write", {"model": "Company"}, "action", "create, update"),
         ("bulk_write", {"model": "Company", "action": "drop"}, "action", "create, update"),
         ("bulk_write", {"model": "Company", "action": "delete", "data": []}, "ids", "required"),
@@ -185,7 +220,7 @@ async def test_a_tool_without_a_model_for_the_caller_does_not_exist(service: Too
 def test_hints_are_the_worst_of_what_a_tool_may_do(service: ToolService) -> None:
     hints = {name: each["annotations"] for name, each in listed(service).items()}
 
-    for name in ("describe_models", "find_records", "get_record", "count_records"):
+    for name in ("describe_models", "find_records", "get_record", "aggregate_records"):
         assert hints[name]["readOnlyHint"]
         assert not hints[name]["destructiveHint"]
     for name in ("update_record", "delete_record", "bulk_write", "call_tool"):

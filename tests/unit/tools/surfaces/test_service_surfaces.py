@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,7 +51,6 @@ def test_the_surface_is_the_request_s_else_the_credential_s_else_the_server_s() 
     )
 
     assert service.surface_for(searching, "full") == "full"
-    assert service.surface_for(searching, "models/A,B") == "models/A,B"
     assert service.surface_for(searching) == "search"
     assert service.surface_for(lost) == "compact"
     assert service.surface_for(ANONYMOUS) == "compact"
@@ -67,7 +67,8 @@ def service_parts() -> tuple[Any, Any, Any, Any]:
 
 @pytest.mark.parametrize("name", ["", "tiny", "models/", "FULL"])
 async def test_a_surface_that_does_not_exist_is_not_found(service: ToolService, name: str) -> None:
-    assert not service.has_surface(name)
+    with pytest.raises(NotFoundError):
+        service.check_surface(ANONYMOUS, name)
     for ask in (service.surface_for, service.encoded_list):
         with pytest.raises(NotFoundError, match="Use full, compact, search"):
             ask(ANONYMOUS, name)
@@ -76,7 +77,7 @@ async def test_a_surface_that_does_not_exist_is_not_found(service: ToolService, 
 
 
 def test_a_surface_of_models_has_their_tools_and_those_of_none(service: ToolService) -> None:
-    names = names_in(service.encoded_list(ANONYMOUS, "models/Quote,Company,Unknown").body)
+    names = names_in(service.encoded_list(ANONYMOUS, "models/Quote,Company").body)
 
     assert len(names) == 19
     assert {each.partition("_")[0] for each in names} == {"Company", "Quote", "get"}
@@ -86,12 +87,63 @@ def test_a_surface_of_models_has_their_tools_and_those_of_none(service: ToolServ
 
 
 def test_a_surface_of_models_shows_nothing_that_the_policy_hides(service: ToolService) -> None:
-    assert names_in(service.encoded_list(READER, "models/Company,Quote,User").body) == [
+    assert names_in(service.encoded_list(READER, "models/Company,Quote").body) == [
         "Company_read",
         "Company_list",
         "Quote_list",
         "get_dataflow_models_info",
     ]
+
+
+def test_a_model_that_does_not_exist_is_told_with_those_that_do(service: ToolService) -> None:
+    for ask in (service.check_surface, service.surface_for, service.encoded_list):
+        with pytest.raises(NotFoundError) as refused:
+            ask(ANONYMOUS, "models/Company,Typo")
+        assert refused.value.details is not None
+        assert refused.value.details["surfaces"] == ["full", "compact", "search"]
+        assert {"Company", "Quote"} < set(refused.value.details["models"])
+
+
+def test_a_hidden_model_is_told_of_as_one_that_does_not_exist(service: ToolService) -> None:
+    told = []
+    for name in ("User", "Usex"):
+        with pytest.raises(NotFoundError) as refused:
+            service.check_surface(READER, f"models/{name}")
+        assert refused.value.details == {
+            "surfaces": ["full", "compact", "search"],
+            "models": ["Company", "Quote"],
+        }
+        told.append(refused.value.message.replace(name, ""))
+
+    assert told[0] == told[1]
+
+
+async def test_a_credential_may_name_models_that_are_not_there_yet() -> None:
+    early = Principal("early", frozenset({"*"}), surface="models/Later")
+    service = service_of(tool("a"))
+
+    assert service.surface_for(early) == "models/Later"
+    assert names_in(service.encoded_list(early).body) == ["a"]
+
+
+def test_header_arguments_of_a_hidden_tool_are_not_told() -> None:
+    schema = {"type": "object", "properties": {"region": {"x-mcp-header": "Region"}}}
+    hidden = replace(tool("a"), input_schema=schema, permissions=("Secret:read",))
+    service = service_of(hidden)
+
+    assert service.header_arguments(ANONYMOUS, "a") == {"region": ("region",)}
+    assert service.header_arguments(READER, "a") == {}
+
+
+async def test_what_is_no_call_is_counted_like_one() -> None:
+    service = service_of(tool("a"), per_minute=2)
+    await service.charge(ANONYMOUS)
+    await call(service, "a", {}, None, ANONYMOUS)
+
+    with pytest.raises(RateLimitedError):
+        await service.charge(ANONYMOUS)
+    with pytest.raises(RateLimitedError):
+        await call(service, "a", {}, None, ANONYMOUS)
 
 
 async def test_a_tool_that_a_surface_does_not_list_can_t_be_called_on_it(
@@ -129,13 +181,15 @@ def test_a_list_is_encoded_once_and_never_changed_by_a_call(
 
 async def test_lists_follow_the_registry(reference: Reference) -> None:
     service = reference.service()
-    surfaces = ("full", "compact", "models/Company")
+    surfaces = ("full", "compact", "models/Company,Quote")
     before = {name: service.encoded_list(ANONYMOUS, name).fingerprint for name in surfaces}
 
     service.registry.remove_group("Company")
 
-    after = {name: service.encoded_list(ANONYMOUS, name).fingerprint for name in surfaces}
-    assert all(before[name] != after[name] for name in surfaces)
+    with pytest.raises(NotFoundError):
+        service.encoded_list(ANONYMOUS, surfaces[2])
+    after = {name: service.encoded_list(ANONYMOUS, name).fingerprint for name in surfaces[:2]}
+    assert all(before[name] != after[name] for name in surfaces[:2])
     compact = service.encoded_list(ANONYMOUS, "compact").body.decode()
     assert '"Company"' not in compact
     found = await call(service, "search_tools", {"query": "list the companies"}, "search")
