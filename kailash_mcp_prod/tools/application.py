@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,12 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import (
     DatabaseStartupError,
     ModelError,
-    ServerError,
     StartupError,
 )
 from kailash_mcp_prod.models_loader import absolute_sqlite_url
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.model import Model
-from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.pools import pool_settings
@@ -178,8 +175,10 @@ class DataFlowApplication:
         sampled: frozenset[str] = frozenset()
         if config.mode == "development" and self._loads_by_name:
             # Of several processes that start at once, one finds the tables empty.
+            from kailash_mcp_prod.tools.sample_rows import load_sample_rows_of
+
             async with migration_lock(url):
-                sampled = await self._load_sample_rows(prepared.models, store_of)
+                sampled = await load_sample_rows_of(config.models, prepared.models, store_of)
         tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
         if self._reads is not None:
@@ -346,35 +345,3 @@ class DataFlowApplication:
         stores = self._stores or self._instant
         assert stores is not None  # noqa: S101 - set by start
         return models_info_tool(self._registry, self._policy, self._models.values, stores.execution)
-
-    async def _load_sample_rows(
-        self, models: Iterable[Model], stores: Mapping[str, RecordStore]
-    ) -> frozenset[str]:
-        """Fills empty tables with the application's sample rows, through its own record tools.
-
-        Returns:
-            The models for which there are such rows.
-        """
-        from kailash_mcp_prod.models_loader import load_sample_rows
-        from kailash_mcp_prod.records.executor import RecordOperation
-        from kailash_mcp_prod.records.query import EVERYTHING
-
-        known = {model.name: model for model in models}
-        samples = {
-            name: rows
-            for name, rows in load_sample_rows(self._config.models).items()
-            if rows and name in known
-        }
-        for name, rows in samples.items():
-            model = known[name]
-            if await stores[name].count(model, EVERYTHING):
-                continue
-            try:
-                await RecordOperation(stores[name], model, Operation.BULK_CREATE)(
-                    {"data": list(rows)}
-                )
-            except ServerError as refused:
-                raise DatabaseStartupError(
-                    f"The sample rows of {name} can't be stored: {refused.message}"
-                ) from None
-        return frozenset(samples)
