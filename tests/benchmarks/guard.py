@@ -21,6 +21,9 @@ import httpx
 
 from kailash_mcp_prod.auth.principal import Credentials
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.records.effects import Effects
+from kailash_mcp_prod.records.model import Field, Model
+from kailash_mcp_prod.records.types import FieldType, Kind
 from kailash_mcp_prod.server import ProductionMCPServer
 from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
 from tests.benchmarks.harness import (
@@ -51,6 +54,8 @@ async def answer(_call: ToolCall) -> dict[str, Any]:
     return RECORD
 
 
+KIND = FieldType(Kind.TEXT)
+COMPANY = Model("Company", "companies", "", (Field("id", KIND, "", required=False),))
 TOOL = ToolSpec(
     name="Company_read",
     title="Read",
@@ -85,18 +90,22 @@ async def costs() -> list[Finding]:
     server = ProductionMCPServer(config)
     server.registry.add([replace(TOOL)])
     server.service.mark_ready()
+    reads = server.reads
+    assert reads is not None
+    reads.serve([COMPANY], Effects({"companies": frozenset({"companies"})}, frozenset()))
+    authenticator = server._credentials.authenticator
     asked = 0
 
     async def through_the_guard(credentials: Credentials) -> None:
         nonlocal asked
         asked += 1
-        principal = await server.authenticator.authenticate(credentials)
+        principal = await authenticator.authenticate(credentials)
         # Never the same twice, so that the cache has it never.
         await server.service.call(principal, "Company_read", {"id": str(asked)}, request_id="r")
 
     with_key = Credentials(api_key=KEY)
     with_token = [Credentials(authorization=f"Bearer {token}") for token in tokens()]
-    principal = await server.authenticator.authenticate(with_key)
+    principal = await authenticator.authenticate(with_key)
     call = ToolCall(principal, {"id": "c1"}, "r")
 
     def per_call(one: Callable[[int], Awaitable[Any]]) -> Callable[[], Awaitable[float]]:

@@ -8,6 +8,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,11 @@ KEY = "key-of-the-benchmark"
 
 async def nothing(_call: ToolCall) -> Mapping[str, Any]:
     return {"done": True}
+
+
+async def cache_of(server: ProductionMCPServer, _call: ToolCall) -> dict[str, Any]:
+    """What the cache has done so far."""
+    return {} if server.reads is None else asdict(server.reads.cache.snapshot())
 
 
 def no_op(name: str) -> ToolSpec:
@@ -52,7 +59,8 @@ async def serve(port: int, database: str) -> None:
     os.environ["DATABASE_URL"] = f"sqlite:///{database}"
     async with ProductionMCPServer(config) as server:
         missing = TOOLS - len(server.registry)
-        server.registry.add(no_op(f"no_op_{number}") for number in range(missing))
+        server.registry.add(no_op(f"no_op_{number}") for number in range(missing - 1))
+        server.registry.add([replace(no_op("bench_cache"), handler=partial(cache_of, server))])
         settle_garbage_collector()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
