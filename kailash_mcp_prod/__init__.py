@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from kailash_mcp_prod._version import __version__
 
 if TYPE_CHECKING:
+    from kailash_mcp_prod.auth.chain import AuthProvider
     from kailash_mcp_prod.auth.principal import Credentials, Principal
-    from kailash_mcp_prod.auth.providers import AuthProvider
     from kailash_mcp_prod.config import ServerConfig
     from kailash_mcp_prod.errors import ServerError, StartupError
     from kailash_mcp_prod.server import ProductionMCPServer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.transports.base import BaseTransport
 
 _HOMES = {
-    "AuthProvider": "auth.providers",
+    "AuthProvider": "auth.chain",
     "BaseTransport": "transports.base",
     "Credentials": "auth.principal",
     "DataFlowToolDiscovery": "tools.discovery",

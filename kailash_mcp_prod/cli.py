@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import json
 import logging
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+from typer.core import TyperGroup
 
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.cli_explain import explain
@@ -26,7 +28,28 @@ from kailash_mcp_prod.errors import StartupError
 if TYPE_CHECKING:
     from kailash_mcp_prod.client import ToolClient
 
+_GROUPS = {"key": "kailash_mcp_prod.cli_keys", "token": "kailash_mcp_prod.cli_tokens"}
+
+
+class _Commands(TyperGroup):
+    """The commands. Groups of further ones are loaded when named, so that serving starts sooner.
+
+    The types are click's, which some releases of typer bring along under a name of their own.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, as the help shows them."""
+        return [*super().list_commands(ctx), *_GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a name, if there is one."""
+        if cmd_name in _GROUPS:
+            return typer.main.get_command(importlib.import_module(_GROUPS[cmd_name]).app)
+        return super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,7 +57,12 @@ app = typer.Typer(
 )
 
 # On the command line a secret is there for every user of the machine to see.
-_ONLY_FROM_ENVIRONMENT = frozenset({"jwt_secret", "api_keys", "api_key", "token", "cursor_secret"})
+_ONLY_FROM_ENVIRONMENT = frozenset(
+    {
+        *("api_key", "api_keys", "bearer_tokens", "cursor_secret", "introspection_client_secret"),
+        *("jwt_secret", "token"),
+    }
+)
 _TOOL_ERROR = 5
 _INTERRUPTED = 130
 _LEAVE_SECONDS = 1.5
@@ -110,8 +138,8 @@ def _with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
 def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     """Serve MCP over HTTP, WebSocket or both, with REST beside it, or MCP over stdio.
 
-    Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_API_KEY, MCP_TOKEN,
-    MCP_CURSOR_SECRET.
+    Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_BEARER_TOKENS, MCP_API_KEY,
+    MCP_TOKEN, MCP_CURSOR_SECRET, MCP_INTROSPECTION_CLIENT_SECRET.
     """
     flags = {name: value for name, value in settings.items() if value is not None}
     if no_auth:

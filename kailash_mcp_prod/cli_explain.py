@@ -92,11 +92,11 @@ async def _explain(
 
 def _principal(settings: ServerConfig, agent: str, given: dict[str, Any]) -> Principal:
     """Who the agent is: what its key says, with whatever else the command line says."""
+    from kailash_mcp_prod.auth.configured import configured_principals
     from kailash_mcp_prod.auth.principal import Principal
-    from kailash_mcp_prod.server import configured_principals
 
     known = {each.subject: each for each in configured_principals(settings)}
-    found = known.get(agent) or known.get(f"key:{agent}")
+    found = known.get(agent) or known.get(f"key:{agent}") or known.get(f"bearer:{agent}")
     if found is None and not given:
         raise ConfigError(
             f"No configured API key has the agent_id {agent}. Known are: "

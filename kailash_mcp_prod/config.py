@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import (
-    SecretStr,
     ValidationError,
     model_validator,
 )
@@ -25,42 +24,37 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from kailash_mcp_prod.config_auth import AuthSettings
 from kailash_mcp_prod.config_features import FeatureSettings
 from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
 from kailash_mcp_prod.config_serving import ServingSettings
+from kailash_mcp_prod.config_tokens import MIN_SECRET_BYTES, TokenSettings, is_short
 from kailash_mcp_prod.config_values import (
     check_endpoint,
+    check_strength,
     is_loopback,
     read_settings,
 )
 from kailash_mcp_prod.errors import ConfigError
 
-MIN_SECRET_BYTES = 32
 ENV_PREFIX = "MCP_"
 CONFIG_FILE_VARIABLE = "MCP_CONFIG_FILE"
 _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
 NOT_YET_EFFECTIVE = frozenset(
     {
-        "cache_max_size_mb",
-        "cache_ttl_seconds",
         "agent_session_timeout_minutes",
         "enable_agent_analytics",
         "enable_agent_collaboration",
-        "enable_caching",
-        "enable_compression",
         "enable_metrics",
         "enable_performance_tracking",
-        "jwt_expiration_hours",
         "metrics_collection_interval",
     }
 )
 """Keys of the contract whose feature this version does not have; setting one logs a warning."""
 
 
-class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, AuthSettings, ServingSettings):
+class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings, ServingSettings):
     """The settings of a server.
 
     Raises:
@@ -134,10 +128,12 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, AuthSettings, 
             credential = self.api_key is not None or self.token is not None
             check_endpoint(self.connect, credential=credential, insecure=self.insecure)
             return self
-        if self.cursor_secret is not None and _is_short(self.cursor_secret):
+        if self.cursor_secret is not None and is_short(self.cursor_secret):
             raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
+        self.check_resource()
         if self.enable_auth:
-            self._check_credentials()
+            self.check_credentials()
+            self._check_strength()
         elif self.transport != "stdio" and not is_loopback(self.host) and not self.insecure:
             raise ValueError(
                 f"without authentication the server only listens on loopback, not on {self.host}. "
@@ -146,27 +142,15 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, AuthSettings, 
             )
         return self
 
-    def _check_credentials(self) -> None:
-        kinds = self.credential_kinds
-        if not kinds:
-            raise ValueError(
-                "authentication is on, but no credential is configured. Set JWT_SECRET or "
-                "API_KEYS, or say --no-auth for a server that only this machine reaches"
-            )
-        if "jwt" in kinds and (self.jwt_secret is None or _is_short(self.jwt_secret)):
-            raise ValueError(
-                f"jwt_secret needs at least {MIN_SECRET_BYTES} bytes. Make one with: "
-                "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-            )
-        if "api_key" in kinds and not self.api_keys:
-            raise ValueError("auth_type api_key needs keys. Set API_KEYS")
-
-    @property
-    def credential_kinds(self) -> tuple[str, ...]:
-        """What clients may present: what `auth_type` says, else what is configured."""
-        if self.auth_type:
-            return self.auth_type
-        return (*(("jwt",) if self.jwt_secret else ()), *(("api_key",) if self.api_keys else ()))
+    def _check_strength(self) -> None:
+        if self.transport == "stdio" or self.insecure:
+            return
+        for kind, setting, keys in (
+            ("api_key", "api_keys", self.api_keys),
+            ("bearer", "bearer_tokens", self.bearer_tokens),
+        ):
+            if kind in self.credential_kinds:
+                check_strength(setting, keys, self.host)
 
     @property
     def cursor_key(self) -> bytes | None:
@@ -181,10 +165,6 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, AuthSettings, 
     def without_effect(self) -> list[str]:
         """Keys that were set although this version does not have their feature."""
         return sorted(self.model_fields_set & NOT_YET_EFFECTIVE)
-
-
-def _is_short(secret: SecretStr) -> bool:
-    return len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES
 
 
 def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -19,10 +19,15 @@ class AuthSettings(BaseSettings):
 
     enable_auth: bool = Field(True, description="Ask every client for a credential.")
     auth_type: Annotated[
-        tuple[Literal["jwt", "api_key", "custom"], ...], NoDecode, BeforeValidator(split_words)
+        tuple[Literal["jwt", "api_key", "bearer", "custom"], ...],
+        NoDecode,
+        BeforeValidator(split_words),
     ] = Field(
         (),
-        description="jwt, api_key, or custom for providers of your own; by default what is set.",
+        description=(
+            "jwt, api_key, bearer, or custom for providers of your own, one or several; by default "
+            "what is set."
+        ),
     )
     jwt_secret: SecretStr | None = Field(
         None,
@@ -40,8 +45,16 @@ class AuthSettings(BaseSettings):
         validation_alias="api_keys",
         repr=False,
         description=(
-            'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], '
-            '"rate_limit", "surface"}}.'
+            'Keys as JSON: {"<key>": {"agent_id", "tenant_id", "permissions": ["*"], "roles", '
+            '"read_only", "rate_limit", "surface", "claims", "expires_at"}}; "sha256:<digest>" '
+            "stands for a key without saying it."
+        ),
+    )
+    key_store: bool = Field(
+        False,
+        description=(
+            "Take the API keys too that `kailash-mcp-prod key mint` keeps in the application's "
+            "database, as digests."
         ),
     )
     roles: Roles = Field(

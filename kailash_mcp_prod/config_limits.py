@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kailash_mcp_prod.config_values import Words
+
 
 class LimitSettings(BaseSettings):
     """How much is taken and kept."""
@@ -33,7 +35,24 @@ class LimitSettings(BaseSettings):
     websocket_idle_seconds: float = Field(
         1800, gt=0, description="After how long without a message or request a WebSocket ends."
     )
-    enable_caching: bool = Field(True, description="Cache reads.")
-    cache_ttl_seconds: float = Field(300, gt=0, description="How long a cached read is used.")
-    cache_max_size_mb: float = Field(100, gt=0, description="Size of the cache.")
-    enable_compression: bool = Field(True, description="Compress large cached values.")
+    enable_caching: bool = Field(
+        False,
+        description=(
+            "Cache reads. Writes through the server take effect at once; those of other programs "
+            "are only seen after cache_ttl_seconds, so it is off until you know of none."
+        ),
+    )
+    cache_ttl_seconds: float = Field(
+        300,
+        gt=0,
+        le=86_400,
+        description="How long a cached read is used, and what other programs write not seen.",
+    )
+    cache_max_size_mb: float = Field(
+        100, gt=0, le=65_536, description="Memory that cached reads take in each process."
+    )
+    cache_exclude_models: Words = Field((), description="Models whose reads are never cached.")
+    enable_compression: bool = Field(True, description="Compress large cached reads with zstd.")
+    idempotency_ttl_hours: float = Field(
+        24, gt=0, le=8760, description="How long an idempotency key is remembered."
+    )

@@ -104,10 +104,14 @@ class ConflictError(ServerError):
 
 
 class UnauthenticatedError(ServerError):
-    """The credential is missing, wrong or expired."""
+    """The credential is missing, wrong or expired.
+
+    `token_sent` says whether there was a bearer token, which then is no good.
+    """
 
     code = "unauthenticated"
     http_status = 401
+    token_sent = False
 
 
 class ForbiddenError(ServerError):
@@ -115,6 +119,18 @@ class ForbiddenError(ServerError):
 
     code = "forbidden"
     http_status = 403
+
+
+class InsufficientScopeError(ForbiddenError):
+    """The credential is good, and another one of the same caller could do this.
+
+    `details` has what a token needs for it as `required_scopes`, as far as that can be said.
+    """
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The scopes that are needed."""
+        return tuple((self.details or {}).get("required_scopes", ()))
 
 
 class RateLimitedError(ServerError):

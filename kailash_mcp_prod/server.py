@@ -9,27 +9,26 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
+from kailash_mcp_prod.auth.chain import AuthProvider
+from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import LOCAL, Credentials, Principal
-from kailash_mcp_prod.auth.providers import (
-    ApiKey,
-    ApiKeyProvider,
-    AuthProvider,
-    CredentialChain,
-    JwtProvider,
-)
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.content.catalogue import Catalogue
 from kailash_mcp_prod.content.completion import DataCompletion
+from kailash_mcp_prod.content.instructions import INSTRUCTIONS
 from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
-from kailash_mcp_prod.errors import ConfigError, ServerError, StartupError
+from kailash_mcp_prod.credentials import ServerCredentials
+from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
 from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
+from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
+from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.surfaces.names import FULL
@@ -40,13 +39,6 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.transports.listening import Listener
 
 log = get_logger(__name__)
-
-INSTRUCTIONS = (
-    "Each kind of record has tools named Kind_operation, such as Company_list. List before you "
-    "change: ids come from lists. A failed call says in `error` which field is wrong and what to "
-    "do. Bulk tools change all records or none. Times are ISO 8601 with an offset; send exact "
-    "decimals as text."
-)
 
 
 class ProductionMCPServer:
@@ -82,6 +74,7 @@ class ProductionMCPServer:
             {model: entry.rule() for model, entry in self.config.access_rules.items()},
             read_only=self.config.read_only,
         )
+        self.reads = CachedReads.configured(self.config, self._guard.redis, policy)
         self.service = ToolService(
             self.registry,
             policy,
@@ -91,18 +84,24 @@ class ProductionMCPServer:
             timeout_seconds=self.config.request_timeout_seconds,
             list_output_schemas=self.config.list_output_schemas,
             surface=self.config.surface,
+            reads=self.reads,
         )
         self.application = DataFlowApplication(
-            self.config, self.registry, policy, dataflow=dataflow, discovery=discovery
+            self.config,
+            self.registry,
+            policy,
+            dataflow=dataflow,
+            discovery=discovery,
+            reads=self.reads,
         )
         self.mcp_server = ToolCaller(self.service)
-        providers = [*auth_providers, *_providers(self.config)]
-        if self.config.enable_auth and not providers:
-            raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
-        self._authenticator = CredentialChain(providers)
+        self.state = State(lambda: self.application.database_url)
+        self._credentials = ServerCredentials(self.config, auth_providers, self.state)
         catalogue = Catalogue(self.service, self.application.models)
         self._health = Health(
-            self.application.health, self._guard.components, lambda: self.service.is_draining
+            self.application.health,
+            lambda: {**self._guard.components(), **self._credentials.components()},
+            lambda: self.service.is_draining,
         )
         resources = DataResources(self.service, catalogue, self._health.report)
         prompts = DataPrompts(self.service, catalogue, resources)
@@ -133,15 +132,24 @@ class ProductionMCPServer:
             log.warning("setting_without_effect", key=key, reason="not in this version yet")
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
-            stack.push_async_callback(self.application.stop)
+            stack.push_async_callback(self.state.close)
+            stack.push_async_callback(self._credentials.close)
             stack.push_async_callback(self._guard.stop)
+            stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
-                await self._start_stdio(stack)
-                await self._start_application()
+                # Only the application may know where that is kept by which the client is known.
+                waits = self.application.database_url is None
+                if waits and self._credentials.of_this_process_may_be_kept:
+                    await self._start_application()
+                    await self._start_stdio(stack)
+                else:
+                    await self._start_stdio(stack)
+                    await self._start_application()
             else:
                 listeners = self._listeners(stack)
                 await self._start_application()
+                await self._credentials.prepare()
                 for listener in listeners:
                     await listener.start()
                 log.info(
@@ -243,9 +251,10 @@ class ProductionMCPServer:
         )
         self._stdio = StdioTransport(
             self._dispatcher,
-            self._authenticator,
+            self._credentials.authenticator,
             credentials,
             max_line_bytes=self.config.max_body_bytes,
+            revocations=self._credentials.watch,
         )
         try:
             await self._stdio.start()
@@ -259,6 +268,7 @@ class ProductionMCPServer:
         from kailash_mcp_prod.transports.http import HttpTransport
         from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
         from kailash_mcp_prod.transports.listening import Listener
+        from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
         from kailash_mcp_prod.transports.rest import create_rest_app
         from kailash_mcp_prod.transports.routing import TransportRouter
         from kailash_mcp_prod.transports.unread_budget import UnreadBudget
@@ -268,39 +278,47 @@ class ProductionMCPServer:
         unread = UnreadBudget()
         hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
+        challenges = configured_challenges(config)
         http = HttpTransport(
             self._dispatcher,
-            self._authenticator,
+            self._credentials.authenticator,
             max_body_bytes=config.max_body_bytes,
             max_sessions=config.max_sessions,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            challenges=challenges,
+            revocations=self._credentials.watch,
             unread=unread,
         )
         websocket = WebSocketTransport(
             self._dispatcher,
-            self._authenticator,
+            self._credentials.authenticator,
             max_message_bytes=config.max_body_bytes,
             max_channels=config.max_websockets,
             max_messages_per_second=config.max_messages_per_second,
             idle_seconds=config.websocket_idle_seconds,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            challenges=challenges,
+            revocations=self._credentials.watch,
             unread=unread,
         )
         rest = create_rest_app(
             self.service,
-            self._authenticator,
+            self._credentials.authenticator,
             self._health.report,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,
+            challenges=challenges,
             unread=unread,
         )
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         connections = ConnectionLimit(config.max_connections)
         mcp_listener = Listener(
-            TransportRouter(websocket, http if with_http else None),
+            TransportRouter(
+                websocket, http if with_http else None, ResourceMetadata(challenges.resource)
+            ),
             config.host,
             config.port,
             max_message_bytes=config.max_body_bytes if with_ws else None,
@@ -363,38 +381,3 @@ class ToolCaller:
                 principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
             ),
         )
-
-
-def configured_principals(config: ServerConfig) -> list[Principal]:
-    """Who calls with the API keys of the configuration."""
-    return [
-        Principal(
-            subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
-            permissions=frozenset(entry.permissions),
-            tenant=entry.tenant_id,
-        )
-        for position, entry in enumerate(config.api_keys.values(), start=1)
-    ]
-
-
-def _providers(config: ServerConfig) -> list[AuthProvider]:
-    if not config.enable_auth:
-        return []
-    providers: list[AuthProvider] = []
-    kinds = config.credential_kinds
-    if "api_key" in kinds:
-        keys = {
-            key: ApiKey(
-                subject=f"key:{entry.agent_id}" if entry.agent_id else f"key-{position}",
-                permissions=frozenset(entry.permissions),
-                rate_limit=entry.rate_limit,
-                tenant=entry.tenant_id,
-                surface=entry.surface,
-            )
-            for position, (key, entry) in enumerate(config.api_keys.items(), start=1)
-        }
-        providers.append(ApiKeyProvider(keys))
-    if "jwt" in kinds and config.jwt_secret is not None:
-        secret = config.jwt_secret.get_secret_value()
-        providers.append(JwtProvider(secret, tenant_claim=config.tenant_claim))
-    return providers

@@ -13,7 +13,10 @@ from kailash_mcp_prod.config import NOT_YET_EFFECTIVE, ServerConfig
 
 TARGET = Path(__file__).parents[1] / "docs" / "configuration.md"
 WITHOUT_PREFIX = {"api_keys", "database_url", "jwt_secret", "redis_url"}
-SECRETS = {"api_key", "api_keys", "cursor_secret", "jwt_secret", "token"}
+SECRETS = {
+    *("api_key", "api_keys", "bearer_tokens", "cursor_secret", "introspection_client_secret"),
+    *("jwt_secret", "token"),
+}
 
 HEAD = """\
 # Configuration

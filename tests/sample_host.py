@@ -121,6 +121,7 @@ class SampleHost:
         request_id: str,
         surface: str | None = None,
         peer: Peer = SILENT,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any] | ToolContent:
         self.called.set()
         self.calls.append((principal, name, arguments, request_id))

@@ -24,6 +24,7 @@ class Principal:
     configuration. With `read_only` none of them lets it write. `rate_limit` is in calls a minute;
     `None` stands for the server's own limit. `tenant` names whose records of multi-tenant models
     are its own. `surface` is the surface of tools that it is shown where the request names none.
+    `credential_id` is what a minted key is revoked by.
     """
 
     subject: str
@@ -38,12 +39,18 @@ class Principal:
     claims: MappingProxyType[str, Any] = field(
         default_factory=lambda: MappingProxyType({}), compare=False
     )
+    credential_id: str | None = field(default=None, compare=False)
     claims_digest: str = field(init=False, default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Prepares what tells the claims of two credentials of one subject apart."""
         if self.claims:
             object.__setattr__(self, "claims_digest", _digest(self.claims))
+
+    @property
+    def agent_id(self) -> str | None:
+        """The name that the credential gives the caller, if it gives one."""
+        return self.subject.partition(":")[2] or None
 
     @property
     def owner(self) -> Owner:

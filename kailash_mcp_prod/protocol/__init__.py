@@ -23,6 +23,7 @@ from kailash_mcp_prod.protocol.host import (
     Completions,
     PromptHost,
     ResourceHost,
+    Revocations,
     ToolContent,
     ToolHost,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "Reply",
     "Request",
     "ResourceHost",
+    "Revocations",
     "RpcError",
     "Seal",
     "ServerInfo",

@@ -77,8 +77,11 @@ class ToolHost(Protocol):
         request_id: str,
         surface: str | None = None,
         peer: Peer = SILENT,
+        idempotency_key: str | None = None,
     ) -> JsonObject | ToolContent:
         """Run a tool and return its JSON-safe structured result, or its content.
+
+        With an idempotency key, a call that is sent again changes nothing more.
 
         Raises:
             ServerError: The call failed; `UnknownToolError` when there is no such tool.
@@ -233,6 +236,18 @@ class CompletionHost(Protocol):
 
         Raises:
             NotFoundError: There is no such prompt, template or argument for the principal.
+        """
+        ...
+
+
+class Revocations(Protocol):
+    """Knows when a credential ends before its time."""
+
+    def on_revoked(self, principal: Principal, callback: Callable[[], None]) -> Unsubscribe:
+        """Call back once when the principal's credential is no longer good.
+
+        Returns:
+            A function that forgets the callback.
         """
         ...
 

@@ -68,6 +68,8 @@ class Context(msgspec.Struct, frozen=True):
         request_id: The server's own id of this request.
         surface: The set of tools that the channel's address names; `None` for the caller's own.
         pause: Ends the stream that carries the answer, where the client can come back for it.
+        idempotency_key: What makes a call that is sent again the same one, on transports with
+            headers.
     """
 
     principal: Principal
@@ -78,6 +80,7 @@ class Context(msgspec.Struct, frozen=True):
     request_id: str = msgspec.field(default_factory=new_request_id)
     surface: str | None = None
     pause: Callable[[], Awaitable[None]] | None = None
+    idempotency_key: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -108,6 +108,7 @@ class ToolMethods:
                 request_id=context.request_id,
                 surface=context.surface,
                 peer=peer,
+                idempotency_key=context.idempotency_key,
             )
         except UnknownToolError as error:
             raise from_server_error(error, context.request_id, code=INVALID_PARAMS) from error

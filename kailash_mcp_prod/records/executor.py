@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from kailash_mcp_prod.errors import InvalidArgumentsError, ServerError
 from kailash_mcp_prod.records.aggregates import group_to_json, parse_aggregation
@@ -57,7 +58,8 @@ class RecordOperation:
         operation: Operation,
         cursors: CursorSigner | None = None,
     ) -> None:
-        self._store = store
+        self._store: Records = store
+        self._transaction: Callable[[], AbstractAsyncContextManager[Records]] = store.transaction
         self._view = model
         self._model = model.whole
         self._all_fields = None if model.base is None else tuple(model.types)
@@ -65,13 +67,27 @@ class RecordOperation:
         self._encode_key = json_encoder(model.key.type)
         self._cursors = cursors or CursorSigner()
         self._arguments = ArgumentsModel(model, operation)
+        self._operation = operation
         self._many_rows = operation in _BULK_ROWS
         self._run = getattr(self, f"_{operation}")
+
+    @property
+    def upserts(self) -> bool:
+        """Whether it changes what it finds and creates the rest."""
+        return self._operation in {Operation.UPSERT, Operation.BULK_UPSERT}
 
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the arguments."""
         return self._arguments.schema
+
+    def within(self, transaction: Records) -> Self:
+        """The same operation, as a part of a transaction."""
+        part = copy.copy(self)
+        part._store = transaction  # noqa: SLF001 - of its own kind
+        part._transaction = lambda: nullcontext(transaction)  # noqa: SLF001
+        part._run = getattr(part, f"_{self._operation}")  # noqa: SLF001
+        return part
 
     async def __call__(self, raw: Arguments, scope: Scope = OPEN) -> dict[str, Any]:
         """Validates the arguments, runs the operation and shapes the result.
@@ -241,7 +257,7 @@ class RecordOperation:
             if scope.check is None:
                 yield self._store
             else:
-                async with self._store.transaction() as records:
+                async with self._transaction() as records:
                     yield records
 
     async def _check(self, records: Records, keys: Sequence[Any], scope: Scope) -> None:

@@ -34,6 +34,7 @@ _MAX_NAME = 63
 DECLARED_TYPE = "declared_type"
 """Where a field that DataFlow was told another type for keeps the one that the model declares."""
 _TENANT = "tenant_id"
+_OWN_TABLES = "mcp_"
 _TOMBSTONE = "deleted_at"
 _SUPPORTED = (
     "str, int, float, bool, datetime, date, Decimal, UUID, Enum, Literal, dict, list, bytes, "
@@ -77,6 +78,11 @@ def describe_model(db: DataFlowLike, name: str) -> Model:
     table = str(info["table_name"])
     for what, identifier in (("name", name), ("table", table)):
         _check_identifier(name, what, identifier)
+    if table.lower().startswith(_OWN_TABLES):
+        raise ModelError(
+            f"Model {name}: tables named {_OWN_TABLES}… hold the server's own state. Set another "
+            "__tablename__."
+        )
     summary, descriptions = parse_docstring(inspect.getdoc(model_class) or "")
     soft_delete = bool(options.get("soft_delete"))
     declared = _declared_fields(db, name)

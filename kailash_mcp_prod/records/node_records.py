@@ -165,6 +165,10 @@ class NodeRecords:
                 outcomes[position] = await reach.upsert(rows[position], conflict_on)
             return [outcomes[position] for position in range(len(rows))]
 
+    async def statement(self, text: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """See `Transaction.statement`."""
+        return await self._transaction.statement(text, values)
+
     def _reach(self, model: Model, scope: Scope) -> _Reach:
         return _Reach(self._transaction, model, scope)
 

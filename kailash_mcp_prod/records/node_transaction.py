@@ -7,13 +7,14 @@ way to that context in kailash-dataflow 2.20.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 from kailash_mcp_prod.errors import ConflictError, ForbiddenError, InternalError, ServerError
-from kailash_mcp_prod.records.model import Model
+from kailash_mcp_prod.records.model import Field, Model
 from kailash_mcp_prod.records.node_errors import DataFlowFailureError, translate_failures
+from kailash_mcp_prod.records.types import FieldType, Kind
 
 # PostgreSQL 14 knows no other provider than the C library, and does not name it.
 _POSTGRESQL_COLLATION = """
@@ -21,6 +22,10 @@ _POSTGRESQL_COLLATION = """
     FROM pg_database WHERE datname = current_database()
 """
 _CODE_POINT_COLLATIONS = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8"})
+
+
+# What failures in tables of the server's own are about.
+_OURS = Model("record", "", "", (Field("id", FieldType(Kind.TEXT), "", required=False),))
 
 
 class NodeTransaction:
@@ -121,6 +126,19 @@ class NodeTransaction:
         """Executes a statement on PostgreSQL."""
         with self.guarded(model):
             await self._connection.execute(statement, *values)
+
+    async def statement(self, text: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Runs a statement on a table of the server's own, and returns its rows."""
+        self.has_written = True
+        with self.guarded(_OURS):
+            if self.dialect == "postgresql":
+                rows: Sequence[Sequence[Any]] = await self._connection.fetch(text, *values)
+                return rows
+            cursor = await self._connection.execute(text, values)
+            try:
+                return [tuple(row) for row in await cursor.fetchall()]
+            finally:
+                await cursor.close()
 
     async def last_key(self, model: Model) -> int:
         """The key that SQLite made for the last row inserted."""

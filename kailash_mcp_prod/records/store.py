@@ -128,13 +128,25 @@ class Records(Protocol):
         """
 
 
+class Transaction(Records, Protocol):
+    """An open transaction, which may also keep what the server notes of it."""
+
+    async def statement(self, text: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Runs a statement on a table of the server's own, and returns its rows.
+
+        Args:
+            text: SQL in the words of the database; a constant.
+            values: Its parameters.
+        """
+
+
 class RecordStore(Records, Protocol):
     """Reads and writes the records of a DataFlow application.
 
     The effect of an operation is stored when its call returns.
     """
 
-    def transaction(self) -> AbstractAsyncContextManager[Records]:
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Several operations on one connection, all or nothing.
 
         They are stored when the block ends, and undone when it raises. After an operation has

@@ -18,6 +18,7 @@ from kailash_mcp_prod.records.sql.store import SqlStore
 from kailash_mcp_prod.records.sql.table import TableSql
 from kailash_mcp_prod.records.store import RecordStore
 from kailash_mcp_prod.records.types import Kind
+from kailash_mcp_prod.records.watching import WatchedStore, WriteObserver
 
 # The first version of SQLite that returns the rows that it has written.
 _SQLITE_NEEDED = (3, 35)
@@ -33,13 +34,23 @@ class ModelStores:
         choice: `sql` or `nodes` for all models, or `auto`: SQL where it can do all that the model
             asks for.
         pool: The bounds of the connections for SQL.
+        observer: Hears of all writes.
     """
 
-    def __init__(self, db: Any, choice: Choice, pool: PoolSettings) -> None:
+    def __init__(
+        self,
+        db: Any,
+        choice: Choice,
+        pool: PoolSettings,
+        observer: WriteObserver | None = None,
+    ) -> None:
         self._choice: Choice = choice
         self._nodes = NodeStore(DataFlowSession(db))
         self._sql = SqlStore(open_database(str(db.config.database.url), pool))
         self._executions: dict[str, Execution] = {}
+        self._given: dict[str, RecordStore] = {"sql": self._sql, "nodes": self._nodes}
+        if observer is not None:
+            self._given = {name: WatchedStore(each, observer) for name, each in self._given.items()}
 
     def add(self, model: Model, table: Table) -> RecordStore:
         """Chooses the store of a model.
@@ -49,7 +60,7 @@ class ModelStores:
         """
         execution = self._choose(model, table)
         self._executions[model.name] = execution
-        return self._sql if execution.store == "sql" else self._nodes
+        return self._given[execution.store]
 
     def execution(self, name: str) -> Execution:
         """The store of a model that was added, and why it has that one."""

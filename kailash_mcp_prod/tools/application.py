@@ -17,13 +17,14 @@ from kailash_mcp_prod.errors import (
     ServerError,
     StartupError,
 )
+from kailash_mcp_prod.models_loader import absolute_sqlite_url
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.cursors import CursorSigner
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.operations import Operation
-from kailash_mcp_prod.records.sql.database import PoolSettings
 from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
+from kailash_mcp_prod.tools.pools import pool_settings
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.scopes import Scopes, check_rules
 from kailash_mcp_prod.tools.spec import ToolSpec
@@ -31,7 +32,9 @@ from kailash_mcp_prod.tools.spec import ToolSpec
 if TYPE_CHECKING:
     from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.records.stores import ModelStores
+    from kailash_mcp_prod.tools.caching import CachedReads
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+    from kailash_mcp_prod.tools.idempotency import KeyedWrites
     from kailash_mcp_prod.tools.instant import InstantModels
     from kailash_mcp_prod.tools.manifests import Manifests
 
@@ -51,6 +54,7 @@ class DataFlowApplication:
         policy: Says which models a principal may know of.
         dataflow: The instance itself, instead of the one that the configuration names.
         discovery: Makes the tools of a model; by default `DataFlowToolDiscovery`.
+        reads: The cache of reads, which hears of all writes; `None` where there is none.
 
     Over stdio, a manifest of an earlier start takes the place of the instance while it holds. The
     instance is then only loaded to register a further model.
@@ -64,13 +68,17 @@ class DataFlowApplication:
         *,
         dataflow: Any,
         discovery: type[DataFlowToolDiscovery] | None,
+        reads: CachedReads | None = None,
     ) -> None:
         self._config = config
         self._registry = registry
         self._policy = policy
         self._db = dataflow
+        self._url = config.database_url and absolute_sqlite_url(config.database_url)
         self._discovery_class = discovery
+        self._reads = reads
         self._cursors = CursorSigner(config.cursor_key)
+        self._keyed: KeyedWrites | None = None
         self._scopes = Scopes(policy)
         self._discoveries: dict[RecordStore, DataFlowToolDiscovery] = {}
         self._stores: ModelStores | None = None
@@ -125,12 +133,18 @@ class DataFlowApplication:
         manifest, url = found
         try:
             instant = InstantModels(
-                manifest, url, _pool_settings(self._config), self._cursors, self._scopes
+                manifest,
+                url,
+                pool_settings(self._config),
+                self._cursors,
+                self._scopes,
+                make_keyed=lambda: self._keyed_writes(url),
             )
         except ValueError:
             log.warning("manifest_ignored", reason="A default is not of its field's type.")
             return False
         check_rules(self._policy, instant.models)
+        self._url = url
         self._instant = instant
         self._models.update((model.name, model) for model in instant.models)
         self._registry.add([*instant.tools(), self._models_info()])
@@ -147,10 +161,16 @@ class DataFlowApplication:
         if self._db is None:
             # In a thread, because DataFlow takes seconds to import and a stdio client is waiting.
             self._db = await asyncio.to_thread(load_dataflow, config.models, config.database_url)
+        self._url = str(self._db.config.database.url)
         prepared = await prepare_database(
             self._db, auto_migrate=config.auto_migrate, wait_seconds=config.wait_for_db
         )
-        stores = self._stores = ModelStores(self._db, config.execution, _pool_settings(config))
+        stores = self._stores = ModelStores(
+            self._db,
+            config.execution,
+            pool_settings(config),
+            self._reads.cache.changes if self._reads is not None else None,
+        )
         if not await self._database_answers():
             # DataFlow reports success even where it could not open a SQLite file.
             raise DatabaseStartupError(
@@ -159,7 +179,7 @@ class DataFlowApplication:
         store_of = {
             model.name: stores.add(model, prepared.tables[model.name]) for model in prepared.models
         }
-        url = str(self._db.config.database.url)
+        url = self._url
         sampled: frozenset[str] = frozenset()
         if config.mode == "development" and self._loads_by_name:
             # Of several processes that start at once, one finds the tables empty.
@@ -168,6 +188,8 @@ class DataFlowApplication:
         check_rules(self._policy, prepared.models)
         tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
+        if self._reads is not None:
+            await self._reads.learn(url, self._models.values())
         self._registry.add([*chain.from_iterable(tools.values()), self._models_info()])
         if self._manifests is not None:
             from kailash_mcp_prod.tools.manifests import Served
@@ -211,7 +233,10 @@ class DataFlowApplication:
         if self._instant is not None:
             await self._instant.close()
             self._instant = None
+        if self._reads is not None:
+            await self._reads.stop()
         self._discoveries.clear()
+        self._keyed = None
         self._asked_at = -math.inf
 
     async def register(self, model_class: type) -> None:
@@ -243,16 +268,21 @@ class DataFlowApplication:
         """The models that are served now, in the order in which they came."""
         return tuple(self._models.values())
 
+    @property
+    def database_url(self) -> str | None:
+        """The address of the application's database, once it is known."""
+        return self._url
+
     async def health(self) -> dict[str, Any]:
         """The state of the server and of its database."""
         database = "healthy" if await self._database_answers() else "unhealthy"
-        return {
-            "health_status": database,
-            "components": {
-                "server": {"status": "healthy", "tools": len(self._registry)},
-                "database": {"status": database},
-            },
+        components: dict[str, Any] = {
+            "server": {"status": "healthy", "tools": len(self._registry)},
+            "database": {"status": database},
         }
+        if self._reads is not None:
+            components["cache"] = self._reads.health()
+        return {"health_status": database, "components": components}
 
     async def _database_answers(self) -> bool:
         """Whether the database answers, as seen within the last second."""
@@ -312,6 +342,8 @@ class DataFlowApplication:
             tables = await prepare_models(self._db, [model], auto_migrate=self._config.auto_migrate)
             store = self._stores.add(model, tables[name])
             self._models[name] = model
+            if self._reads is not None:
+                await self._reads.learn(str(self._db.config.database.url), self._models.values())
             self._registry.add(self._tools(store, model))
             log.info("model_added", model=name)
             if self._manifests is not None:
@@ -323,11 +355,18 @@ class DataFlowApplication:
             from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 
             make = self._discovery_class or DataFlowToolDiscovery
+            if self._keyed is None:
+                self._keyed = self._keyed_writes(str(self._db.config.database.url))
             self._discoveries[store] = make(
-                store, self._config.operations, self._cursors, self._scopes
+                store, self._config.operations, self._cursors, self._scopes, self._keyed
             )
         discovery = self._discoveries[store]
         return ModelFamily(model, discovery.tools_of).adopt(discovery.tools_of(model))
+
+    def _keyed_writes(self, url: str) -> KeyedWrites:
+        from kailash_mcp_prod.tools.idempotency import KeyedWrites
+
+        return KeyedWrites.configured(self._config, url, self._policy)
 
     def _models_info(self) -> ToolSpec:
         stores = self._stores or self._instant
@@ -365,12 +404,3 @@ class DataFlowApplication:
                     f"The sample rows of {name} can't be stored: {refused.message}"
                 ) from None
         return frozenset(samples)
-
-
-def _pool_settings(config: ServerConfig) -> PoolSettings:
-    return PoolSettings(
-        size=config.connection_pool_size,
-        overflow=config.connection_pool_max_overflow,
-        recycle_seconds=config.connection_recycle_seconds,
-        statement_seconds=config.request_timeout_seconds,
-    )

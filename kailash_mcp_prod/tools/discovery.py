@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kailash_mcp_prod.auth.policy import Policy
@@ -19,6 +20,7 @@ from kailash_mcp_prod.records.operations import (
 from kailash_mcp_prod.records.results import result_schema
 from kailash_mcp_prod.records.store import RecordStore
 from kailash_mcp_prod.tools.descriptions import describe, describe_briefly, title_of
+from kailash_mcp_prod.tools.idempotency import KeyedWrites
 from kailash_mcp_prod.tools.scopes import Scopes
 from kailash_mcp_prod.tools.spec import DATABASE, Handler, Hints, Listing, ToolCall, ToolSpec
 
@@ -31,6 +33,7 @@ class DataFlowToolDiscovery:
         operations: The operations that each model gets, if it allows them.
         cursors: Signs the cursors of lists; by default with a key of its own.
         scopes: Says which records a caller may reach; by default those of its tenant.
+        keyed: Runs the writes with idempotency keys; `None` leaves the tools without keys.
 
     Example:
         ```python
@@ -46,11 +49,13 @@ class DataFlowToolDiscovery:
         operations: tuple[Operation, ...] = DEFAULT_OPERATIONS,
         cursors: CursorSigner | None = None,
         scopes: Scopes | None = None,
+        keyed: KeyedWrites | None = None,
     ) -> None:
         self._store = store
         self._operations = operations
         self._scopes = scopes or Scopes(Policy())
         self._cursors = cursors or CursorSigner()
+        self._keyed = keyed
 
     def tools_of(self, model: Model) -> list[ToolSpec]:
         """The tools of one model, in the order of the operations.
@@ -70,8 +75,27 @@ class DataFlowToolDiscovery:
 
     def _tool(self, model: Model, operation: Operation, *, listed: bool) -> ToolSpec:
         run = RecordOperation(self._store, model, operation, self._cursors)
-        handler = _handler(run, model, self._scopes)
-        return record_tool(model, operation, run.schema, handler, listed=listed)
+        handler = self._handler(run, model, operation)
+        tool = record_tool(model, operation, run.schema, handler, listed=listed)
+        return replace(tool, takes_keys=not tool.read_only and self._keyed is not None)
+
+    def _handler(self, run: RecordOperation, model: Model, operation: Operation) -> Handler:
+        store, scopes, keyed = self._store, self._scopes, self._keyed
+        name = f"{model.name}_{operation}"
+
+        async def handle(call: ToolCall) -> dict[str, object]:
+            scope = scopes.of(model, call.principal)
+            if keyed is None or call.idempotency_key is None:
+                return await run(call.arguments, scope)
+            return await keyed.run(
+                name,
+                call,
+                store,
+                lambda transaction: run.within(transaction)(call.arguments, scope),
+                upserts=run.upserts,
+            )
+
+        return handle
 
 
 def record_tool(
@@ -111,10 +135,3 @@ def record_tool(
         listed=listed,
         listing=Listing(describe_briefly(model, operation), listed_schema(input_schema, operation)),
     )
-
-
-def _handler(run: RecordOperation, model: Model, scopes: Scopes) -> Handler:
-    async def handle(call: ToolCall) -> dict[str, object]:
-        return await run(call.arguments, scopes.of(model, call.principal))
-
-    return handle

@@ -7,7 +7,7 @@ made when a call first needs it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from kailash_mcp_prod.manifest.content import Manifest, ToolEntry
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
     from kailash_mcp_prod.records.sql.database import PoolSettings
     from kailash_mcp_prod.records.sql.store import SqlStore
+    from kailash_mcp_prod.tools.idempotency import KeyedWrites
 
 
 def tool_of(entry: ToolEntry, handler: Handler) -> ToolSpec:
@@ -43,6 +44,7 @@ def tool_of(entry: ToolEntry, handler: Handler) -> ToolSpec:
         backend=DATABASE,
         listed=entry.listed,
         listing=None if listing is None else Listing(listing.description, listing.input_schema),
+        takes_keys=not entry.hints["read_only"],
     )
 
 
@@ -55,6 +57,7 @@ class InstantModels:
         pool: The bounds of its connections.
         cursors: Signs the cursors of lists.
         scopes: Says which records a caller may reach.
+        make_keyed: Makes what runs the writes with idempotency keys, when it is first needed.
 
     Raises:
         ValueError: The manifest holds a value that is not of its field's type.
@@ -67,11 +70,15 @@ class InstantModels:
         pool: PoolSettings,
         cursors: CursorSigner,
         scopes: Scopes,
+        *,
+        make_keyed: Callable[[], KeyedWrites],
     ) -> None:
         self._url = url
         self._pool = pool
         self._cursors = cursors
         self._scopes = scopes
+        self._make_keyed = make_keyed
+        self._keyed: KeyedWrites | None = None
         self._store: SqlStore | None = None
         self._with_statements: set[str] = set()
         self._making = asyncio.Lock()
@@ -125,9 +132,24 @@ class InstantModels:
             nonlocal run
             if run is None:
                 run = await self._operation(model, operation)
-            return await run(call.arguments, self._scopes.of(model, call.principal))
+            scope = self._scopes.of(model, call.principal)
+            if call.idempotency_key is None:
+                return await run(call.arguments, scope)
+            keyed, store, part = await self._keyed_writes(), await self._opened(), run.within
+            return await keyed.run(
+                f"{model.name}_{operation}",
+                call,
+                store,
+                lambda transaction: part(transaction)(call.arguments, scope),
+                upserts=run.upserts,
+            )
 
         return handle
+
+    async def _keyed_writes(self) -> KeyedWrites:
+        if self._keyed is None:
+            self._keyed = await asyncio.to_thread(self._make_keyed)
+        return self._keyed
 
     async def _operation(self, model: Model, operation: Operation) -> RecordOperation:
         store = await self._opened()

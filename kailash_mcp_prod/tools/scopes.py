@@ -10,7 +10,7 @@ from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Owner, Principal
 from kailash_mcp_prod.auth.rules import AccessRule
 from kailash_mcp_prod.bounded import BoundedMemo
-from kailash_mcp_prod.errors import ConfigError, ForbiddenError, InvalidArgumentsError
+from kailash_mcp_prod.errors import ConfigError, InsufficientScopeError, InvalidArgumentsError
 from kailash_mcp_prod.records.filters import COMBINATORS, parse_filter
 from kailash_mcp_prod.records.model import Field, Model
 from kailash_mcp_prod.records.query import All, Comparison, Condition
@@ -39,8 +39,8 @@ class Scopes:
         """The scope of a call: everything, or what the tenant and the rules leave of it.
 
         Raises:
-            ForbiddenError: The model is multi-tenant, or a rule needs a claim, and the credential
-                does not have it.
+            InsufficientScopeError: The model is multi-tenant, or a rule needs a claim, and the
+                credential does not have it.
         """
         rules = self._policy.access(principal).rules.get(model.name, ())
         if model.tenant is None and not rules:
@@ -66,7 +66,7 @@ def _scope(model: Model, principal: Principal, rules: tuple[AccessRule, ...]) ->
 
 def _tenant_of(model: Model, principal: Principal) -> str:
     if not principal.tenant:
-        raise ForbiddenError(
+        raise InsufficientScopeError(
             f"{model.name} keeps each tenant's records apart, and this credential names no tenant. "
             "Use a token with a tenant in its claim (tenant_id, unless the operator set another "
             "tenant_claim), or an API key with a tenant_id."
@@ -96,15 +96,15 @@ def _filled(model: Model, rule: AccessRule, principal: Principal) -> dict[str, A
     return filled
 
 
-def _lacking(model: Model, reference: str) -> ForbiddenError:
-    return ForbiddenError(
+def _lacking(model: Model, reference: str) -> InsufficientScopeError:
+    return InsufficientScopeError(
         f"Which records of {model.name} a caller may reach depends on {reference.lstrip('$')}, and "
         "this credential does not have it. Use one that does."
     )
 
 
-def _unfit(model: Model) -> ForbiddenError:
-    return ForbiddenError(
+def _unfit(model: Model) -> InsufficientScopeError:
+    return InsufficientScopeError(
         f"What this credential claims can't be compared with the records of {model.name}. Use "
         "another one, or ask the operator."
     )

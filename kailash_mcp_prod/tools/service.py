@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
@@ -21,7 +22,9 @@ from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
+from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
+from kailash_mcp_prod.tools.keys import for_tool, with_key
 from kailash_mcp_prod.tools.kinds import kind_of
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
@@ -33,6 +36,9 @@ from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
 from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
 from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
 from kailash_mcp_prod.tools.visibility import Visibility
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.tools.caching import CachedReads
 
 log = get_logger(__name__)
 
@@ -52,6 +58,7 @@ class ToolService:
         timeout_seconds: How long one call may take.
         list_output_schemas: Whether tool lists carry the exact schemas, those of results too.
         surface: The surface for those whose request and credential name none.
+        reads: Answers for tools that read what it knows; `None` asks the tools each time.
     """
 
     def __init__(
@@ -65,6 +72,7 @@ class ToolService:
         timeout_seconds: float,
         list_output_schemas: bool = False,
         surface: str = FULL,
+        reads: CachedReads | None = None,
     ) -> None:
         self.registry = registry
         self.visibility = Visibility(policy)
@@ -74,6 +82,7 @@ class ToolService:
         self._timeout_seconds = timeout_seconds
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
         self._surface = surface
+        self._reads = reads
         self._header_paths: dict[str, HeaderPaths] = {}
         self._call_listeners: dict[object, CallListener] = {}
         registry.subscribe(self._header_paths.clear)
@@ -149,6 +158,7 @@ class ToolService:
         request_id: str,
         surface: str | None = None,
         peer: Peer = NOBODY,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Runs a tool and returns its structured result.
 
@@ -161,6 +171,8 @@ class ToolService:
                 tool of a surface stands for is checked, counted and run once, as if it had been
                 called itself.
             peer: The client that calls.
+            idempotency_key: As the argument `_idempotency_key`, for those whose transport has a
+                place for it.
 
         Raises:
             ServerError: The call failed, for a reason that the caller may see.
@@ -170,7 +182,7 @@ class ToolService:
         # Bound for all that is logged below, so that a request id leads to every line of its call.
         before = of_the_call.set({"request_id": request_id, "tool": name[:128]})
         try:
-            call = ToolCall(principal, arguments, request_id, peer)
+            call = ToolCall(principal, arguments, request_id, peer, idempotency_key)
             return await self._call(call, lambda: self._resolve(call, name, surface))
         finally:
             of_the_call.reset(before)
@@ -202,7 +214,7 @@ class ToolService:
             async with self._concurrency.slot(call.principal.subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name):
-                        result = await self._run(meant.tool, meant.call)
+                        result = await self._run(meant.tool, self._keyed(meant))
                 except ServerError as error:
                     if meant.below is None:
                         raise
@@ -220,6 +232,12 @@ class ToolService:
             raise InternalError(
                 "The server could not do this. Report the request id to its operator."
             ) from defect
+
+    @staticmethod
+    def _keyed(meant: Resolved) -> ToolCall:
+        """The call of the tool, its key out of the way of its arguments."""
+        call = with_key(meant.call)
+        return call if call.idempotency_key is None else for_tool(call, meant.tool)
 
     async def _admit(self, principal: Principal, resolve: Callable[[], Resolved]) -> Resolved:
         """What the call comes to, if it may be made now; counts it."""
@@ -239,14 +257,19 @@ class ToolService:
 
     def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
         chosen = self.surface_for(call.principal, surface)
+        call = without_claimed_agent(with_key(call))
         meant = self._catalogue.get(chosen).resolve(call, name)
         if meant is None:
             raise self._unknown(call.principal, name, chosen)
-        return meant
+        # Once more for the arguments that stood in those of a surface's own tool.
+        own = without_claimed_agent(meant.call)
+        return meant if own is meant.call else replace(meant, call=own)
 
     async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
         try:
             with Deadline(self._timeout_seconds) as deadline:
+                if self._reads is not None:
+                    return await self._reads.run(tool, call)
                 return await tool.handler(call)
         except TimeoutError:
             if not deadline.expired:

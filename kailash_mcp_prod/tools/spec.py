@@ -14,12 +14,16 @@ from kailash_mcp_prod.tools.peer import NOBODY, Peer
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call: who calls, with which arguments, under which request id, by which client."""
+    """One call: who calls, with which arguments, under which request id, by which client.
+
+    With an `idempotency_key` it is done once, however often it is sent.
+    """
 
     principal: Principal
     arguments: Mapping[str, Any]
     request_id: str
     peer: Peer = NOBODY
+    idempotency_key: str | None = None
 
 
 _FAILED: Final = {
@@ -88,7 +92,7 @@ class ToolSpec:
     for other tools that stand for it, such as those of the surface `compact`, and for nobody else.
     `family` makes the tool for callers who may not reach all fields of the model. `backend` is what
     the tool can't do without, such as `database`; when that fails again and again, the tool is not
-    run for a while.
+    run for a while. With `takes_keys`, `handler` heeds the idempotency key of a call.
     """
 
     name: str
@@ -104,6 +108,7 @@ class ToolSpec:
     listing: Listing | None = None
     backend: str | None = None
     listed: bool = True
+    takes_keys: bool = False
     family: Family | None = field(default=None, compare=False, repr=False)
 
     @property

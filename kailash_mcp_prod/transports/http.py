@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import (
     ConflictError,
@@ -32,6 +33,7 @@ from kailash_mcp_prod.protocol import (
     Message,
     Notification,
     Request,
+    Revocations,
     decode,
     encode_error,
     new_request_id,
@@ -57,7 +59,7 @@ from kailash_mcp_prod.transports.http_exchange import (
     check_address,
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
-from kailash_mcp_prod.transports.http_headers import Headers, is_json
+from kailash_mcp_prod.transports.http_headers import IDEMPOTENCY_HEADER, Headers, is_json
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
 from kailash_mcp_prod.transports.surface_path import surface_of
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
@@ -65,7 +67,11 @@ from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 _log = logging.getLogger(__name__)
 
 _SESSION_HEADER: Final = "mcp-session-id"
-_SINGLE: Final = ("host", "origin", "authorization", "x-api-key", "content-type", _SESSION_HEADER)
+_SINGLE: Final = (
+    *("host", "origin", "authorization", "x-api-key", "content-type"),
+    _SESSION_HEADER,
+    IDEMPOTENCY_HEADER,
+)
 _SHOWN: Final = 200
 
 
@@ -86,8 +92,10 @@ class HttpTransport(BaseTransport):
             `max_session_streams` in one session.
         keepalive_seconds: How often an open event stream carries a comment.
         stop_seconds: How long running requests may go on after `stop`.
+        challenges: What refusals tell of the credential to get.
         unread: Counts the answers that wait to be read, here and on other transports.
         clock: Monotonic seconds, for the idle time.
+        revocations: Tells when credentials end: so do the sessions and streams they have opened.
 
     Example:
         ```python
@@ -112,8 +120,10 @@ class HttpTransport(BaseTransport):
         max_session_streams: int = 4,
         keepalive_seconds: float = 15.0,
         stop_seconds: float = 1.0,
+        challenges: Challenges | None = None,
         unread: UnreadBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
+        revocations: Revocations | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
@@ -125,9 +135,16 @@ class HttpTransport(BaseTransport):
         self._capacity = Capacity(max_in_flight, max_streams)
         self._keepalive_seconds = keepalive_seconds
         self._stop_seconds = stop_seconds
+        self._challenges = challenges or Challenges()
         self._lifetime = Lifetime()
+        self._revocations = revocations
         self._answers = Answers(
-            dispatcher, self._capacity, self._lifetime, keepalive_seconds, unread or UnreadBudget()
+            dispatcher,
+            self._capacity,
+            self._lifetime,
+            keepalive_seconds,
+            unread or UnreadBudget(),
+            revocations=revocations,
         )
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
 
@@ -151,7 +168,12 @@ class HttpTransport(BaseTransport):
         if scope["type"] != "http":
             return
         exchange = Exchange(
-            new_request_id(), Headers(scope["headers"]), receive, send, self._keepalive_seconds
+            new_request_id(),
+            Headers(scope["headers"]),
+            receive,
+            send,
+            self._keepalive_seconds,
+            challenges=self._challenges,
         )
         # Whoever has gone gets no answer, and leaves no trace of a defect.
         with contextlib.suppress(ClientGoneError):
@@ -288,7 +310,13 @@ class HttpTransport(BaseTransport):
         if reply.error_code is not None:
             await exchange.reply(reply, status_of(reply, Era.LEGACY))
         else:
+            self._end_when_revoked(session, principal)
             await exchange.reply(reply, 200, [(_SESSION_HEADER.encode(), session.id.encode())])
+
+    def _end_when_revoked(self, session: Session, principal: Principal) -> None:
+        if self._revocations is not None:
+            forget = self._revocations.on_revoked(principal, lambda: self._sessions.end(session))
+            session.connection.lifetime.on_end(forget)
 
     async def _get(self, exchange: Exchange, principal: Principal) -> None:
         if not exchange.accept.events:

@@ -11,7 +11,16 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.protocol import Batch, Context, Dispatcher, Era, Lifetime, Reply, Request
+from kailash_mcp_prod.protocol import (
+    Batch,
+    Context,
+    Dispatcher,
+    Era,
+    Lifetime,
+    Reply,
+    Request,
+    Revocations,
+)
 from kailash_mcp_prod.protocol.faults import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
@@ -22,9 +31,13 @@ from kailash_mcp_prod.protocol.faults import (
     UNSUPPORTED_PROTOCOL_VERSION,
 )
 from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect, wait_for_disconnect
-from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at
+from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at, cancel_on_revocation
 from kailash_mcp_prod.transports.http_exchange import Exchange
-from kailash_mcp_prod.transports.http_headers import mirrored
+from kailash_mcp_prod.transports.http_headers import (
+    IDEMPOTENCY_HEADER,
+    idempotency_key,
+    mirrored,
+)
 from kailash_mcp_prod.transports.http_resuming import ResumableAnswer, pump, write_log
 from kailash_mcp_prod.transports.http_sessions import Session
 from kailash_mcp_prod.transports.stopping import stopped_reply, stopped_serving
@@ -59,6 +72,7 @@ class Answers:
         lifetime: Ends when the transport stops.
         keepalive_seconds: After how long a request without an answer becomes a stream.
         unread: Counts the large answers that wait to be read.
+        revocations: Tells when credentials end, and with them their streams.
     """
 
     def __init__(
@@ -68,23 +82,33 @@ class Answers:
         lifetime: Lifetime,
         keepalive_seconds: float,
         unread: UnreadBudget,
+        *,
+        revocations: Revocations | None = None,
     ) -> None:
         self._unread = unread
         self._dispatcher = dispatcher
         self._capacity = capacity
         self._lifetime = lifetime
         self._keepalive_seconds = keepalive_seconds
+        self._revocations = revocations
 
     async def modern(self, exchange: Exchange, principal: Principal, request: Request) -> None:
         """Answer a request of the new era; the client cancels it by closing the connection."""
+        with self._span(principal, request) as lifetime:
+            await self._modern(exchange, principal, request, lifetime)
+
+    async def _modern(
+        self, exchange: Exchange, principal: Principal, request: Request, lifetime: Lifetime
+    ) -> None:
         async with exchange.event_stream() as stream:
             context = Context(
                 principal,
                 stream.event if exchange.accept.events else _drop,
-                self._lifetime,
+                lifetime,
                 headers=mirrored(exchange.headers),
                 request_id=exchange.request_id,
                 surface=exchange.surface,
+                idempotency_key=idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
             )
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
@@ -122,6 +146,10 @@ class Answers:
                 request_id=exchange.request_id,
                 surface=exchange.surface,
                 pause=answer.pause if exchange.accept.events else None,
+                # One key can't be that of several calls.
+                idempotency_key=None
+                if isinstance(message, Batch)
+                else idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
             )
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
@@ -160,7 +188,7 @@ class Answers:
     ) -> None:
         """Pass on a session's messages, or the rest of a stream that the client has lost.
 
-        Ends when the session or the stream does, the client goes or its credential expires.
+        Ends when the session or the stream does, the client goes or its credential ends.
         """
         found = None if last_event is None else session.logs.find(last_event)
         log, position = found or (session.logs.new(carries_answer=False), 0)
@@ -169,7 +197,10 @@ class Answers:
             await stream.start()
             with self._capacity.running() as scope:
                 async with on_disconnect(exchange.receive, scope.cancel):
-                    with cancel_at(principal.expires_at, scope):
+                    with (
+                        cancel_at(principal.expires_at, scope),
+                        cancel_on_revocation(self._revocations, principal, scope),
+                    ):
                         await write_log(log, stream, position, until=pump(session, log))
 
     @contextmanager
@@ -202,6 +233,21 @@ class Answers:
                 exchange, stream, reply, principal=principal, message=message, era=era
             )
         await stream.end()
+
+    @contextmanager
+    def _span(self, principal: Principal, request: Request) -> Iterator[Lifetime]:
+        """The lifetime of a request: that of a stream ends with the client's credential."""
+        if self._revocations is None or not self._dispatcher.streams(request):
+            yield self._lifetime
+            return
+        span = Lifetime()
+        forget_end = self._lifetime.on_end(span.end)
+        forget_revocation = self._revocations.on_revoked(principal, span.end)
+        try:
+            yield span
+        finally:
+            forget_end()
+            forget_revocation()
 
     async def _whole(
         self,

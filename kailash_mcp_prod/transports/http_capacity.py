@@ -12,7 +12,7 @@ from typing import Final, Protocol, Self
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
 from kailash_mcp_prod.errors import OverloadedError
-from kailash_mcp_prod.protocol import CancelScope
+from kailash_mcp_prod.protocol import CancelScope, Revocations
 
 _LET_GO_SECONDS: Final = 0.25
 _GIVE_UP_SECONDS: Final = 0.1
@@ -195,3 +195,18 @@ def cancel_at(expires_at: float | None, scope: CancelScope) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+@contextmanager
+def cancel_on_revocation(
+    revocations: Revocations | None, principal: Principal, scope: CancelScope
+) -> Iterator[None]:
+    """Cancel the scope if the principal's credential is revoked while the block runs."""
+    if revocations is None:
+        yield
+        return
+    forget = revocations.on_revoked(principal, scope.cancel)
+    try:
+        yield
+    finally:
+        forget()

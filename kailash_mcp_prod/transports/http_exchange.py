@@ -6,11 +6,11 @@ import asyncio
 import math
 from typing import Final
 
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.errors import (
     ForbiddenError,
     InvalidArgumentsError,
     ServerError,
-    UnauthenticatedError,
 )
 from kailash_mcp_prod.protocol import (
     Batch,
@@ -108,6 +108,8 @@ class Exchange:
         receive: Receive,
         send: Send,
         keepalive_seconds: float,
+        *,
+        challenges: Challenges | None = None,
     ) -> None:
         self.request_id = request_id
         self.headers = headers
@@ -121,6 +123,7 @@ class Exchange:
         self.version = headers.get("mcp-protocol-version")
         self._send = send
         self._keepalive_seconds = keepalive_seconds
+        self._challenges = challenges or Challenges()
 
     async def send(self, message: ASGIMessage) -> None:
         """Send one ASGI message; `answered` is set from the first on.
@@ -199,8 +202,8 @@ class Exchange:
         error = refusal.error
         headers = [JSON_TYPE, *self.own_headers, *refusal.headers]
         if isinstance(error, ServerError):
-            if isinstance(error, UnauthenticatedError):
-                headers.append((b"www-authenticate", b"Bearer"))
+            if (challenge := self._challenges.of(error)) is not None:
+                headers.append((b"www-authenticate", challenge.encode()))
             if error.retryable:
                 seconds = max(1, math.ceil(error.retry_after_seconds or 1))
                 headers.append((b"retry-after", str(seconds).encode()))

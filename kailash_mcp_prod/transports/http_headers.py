@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ _BASE64_PREFIX: Final = "=?base64?"
 _BASE64_SUFFIX: Final = "?="
 _CACHED_LENGTH: Final = 256
 _PARAM: Final = "mcp-param-"
+IDEMPOTENCY_HEADER: Final = "idempotency-key"
+_ESCAPED: Final = re.compile(r"\\(.)")
 _MIRRORED: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
 
 
@@ -108,6 +111,13 @@ def decode_value(value: str) -> str | None:
         return base64.b64decode(payload, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
+
+
+def idempotency_key(header: str | None) -> str | None:
+    """The key in an `Idempotency-Key` header: a text in quotes (RFC 9651), or a bare one."""
+    if header is None or len(header) < 2 or not (header[0] == header[-1] == '"'):
+        return header
+    return _ESCAPED.sub(r"\1", header[1:-1])
 
 
 def mirrored(headers: Headers) -> MirroredHeaders:

@@ -14,13 +14,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import (
     InternalError,
     InvalidArgumentsError,
     NotFoundError,
     ServerError,
-    UnauthenticatedError,
     UnavailableError,
 )
 from kailash_mcp_prod.observe.logs import get_logger
@@ -40,7 +40,12 @@ from kailash_mcp_prod.transports.body_budget import BodyBudget
 from kailash_mcp_prod.transports.http_capacity import Capacity
 from kailash_mcp_prod.transports.http_exchange import Refusal, check_address
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
-from kailash_mcp_prod.transports.http_headers import Headers, is_json
+from kailash_mcp_prod.transports.http_headers import (
+    IDEMPOTENCY_HEADER,
+    Headers,
+    idempotency_key,
+    is_json,
+)
 from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
 from kailash_mcp_prod.transports.stopping import stopped_during
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget, too_much_unread
@@ -54,7 +59,7 @@ _ANSWERING = "kailash.answering"
 _MAX_DEPTH = 64
 _STOP_SECONDS = 1.0
 _SERVING = frozenset({"healthy", "degraded"})
-_SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type")
+_SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type", IDEMPOTENCY_HEADER)
 _ARGUMENTS_BODY = {
     "requestBody": {
         "description": "The tool's arguments, as its `inputSchema` says.",
@@ -82,6 +87,7 @@ def create_rest_app(
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
     max_body_bytes: int = 4 * 1024 * 1024,
+    challenges: Challenges | None = None,
     unread: UnreadBudget | None = None,
 ) -> GuardedApp:
     """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
@@ -93,8 +99,10 @@ def create_rest_app(
         allowed_hosts: As for `HttpTransport`.
         allowed_origins: As for `HttpTransport`.
         max_body_bytes: The longest request body.
+        challenges: What refusals tell of the credential to get.
         unread: Counts the answers that wait to be read, here and on other transports.
     """
+    told = challenges or Challenges()
     app = FastAPI(
         title="Kailash MCP",
         version=__version__,
@@ -136,7 +144,14 @@ def create_rest_app(
         # Not FastAPI's own parsing: that takes NaN and has no limits.
         arguments = await _read_arguments(request, host, bodies, max_body_bytes, principal)
         request_id = request.scope[_REQUEST_ID]
-        result = await host.call(principal, name, arguments, request_id=request_id, surface=surface)
+        result = await host.call(
+            principal,
+            name,
+            arguments,
+            request_id=request_id,
+            surface=surface,
+            idempotency_key=idempotency_key(request.headers.get(IDEMPOTENCY_HEADER)),
+        )
         response = JsonBytes(result)
         request.scope[_ANSWERING].hold(principal, response, unknown_outcome=True)
         return response
@@ -146,7 +161,11 @@ def create_rest_app(
         report = await health()
         return JsonBytes(report, 200 if report["health_status"] in _SERVING else 503)
 
-    app.add_exception_handler(ServerError, _answer_error)
+    async def answer_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
+        return _error_response(error, request.scope[_REQUEST_ID], told.of(error))
+
+    app.add_exception_handler(ServerError, answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(Exception, _answer_defect)
     return GuardedApp(app, HostGuard(allowed_hosts, allowed_origins), unread or UnreadBudget())
@@ -276,7 +295,7 @@ class _Answering:
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an error."""
         assert isinstance(refusal.error, ServerError)  # noqa: S101 - no RPC here
-        response = _error_response(refusal.error, self._request_id, refusal.status)
+        response = _error_response(refusal.error, self._request_id, status=refusal.status)
         await response(self._scope, self._receive, self.send)
 
     async def give_up(self) -> None:
@@ -340,18 +359,19 @@ def _arguments_in(body: bytes, content_type: str | None) -> dict[str, Any]:
         ) from None
 
 
-def _error_response(error: ServerError, request_id: str, status: int | None = None) -> JsonBytes:
+def _error_response(
+    error: ServerError,
+    request_id: str,
+    challenge: str | None = None,
+    *,
+    status: int | None = None,
+) -> JsonBytes:
     headers = {}
-    if isinstance(error, UnauthenticatedError):
-        headers["WWW-Authenticate"] = "Bearer"
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     return JsonBytes({"error": error.to_dict(request_id)}, status or error.http_status, headers)
-
-
-async def _answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
-    return _error_response(error, request.scope[_REQUEST_ID])
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:

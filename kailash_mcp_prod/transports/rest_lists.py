@@ -63,6 +63,7 @@ class RestHost(Protocol):
         *,
         request_id: str,
         surface: str,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Run a tool and return its JSON-safe structured result.
 

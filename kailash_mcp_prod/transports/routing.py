@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from kailash_mcp_prod.transports.asgi import Receive, Scope, Send, respond
+from kailash_mcp_prod.auth.challenge import WELL_KNOWN
+from kailash_mcp_prod.transports.asgi import Receive, Scope, Send, path_below_root, respond
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -18,16 +19,22 @@ class TransportRouter:
     Args:
         websocket: Takes WebSockets.
         http: Takes HTTP requests; without it they are answered with 404.
+        metadata: Takes those below the well-known path of a protected resource.
     """
 
-    def __init__(self, websocket: ASGIApp, http: ASGIApp | None = None) -> None:
+    def __init__(
+        self, websocket: ASGIApp, http: ASGIApp | None = None, metadata: ASGIApp | None = None
+    ) -> None:
         self._websocket = websocket
         self._http = http
+        self._metadata = metadata
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
+        elif self._metadata is not None and path_below_root(scope).startswith(WELL_KNOWN):
+            await self._metadata(scope, receive, send)
         elif self._http is not None:
             await self._http(scope, receive, send)
         elif scope["type"] == "http":

@@ -12,7 +12,7 @@ import time
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Credentials, Principal
-from kailash_mcp_prod.protocol import Authenticator, Dispatcher
+from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Revocations
 from kailash_mcp_prod.transports.base import BaseTransport
 from kailash_mcp_prod.transports.channel import ChannelLimits, ClientChannel
 from kailash_mcp_prod.transports.stdio_streams import (
@@ -40,12 +40,13 @@ class StdioTransport(BaseTransport):
         dispatcher: The protocol over the server's tools.
         authenticator: Tells who the client is, from the credentials below.
         credentials: What the process was started with, usually from its environment. Checked at
-            the start, and again whenever the principal has expired.
+            the start, and again whenever the principal has expired or was revoked.
         max_line_bytes: The longest message; longer ones are answered with an error.
         max_in_flight: How many requests run at once; then reading pauses.
         max_subscriptions: How many `subscriptions/listen` streams may be open.
         drain_seconds: How long requests may go on after the client closed its end.
         descriptors: Read from and write to these instead of 0 and 1, which then stay untouched.
+        revocations: Tells when credentials end.
 
     Example:
         ```python
@@ -66,6 +67,7 @@ class StdioTransport(BaseTransport):
         max_subscriptions: int = 16,
         drain_seconds: float = 5.0,
         descriptors: tuple[int, int] | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._credentials = credentials or Credentials()
@@ -73,6 +75,8 @@ class StdioTransport(BaseTransport):
         self._limits = ChannelLimits(max_in_flight, max_subscriptions)
         self._drain_seconds = drain_seconds
         self._descriptors = descriptors
+        self._revocations = revocations
+        self._revoked = False
         self._closed = asyncio.Event()
         self._streams: StandardStreams | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -100,6 +104,9 @@ class StdioTransport(BaseTransport):
             self.dispatcher, self._write, principal, self._limits, renew=self._current
         )
         self._channel.start()
+        if self._revocations is not None:
+            forget = self._revocations.on_revoked(principal, self._end_subscriptions)
+            self._channel.connection.lifetime.on_end(forget)
         self._reader = asyncio.create_task(self._read(), name="stdio-reader")
         self._runner = asyncio.create_task(self._run(self._reader), name="stdio")
 
@@ -147,9 +154,14 @@ class StdioTransport(BaseTransport):
 
     async def _current(self, principal: Principal) -> Principal:
         expires_at = principal.expires_at
-        if expires_at is not None and time.time() >= expires_at:
+        if self._revoked or (expires_at is not None and time.time() >= expires_at):
             return await self.authenticator.authenticate(self._credentials)
         return principal
+
+    def _end_subscriptions(self) -> None:
+        """The credential is no longer good: requests are refused from now on."""
+        self._revoked = True
+        self._channel.connection.lifetime.end()
 
     async def _write(self, message: bytes) -> None:
         try:

@@ -11,8 +11,10 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Final
 
+from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Credentials, Principal
 from kailash_mcp_prod.errors import (
     InternalError,
@@ -20,7 +22,7 @@ from kailash_mcp_prod.errors import (
     ServerError,
     UnavailableError,
 )
-from kailash_mcp_prod.protocol import Authenticator, Dispatcher, new_request_id
+from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Revocations, new_request_id
 from kailash_mcp_prod.transports.asgi import ASGIMessage, Receive, Scope, Send, path_below_root
 from kailash_mcp_prod.transports.base import BaseTransport
 from kailash_mcp_prod.transports.channel import ChannelLimits
@@ -69,6 +71,8 @@ class WebSocketTransport(BaseTransport):
         max_messages_per_second: How many messages of a channel are taken.
         idle_seconds: After how long without a message and without a request a channel ends.
         write_seconds: How long a client may take to read a message.
+        challenges: What refusals tell of the credential to get.
+        revocations: Tells when credentials end, and with them their channels.
         unread: Counts the answers that wait to be read, here and on other transports.
 
     Example:
@@ -93,11 +97,14 @@ class WebSocketTransport(BaseTransport):
         max_messages_per_second: int = 1000,
         idle_seconds: float = 1800.0,
         write_seconds: float = 20.0,
+        challenges: Challenges | None = None,
+        revocations: Revocations | None = None,
         unread: UnreadBudget | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
         self._guard = HostGuard(allowed_hosts, allowed_origins)
+        self._challenges = challenges or Challenges()
         self._max_channels = max_channels
         self._max_own_channels = max(max_channels // 4, 1)
         self._limits = SessionLimits(
@@ -107,6 +114,7 @@ class WebSocketTransport(BaseTransport):
             idle_seconds=idle_seconds,
             write_seconds=write_seconds,
         )
+        self._revocations = revocations
         self._unread = unread or UnreadBudget()
         self._open = 0
         self._owned: Counter[str] = Counter()
@@ -136,7 +144,7 @@ class WebSocketTransport(BaseTransport):
             return
         if (await receive())["type"] != "websocket.connect":
             return
-        exchange = _upgrade(scope, receive, send)
+        exchange = _upgrade(scope, receive, send, self._challenges)
         with ExitStack() as places:
             try:
                 places.enter_context(self._place())
@@ -149,17 +157,19 @@ class WebSocketTransport(BaseTransport):
             await send(
                 {"type": "websocket.accept", "subprotocol": SUBPROTOCOL, "headers": [request_id]}
             )
-            await self._serve(
-                WebSocketSession(
-                    self.dispatcher,
-                    principal,
-                    receive,
-                    send,
-                    self._limits,
-                    surface=surface,
-                    unread=self._unread,
-                )
+            session = WebSocketSession(
+                self.dispatcher,
+                principal,
+                receive,
+                send,
+                self._limits,
+                surface=surface,
+                unread=self._unread,
             )
+            if self._revocations is not None:
+                ended = partial(session.end, Ending(POLICY, "The credential was revoked."))
+                places.callback(self._revocations.on_revoked(principal, ended))
+            await self._serve(session)
 
     async def _admit(self, scope: Scope, headers: Headers) -> tuple[Principal, str | None]:
         """Check an upgrade; who the client is, and which surface it wants."""
@@ -220,13 +230,15 @@ class WebSocketTransport(BaseTransport):
                 del self._owned[subject]
 
 
-def _upgrade(scope: Scope, receive: Receive, send: Send) -> Exchange:
+def _upgrade(scope: Scope, receive: Receive, send: Send, challenges: Challenges) -> Exchange:
     """The upgrade as an HTTP exchange, which can be refused like one."""
 
     async def send_http(message: ASGIMessage) -> None:
         await send({**message, "type": f"websocket.{message['type']}"})
 
-    return Exchange(new_request_id(), Headers(scope["headers"]), receive, send_http, 0)
+    return Exchange(
+        new_request_id(), Headers(scope["headers"]), receive, send_http, 0, challenges=challenges
+    )
 
 
 def _refusal(error: Exception, request_id: str) -> Refusal:

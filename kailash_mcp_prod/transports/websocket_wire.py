@@ -25,6 +25,12 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     _drop: asyncio.TimerHandle | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to serve a connection."""
+        # At the level DEBUG it would log all headers, and so credentials, and all messages.
+        self.conn.debug = False
+        super().connection_made(transport)
+
     def handle_cont(self, event: Frame) -> None:
         """Add a fragment."""
         if len(self.frames) >= _MAX_FRAGMENTS:

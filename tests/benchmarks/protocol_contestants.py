@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,17 @@ PEERS = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server, and what its clients have to send."""
+    """A running server, and what its clients have to send; `tool` is the one that they call."""
 
     name: str
     port: int
     headers: Mapping[str, str] = field(default_factory=dict)
+    tool: str = "no_op_0"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def requests(self, era: str, method: str, count: int) -> list[str]:
         """A request for each of so many connections, which have their own sessions."""
-        params: dict[str, Any] = {"name": "no_op_0", "arguments": {}}
+        params: dict[str, Any] = {"name": self.tool, "arguments": self.arguments}
         if method == "tools/list":
             params = {}
         if era == "modern":
@@ -67,6 +69,10 @@ class Server:
             )
             for _ in range(count)
         ]
+
+    def calling(self, tool: str, arguments: Mapping[str, Any]) -> str:
+        """One request of the newer era."""
+        return replace(self, tool=tool, arguments=arguments).requests("modern", "tools/call", 1)[0]
 
     def load(self, era: str, method: str, connections: int, seconds: float) -> Load:
         """The figures of a number of connections."""
@@ -129,8 +135,8 @@ def running(name: str, command: Sequence[str], headers: Mapping[str, str]) -> It
 
 
 @contextmanager
-def all_running() -> Iterator[dict[str, Server]]:
-    """Every contestant; those that are not measured wait, and take no time."""
+def all_running(*chosen: str) -> Iterator[dict[str, Server]]:
+    """Every contestant, or those that are chosen; who is not measured waits, and takes no time."""
     own = [sys.executable, "-m"]
     commands: dict[str, tuple[list[str], dict[str, str]]] = {
         OURS: ([*own, "tests.benchmarks.protocol_servers.ours"], {"X-API-Key": KEY}),
@@ -143,6 +149,7 @@ def all_running() -> Iterator[dict[str, Server]]:
         yield {
             name: stack.enter_context(running(name, command, headers))
             for name, (command, headers) in commands.items()
+            if not chosen or name in chosen
         }
 
 

@@ -91,6 +91,7 @@ class Tools:
         request_id: str,
         surface: str | None = None,
         peer: Peer = SILENT,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any] | ToolContent:
         tool = self._tools.get(name)
         if tool is None:

@@ -281,3 +281,22 @@ async def test_the_aggregation_is_as_the_page_says(tmp_path: Path) -> None:
 def _kinds(kind: type[ServerError]) -> list[type[ServerError]]:
     """The direct kinds of error, and the root itself as `internal`."""
     return [each for each in kind.__subclasses__() if each.__module__ == ServerError.__module__]
+
+
+def test_the_call_with_an_idempotency_key_creates_one_record(
+    development_server: HttpServer, tmp_path: Path
+) -> None:
+    [command] = snippets(ROOT / "docs" / "idempotency.md", "sh")
+    output = run_in(tmp_path, command.replace("http://127.0.0.1:3002", development_server.rest))
+
+    first, _, again = output.partition("}{")
+    assert json.loads(first + "}") == json.loads("{" + again)
+
+
+def test_the_settings_of_the_cache_are_settings(tmp_path: Path) -> None:
+    [text] = snippets(ROOT / "docs" / "caching.md", "json")
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    config = ServerConfig.load({"enable_auth": False}, tmp_path / "config.json")
+
+    assert config.enable_caching
+    assert config.without_effect == []

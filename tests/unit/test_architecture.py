@@ -24,6 +24,7 @@ LEAVES = {"errors", "auth.principal", "bounded", "spliced_gzip", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "protocol": set(),
     "records": set(),
+    "state": {"records"},
     "manifest": {"records"},
     "transports": {"protocol", "auth", "observe"},
     "content": {"tools", "records", "auth"},

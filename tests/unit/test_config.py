@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -32,7 +33,10 @@ agent_session_timeout_minutes
 SECRET = "correct-horse-battery-staple-and-more"
 KEY = "key-that-nobody-may-read"
 ONE_KEY = {KEY: {"permissions": ["*"]}}
-SECRET_KEYS = {"jwt_secret", "api_keys", "api_key", "token", "cursor_secret"}
+SECRET_KEYS = {
+    *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret", "bearer_tokens"),
+    "introspection_client_secret",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -213,6 +217,50 @@ def test_a_jwt_secret_of_32_bytes_is_taken() -> None:
 def test_a_credential_type_without_its_credential_is_refused() -> None:
     assert "Set API_KEYS" in refusal(auth_type="api_key", jwt_secret=SECRET)
     assert "32 bytes" in refusal(auth_type="jwt", api_keys=ONE_KEY)
+
+
+def test_a_store_of_keys_stands_for_keys() -> None:
+    assert "key_store" in refusal(auth_type="api_key")
+    assert load(auth_type="api_key", key_store=True).credential_kinds == ("api_key",)
+    assert load(key_store=True).credential_kinds == ("api_key",)
+    assert load(key_store=True, jwt_secret=SECRET).credential_kinds == ("jwt", "api_key")
+
+
+@pytest.mark.parametrize("key", ["short-key", "a" * 40])
+def test_a_key_that_is_easily_guessed_is_for_this_machine_or_who_insists(key: str) -> None:
+    keys = {"a-long-random-key": {}, key: {}}
+    told = refusal(host="0.0.0.0", api_keys=keys)
+
+    assert "number 2" in told
+    assert key not in told
+    for settings in ({}, {"host": "0.0.0.0", "insecure": True}, {"transport": "stdio"}):
+        assert load(api_keys=keys, **settings).api_keys
+    assert load(host="0.0.0.0", api_keys={f"sha256:{'0' * 64}": {}}).api_keys
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 63, "0" * 65, "g" * 64])
+def test_a_hashed_key_has_the_digits_of_a_digest(digest: str) -> None:
+    assert "number 1" in refusal(api_keys={f"sha256:{digest}": {}})
+
+
+def test_a_key_is_configured_once_in_whatever_form() -> None:
+    hashed = f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()}"
+    assert "number 2 is key number 1 again" in refusal(api_keys={KEY: {}, hashed: {}})
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"expires_at": "2040-01-01T00:00:00"},
+        {"expires_at": "soon"},
+        {"claims": ["x"]},
+        {"claims": {"x": "y" * 5000}},
+        {"roles": "clerk"},
+        {"read_only": "perhaps"},
+    ],
+)
+def test_what_a_key_stands_for_is_checked(entry: dict[str, Any]) -> None:
+    assert f"number 1.{next(iter(entry))}" in refusal(api_keys={KEY: entry})
 
 
 def test_a_short_secret_is_refused_although_keys_are_there() -> None:
@@ -427,10 +475,14 @@ def test_a_configuration_can_not_be_changed() -> None:
 
 def test_a_setting_that_does_nothing_yet_is_known() -> None:
     config = load(
-        enable_auth=False, cache_ttl_seconds=3, port=4001, connection_pool_size=2, execution="sql"
+        enable_auth=False,
+        jwt_expiration_hours=3,
+        port=4001,
+        connection_pool_size=2,
+        execution="sql",
     )
 
-    assert config.without_effect == ["cache_ttl_seconds"]
+    assert config.without_effect == ["jwt_expiration_hours"]
 
 
 def test_a_misspelt_variable_is_told_with_the_right_one() -> None:

@@ -33,10 +33,10 @@ class PoolSettings:
 class Runner(Protocol):
     """Runs statements on a table. Failures are raised as `ServerError`."""
 
-    async def read(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
-        """The rows of a statement that changes nothing."""
+    async def read(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
+        """The rows of a statement that changes nothing; `None` as its table names one of ours."""
 
-    async def write(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
+    async def write(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """Runs one statement, all or nothing, and returns its rows."""
 
     async def insert_rows(

@@ -42,7 +42,7 @@ class PostgresqlDatabase:
     def __init__(self, url: str, settings: PoolSettings) -> None:
         self._pool = ConnectionPool(url, settings)
 
-    async def read(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
+    async def read(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.read`; tried again once on another connection when one was lost."""
         fetch = partial(_fetch, text, arguments)
         try:
@@ -55,7 +55,7 @@ class PostgresqlDatabase:
         except FAILURES as failure:
             raise explain(table, failure) from failure
 
-    async def write(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
+    async def write(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.write`."""
         try:
             return await self._on_one(table, partial(_fetch_to_the_end, text, arguments))
@@ -152,7 +152,7 @@ class PostgresqlSession:
         except FAILURES as failure:
             raise self._failed(None, failure) from failure
 
-    async def read(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
+    async def read(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.read`."""
         self.table = table
         try:

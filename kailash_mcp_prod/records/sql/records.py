@@ -17,7 +17,7 @@ from kailash_mcp_prod.records.query import All, Comparison, Condition, Query
 from kailash_mcp_prod.records.reach import reach_of
 from kailash_mcp_prod.records.refusals import ContentionError, check_expected, missing
 from kailash_mcp_prod.records.scope import OPEN, Scope
-from kailash_mcp_prod.records.sql.database import Runner, Session
+from kailash_mcp_prod.records.sql.database import Rows, Runner, Session
 from kailash_mcp_prod.records.sql.page import SqlPage
 from kailash_mcp_prod.records.sql.table import TableSql
 from kailash_mcp_prod.records.sql.upserting import upsert_rows
@@ -225,6 +225,10 @@ class SqlRecords:
             return await upsert_rows(session, table, rows, conflict_on, scope)
 
         return await self._atomically(work, made_meanwhile=conflict_on)
+
+    async def statement(self, text: str, values: Sequence[Any]) -> Rows:
+        """See `Transaction.statement`."""
+        return await self._runner.write(None, text, values)
 
     async def _atomically(
         self,

@@ -51,7 +51,7 @@ class SqliteDatabase:
         self._readers = _Readers(path, min(readers, MAX_READERS))
         self._writer = _Writer(path)
 
-    async def read(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
+    async def read(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.read`."""
         try:
             rows: Rows = await self._readers.run(partial(_execute, text, arguments))
@@ -59,7 +59,7 @@ class SqliteDatabase:
         except FAILURES as failure:
             raise explain(table, failure) from failure
 
-    async def write(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
+    async def write(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.write`."""
         try:
             rows: Rows = await self._writer.run(partial(_execute, text, arguments))
@@ -275,7 +275,7 @@ class SqliteSession:
             self.failure = explain(table, failure)
             raise self.failure from failure
 
-    async def read(self, table: TableSql, text: str, arguments: Sequence[Any]) -> Rows:
+    async def read(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.read`."""
         rows: Rows = await self._run(table, partial(_execute, text, arguments))
         return rows

@@ -328,6 +328,12 @@ def test_an_index_name_that_is_no_identifier_is_refused(dataflow: DataFlow) -> N
         described(dataflow, {"id": str, "name": str}, __dataflow__={"indexes": [index]})
 
 
+@pytest.mark.parametrize("table", ["mcp_api_keys", "MCP_anything"])
+def test_tables_of_the_servers_own_are_for_no_model(dataflow: DataFlow, table: str) -> None:
+    with pytest.raises(ModelError, match="mcp_"):
+        described(dataflow, {"id": str, "name": str}, __tablename__=table)
+
+
 def test_unique_indexes_are_unique_keys(dataflow: DataFlow) -> None:
     model = described(
         dataflow,

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kailash_mcp_prod.auth.principal import Credentials
+from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import UnauthenticatedError
 from kailash_mcp_prod.protocol import Dispatcher
 from kailash_mcp_prod.transports.stdio import StdioTransport
@@ -367,6 +367,37 @@ async def test_a_credential_that_expired_for_good_is_an_error_of_each_request() 
     assert response["id"] == 5
     assert response["error"]["data"]["code"] == "unauthenticated"
     assert pipes.host.calls == []
+
+
+class Recall:
+    """Ends a credential when a test says so."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[], None]] = []
+
+    def on_revoked(self, _principal: Principal, callback: Callable[[], None]) -> Callable[[], None]:
+        self.callbacks.append(callback)
+        return lambda: self.callbacks.remove(callback)
+
+
+async def test_a_revoked_credential_ends_subscriptions_and_is_checked_with_each_request() -> None:
+    recall = Recall()
+    pipes = Pipes(Credentials(api_key="alice-key"), revocations=recall)
+    try:
+        await pipes.start()
+        wanted = {"notifications": {"toolsListChanged": True}, "_meta": META}
+        pipes.send(rpc("subscriptions/listen", 3, **wanted))
+        assert "acknowledged" in (await pipes.receive())["method"]
+        pipes.transport._credentials = Credentials(api_key="revoked")
+        recall.callbacks[0]()
+        assert (await pipes.receive())["id"] == 3
+        assert (await pipes.receive())["params"]["requestId"] == 3
+        pipes.send(rpc("tools/call", 5, name="echo", _meta=META))
+        assert (await pipes.receive())["error"]["data"]["code"] == "unauthenticated"
+        assert len(pipes.keys.seen) == 2
+    finally:
+        await pipes.aclose()
+    assert recall.callbacks == []
 
 
 def run_server(*messages: Any) -> subprocess.CompletedProcess[bytes]:

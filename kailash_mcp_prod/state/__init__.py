@@ -1,0 +1,1 @@
+"""The server's own state: small tables beside those of the application."""

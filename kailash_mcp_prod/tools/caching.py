@@ -1,0 +1,121 @@
+"""Which calls are answered from the cache: those of record tools that read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final, Self
+
+from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.guard.cache import ReadCache
+from kailash_mcp_prod.guard.canonical import canonical
+from kailash_mcp_prod.guard.changes import Changes
+from kailash_mcp_prod.guard.redis import RedisConnection
+from kailash_mcp_prod.guard.shared_versions import SharedVersions
+from kailash_mcp_prod.records.effects import Effects, reflect_effects
+from kailash_mcp_prod.records.model import Model
+from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+
+# No write outlasts its call by more than the database takes to notice.
+_WRITES_END_SECONDS: Final = 30
+
+
+class CachedReads:
+    """Stands before the handlers of tools and answers for them what it knows.
+
+    Args:
+        cache: The cache.
+        policy: Tells callers apart by what they may see.
+        excluded: Names of models of which nothing is cached.
+    """
+
+    def __init__(
+        self,
+        cache: ReadCache,
+        policy: Policy,
+        *,
+        excluded: Collection[str] = (),
+    ) -> None:
+        self.cache = cache
+        self._policy = policy
+        self._excluded = frozenset(excluded)
+        self._tables: dict[str, str] = {}
+
+    @classmethod
+    def configured(
+        cls, config: ServerConfig, redis: RedisConnection | None, policy: Policy
+    ) -> Self | None:
+        """The cache that the settings ask for, if they ask for one.
+
+        Args:
+            config: The settings.
+            redis: How the replicas hear of each other's writes; `None` where there is only one.
+            policy: Who may see what.
+        """
+        if not config.enable_caching:
+            return None
+        # Late, because a process without a cache needs none of it.
+        from kailash_mcp_prod.guard.compression import Compression
+
+        longest = config.request_timeout_seconds + _WRITES_END_SECONDS
+        shared = None if redis is None else SharedVersions(redis, writing_seconds=longest)
+        cache = ReadCache(
+            Changes(shared, doubt_seconds=longest),
+            max_bytes=round(config.cache_max_size_mb * 1024 * 1024),
+            ttl_seconds=config.cache_ttl_seconds,
+            compression=Compression() if config.enable_compression else None,
+        )
+        return cls(cache, policy, excluded=config.cache_exclude_models)
+
+    def health(self) -> dict[str, Any]:
+        """The cache's component in the report on health."""
+        well = self.cache.changes.is_well
+        return {
+            "status": "healthy" if well else "degraded",
+            "state": "caching" if well else "bypassed: Redis does not answer",
+            "entries": self.cache.snapshot().entries,
+        }
+
+    async def stop(self) -> None:
+        """Ends what is running in the background."""
+        await self.cache.changes.stop()
+
+    async def learn(self, url: str, models: Collection[Model]) -> None:
+        """Caches reads of these models, now that it is known what changes with what.
+
+        Args:
+            url: The address of their database.
+            models: All models that are served.
+        """
+        self.serve(models, await reflect_effects(url, [model.table for model in models]))
+
+    def serve(self, models: Iterable[Model], effects: Effects) -> None:
+        """Caches reads of these models from now on.
+
+        Args:
+            models: All models that are served.
+            effects: What writes of their tables change.
+        """
+        self.cache.changes.learn(effects.affected)
+        self._tables = {
+            model.name: model.table
+            for model in models
+            if model.name not in self._excluded
+            and model.table in effects.affected
+            and model.table not in effects.derived
+        }
+
+    async def run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
+        """What the tool's handler answers, now or a while ago.
+
+        Raises:
+            ServerError: What the handler raises.
+        """
+        if tool.operation is None or not tool.hints.read_only:
+            return await tool.handler(call)
+        table = self._tables.get(tool.group)
+        arguments = None if table is None else canonical(call.arguments)
+        if table is None or arguments is None:
+            return await tool.handler(call)
+        key = (tool.name, self._policy.fingerprint(call.principal), arguments)
+        return await self.cache.read(key, table, lambda: tool.handler(call))

@@ -1,0 +1,110 @@
+"""What replicas hear of each other's writes, over a Redis that comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from kailash_mcp_prod.errors import UnavailableError
+from kailash_mcp_prod.guard.changes import Changes
+from kailash_mcp_prod.guard.redis import RedisConnection
+from kailash_mcp_prod.guard.shared_versions import SharedVersions
+from tests.redis_server import RedisServer
+
+
+@asynccontextmanager
+async def replicas(
+    url: str, count: int = 2
+) -> AsyncIterator[list[tuple[Changes, RedisConnection]]]:
+    async with AsyncExitStack() as stack:
+        found = []
+        for _ in range(count):
+            redis = RedisConnection(url, "app", operation_seconds=2, probe_seconds=0.1)
+            await redis.start()
+            stack.push_async_callback(redis.stop)
+            shared = SharedVersions(redis, writing_seconds=1)
+            stack.push_async_callback(shared.stop)
+            found.append((Changes(shared, doubt_seconds=1), redis))
+        yield found
+
+
+async def turned(redis: RedisConnection, up: bool) -> None:
+    event = asyncio.Event()
+    end = redis.on_change(lambda state: event.set() if state is up else None)
+    async with asyncio.timeout(20):
+        while redis.is_up is not up:
+            await event.wait()
+    end()
+
+
+async def test_a_write_changes_the_state_for_all_replicas(redis_server: RedisServer) -> None:
+    async with replicas(redis_server.url) as [(here, _), (there, _)]:
+        before = await there.stamp("t"), await there.stamp("u")
+        async with here.writing("t"):
+            pass
+
+        assert await there.stamp("t") != before[0]
+        assert await there.stamp("u") == before[1]
+
+
+async def test_nothing_is_cached_of_what_another_replica_writes(redis_server: RedisServer) -> None:
+    async with replicas(redis_server.url) as [(here, _), (there, _)]:
+        async with here.writing("t"):
+            assert await there.stamp("t") is None
+            assert await there.stamp("u") is not None
+        assert await there.stamp("t") is not None
+
+
+async def test_a_write_that_may_go_on_is_over_after_a_while(redis_server: RedisServer) -> None:
+    async with replicas(redis_server.url) as [(here, _), (there, _)]:
+        with pytest.raises(UnavailableError):
+            async with here.writing("t"):
+                raise UnavailableError("lost", details={"outcome": "unknown"})
+        assert await there.stamp("t") is None
+
+        async with asyncio.timeout(20):
+            while await there.stamp("t") is None:
+                await asyncio.sleep(0.05)
+
+
+async def test_those_who_ask_together_are_answered_together(redis_server: RedisServer) -> None:
+    async with replicas(redis_server.url, 1) as [(changes, redis)]:
+        await changes.stamp("t0")
+        before = (await redis.run(lambda client: client.info("commandstats")))["cmdstat_eval"]
+        stamps = await asyncio.gather(*(changes.stamp(f"t{each % 10}") for each in range(100)))
+        after = (await redis.run(lambda client: client.info("commandstats")))["cmdstat_eval"]
+
+    assert None not in stamps
+    assert len(set(stamps)) == 10
+    assert after["calls"] - before["calls"] <= 2
+
+
+async def test_without_redis_nothing_is_cached_and_nothing_fails(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url) as [(here, redis), (there, other)]:
+        before = await there.stamp("t")
+        redis_server.stop()
+        await asyncio.gather(turned(redis, False), turned(other, False))
+        async with here.writing("t"):
+            assert await here.stamp("t") is None
+        assert await there.stamp("t") is None
+        assert not here.is_well
+
+        redis_server.start()
+        await asyncio.gather(turned(redis, True), turned(other, True))
+        async with asyncio.timeout(20):
+            while not here.is_well:
+                await asyncio.sleep(0.01)
+        assert await there.stamp("t") not in {None, before}
+
+
+async def test_what_redis_has_lost_does_not_come_back(redis_server: RedisServer) -> None:
+    async with replicas(redis_server.url) as [(here, redis), _]:
+        before = await here.stamp("t")
+        await redis.run(lambda client: client.flushall())
+
+        assert await here.stamp("t") not in {None, before}

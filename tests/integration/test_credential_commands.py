@@ -1,0 +1,251 @@
+"""The commands `key` and `token`, in this process."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from typer.testing import CliRunner, Result
+
+from kailash_mcp_prod.auth.api_keys import minted_id
+from kailash_mcp_prod.cli import app
+
+SECRET = "a-secret-of-more-than-thirty-two-bytes"
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, sqlite_url: str) -> None:
+    for name in ("API_KEYS", "MCP_KEY_STORE", "MCP_CONFIG_FILE", "MCP_JWT_EXPIRATION_HOURS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+
+
+def command(*arguments: str, given: str | None = None) -> Result:
+    return runner.invoke(app, [*arguments], input=given)
+
+
+def told(*arguments: str, given: str | None = None) -> Any:
+    """What a command says to a program."""
+    done = command(*arguments, "--json", given=given)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def refused(*arguments: str, given: str | None = None, code: str, exit_code: int) -> str:
+    """Why a command is refused; the same in both forms of output."""
+    done = command(*arguments, "--json", given=given)
+    assert (done.exit_code, done.stdout) == (exit_code, "")
+    error = json.loads(done.stderr)["error"]
+    assert error["code"] == code
+    plain = command(*arguments, given=given)
+    assert (plain.exit_code, plain.stderr) == (exit_code, f"Error: {error['message']}\n")
+    return str(error["message"])
+
+
+def test_a_key_is_printed_once_alone_and_never_again() -> None:
+    assert told("key", "list") == []
+    done = command("key", "mint", "--permissions", "*:read, Company:write", "--label", "CRM")
+    key = done.stdout.strip()
+    key_id = minted_id(key)
+    assert key_id is not None
+    assert key not in done.stderr
+    assert key_id in done.stderr
+    assert "MCP_KEY_STORE" in done.stderr
+
+    for output in (
+        command("key", "list").output,
+        command("key", "list", "--json").output,
+        command("key", "inspect", key_id).output,
+        command("key", "revoke", key_id).output,
+        command("key", "list", "--all").output,
+    ):
+        assert key_id in output
+        assert key not in output
+        assert key.split("_", 2)[2] not in output
+
+
+def test_a_key_is_minted_with_all_that_it_may_stand_for() -> None:
+    minted = told(
+        *("key", "mint", "--agent-id", "sales", "--permissions", "*:read", "--permissions", "x:y"),
+        *(
+            "--roles",
+            "clerk,boss",
+            "--tenant",
+            "north",
+            "--claim",
+            "level=3",
+            "--claim",
+            "team=a=b",
+        ),
+        *("--read-only", "--rate-limit", "7", "--surface", "compact", "--expires", "30d"),
+        *("--label", "CRM"),
+    )
+    key = minted.pop("key")
+
+    shown = told("key", "inspect", minted["id"])
+    assert shown == minted == told("key", "inspect", "-", given=f"{key}\n")
+    assert shown["permissions"] == ["*:read", "x:y"]
+    assert shown["roles"] == ["clerk", "boss"]
+    assert shown["claims"] == {"level": 3, "team": "a=b"}
+    assert (shown["read_only"], shown["rate_limit"], shown["surface"]) == (True, 7, "compact")
+    assert (shown["state"], shown["tenant_id"]) == ("active", "north")
+    assert shown["expires_at"] > shown["created_at"]
+
+
+def test_rotation_hands_over_what_a_key_grants() -> None:
+    old = told("key", "mint", "--agent-id", "a", "--permissions", "*", "--expires", "10d")
+    new = told("key", "rotate", old["id"], "--overlap", "1h")
+    before = told("key", "inspect", old["id"])
+
+    changed = {"key", "id", "created_at", "expires_at"}
+    assert {name: new[name] for name in new if name not in changed} == {
+        name: old[name] for name in old if name not in changed
+    }
+    assert new["key"] != old["key"]
+    assert before["replaced_by"] == new["id"]
+    assert before["expires_at"] < new["expires_at"]
+    message = refused("key", "rotate", old["id"], code="conflict", exit_code=5)
+    assert new["id"] in message
+    shorter = told("key", "rotate", new["id"], "--expires", "1h")
+    assert shorter["expires_at"] < new["expires_at"]
+
+
+def test_a_list_leaves_out_what_is_over_unless_asked() -> None:
+    ids = [told("key", "mint", "--permissions", "*")["id"] for _ in range(2)]
+    assert told("key", "revoke", ids[0])["state"] == "revoked"
+
+    assert [each["id"] for each in told("key", "list")] == ids[1:]
+    assert [each["id"] for each in told("key", "list", "--all")] == ids
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--permissions", " , "],
+        ["--permissions", "*", "--expires", "soon"],
+        ["--permissions", "*", "--expires", "0d"],
+        ["--permissions", "*", "--expires", "9999d"],
+        ["--permissions", "*", "--surface", "nonsense"],
+        ["--permissions", "*", "--agent-id", ""],
+        ["--permissions", "*", "--tenant", "x" * 256],
+        ["--permissions", "*", "--claim", "novalue"],
+        ["--permissions", "*", "--claim", f"x={'y' * 5000}"],
+        ["--permissions", "*", "--label", "x" * 256],
+    ],
+)
+def test_a_key_that_makes_no_sense_is_not_minted(options: list[str]) -> None:
+    refused("key", "mint", *options, code="invalid_arguments", exit_code=2)
+    assert told("key", "list") == []
+
+
+def test_an_unknown_key_is_said_to_be_unknown() -> None:
+    stranger = "kmp_0123456789abcdef_not-one-of-ours"
+    for name in ("inspect", "revoke", "rotate"):
+        refused("key", name, "0123456789abcdef", code="not_found", exit_code=5)
+        message = refused("key", name, "-", given=stranger, code="not_found", exit_code=5)
+        assert stranger not in message
+    refused("key", "inspect", "-", given="", code="invalid_arguments", exit_code=2)
+
+
+def test_a_database_that_does_not_answer_has_an_exit_code_and_no_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:hunter2@127.0.0.1:1/none")
+    assert "hunter2" not in refused("key", "list", code="unavailable", exit_code=4)
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////nowhere/at/all.db")
+    refused("key", "list", code="unavailable", exit_code=4)
+
+
+def test_the_database_is_found_by_the_application(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sqlite_url: str
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    (tmp_path / "noisy_shop.py").write_text(
+        "from types import SimpleNamespace as N\n"
+        "print('I am imported')\n"
+        f"db = N(list_models=list, config=N(database=N(url={sqlite_url!r})))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    key = told("key", "mint", "--permissions", "*", "--models", "noisy_shop:db")
+
+    assert [each["id"] for each in told("key", "list", "--database-url", sqlite_url)] == [key["id"]]
+
+
+def test_a_token_is_minted_inspected_and_revoked() -> None:
+    done = command("token", "mint", "--subject", "nightly", "--permissions", "Company:*")
+    token = done.stdout.strip()
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"])
+    assert token not in done.stderr
+    assert claims["jti"] in done.stderr
+    assert claims["exp"] - claims["iat"] == 24 * 3600
+
+    inspected = told("token", "inspect", given=token)
+    assert inspected == {"good": True, "problem": None, "claims": claims}
+    assert told("token", "revoke", given=token)["jti"] == claims["jti"]
+
+    again = command("token", "inspect", given=token)
+    assert again.exit_code == 5
+    assert "revoked" in again.stdout
+    assert token not in again.output
+
+
+def test_a_token_is_minted_with_all_that_it_may_say() -> None:
+    minted = told(
+        *("token", "mint", "--subject", "a", "--roles", "clerk", "--tenant", "north"),
+        *("--claim", "team=x", "--surface", "search", "--read-only", "--expires", "8h"),
+    )
+
+    claims = minted["claims"]
+    assert jwt.decode(minted["token"], SECRET, algorithms=["HS256"]) == claims
+    assert claims["exp"] - claims["iat"] == 8 * 3600
+    assert (claims["roles"], claims["tenant_id"]) == (["clerk"], "north")
+    assert (claims["team"], claims["surface"], claims["read_only"]) == ("x", "search", True)
+    assert "permissions" not in claims
+
+
+def test_a_token_of_somebody_else_is_revoked_for_ever() -> None:
+    foreign = jwt.encode(
+        {"sub": "a", "jti": "theirs", "exp": time.time() + 5}, SECRET + "x", algorithm="HS256"
+    )
+    assert told("token", "revoke", given=foreign) == {
+        "jti": "theirs",
+        "revoked": True,
+        "expires_at": None,
+    }
+    assert told("token", "revoke", "--jti", "another")["jti"] == "another"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (["mint", "--subject", "a"], None),
+        (["mint", "--subject", " ", "--permissions", "*"], None),
+        (["mint", "--subject", "a", "--permissions", "*", "--expires", "400d"], None),
+        (["mint", "--subject", "a", "--permissions", "*", "--claim", "exp=1"], None),
+        (["inspect"], "no-token"),
+        (["inspect"], ""),
+        (["revoke"], jwt.encode({"sub": "a"}, SECRET, algorithm="HS256")),
+        (["revoke", "--jti", "x" * 256], None),
+        (["revoke", "--jti", ""], None),
+    ],
+)
+def test_what_can_not_be_done_with_a_token_is_refused(
+    arguments: list[str], given: str | None
+) -> None:
+    refused("token", *arguments, given=given, code="invalid_arguments", exit_code=2)
+
+
+@pytest.mark.parametrize("secret", ["", "short"])
+def test_no_token_is_signed_with_a_short_secret(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", secret)
+    mint = ["token", "mint", "--subject", "a", "--permissions", "*"]
+    refused(*mint, code="invalid_configuration", exit_code=2)
