@@ -8,8 +8,7 @@ from tests.integration.records.plain_sql import run_sql
 TABLES = (
     "CREATE TABLE a (id TEXT PRIMARY KEY)",
     "CREATE TABLE between_them (id TEXT PRIMARY KEY, a TEXT REFERENCES a (id) ON DELETE CASCADE)",
-    "CREATE TABLE b (id TEXT PRIMARY KEY,"
-    " via TEXT REFERENCES between_them (id) ON DELETE SET NULL)",
+    "CREATE TABLE b (id TEXT PRIMARY KEY, c TEXT REFERENCES between_them (id) ON DELETE SET NULL)",
     "CREATE TABLE c (id TEXT PRIMARY KEY, a TEXT REFERENCES a (id))",
     "CREATE VIEW v AS SELECT id FROM a",
 )
