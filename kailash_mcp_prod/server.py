@@ -178,8 +178,7 @@ class ProductionMCPServer:
 
     async def drain(self) -> None:
         """Refuses new calls and lets running ones finish, for `drain_seconds` at most."""
-        if not await self.service.drain(self.config.drain_seconds):
-            log.warning("drained_not_all", **self._guard.concurrency.health())
+        await self.service.drain(self.config.drain_seconds)
 
     async def wait_closed(self) -> None:
         """Waits until the client of a stdio server has closed its end; else for ever."""

@@ -365,7 +365,10 @@ class ToolService:
             Whether all of them have ended.
         """
         self._draining = True
-        return await self._concurrency.idle_within(seconds)
+        all_ended = await self._concurrency.idle_within(seconds)
+        if not all_ended:
+            log.warning("calls_outlast_the_drain", seconds=seconds)
+        return all_ended
 
     @property
     def is_draining(self) -> bool:
