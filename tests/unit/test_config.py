@@ -476,13 +476,13 @@ def test_a_configuration_can_not_be_changed() -> None:
 def test_a_setting_that_does_nothing_yet_is_known() -> None:
     config = load(
         enable_auth=False,
-        jwt_expiration_hours=3,
+        metrics_collection_interval=3,
         port=4001,
         connection_pool_size=2,
         execution="sql",
     )
 
-    assert config.without_effect == ["jwt_expiration_hours"]
+    assert config.without_effect == ["metrics_collection_interval"]
 
 
 def test_a_misspelt_variable_is_told_with_the_right_one() -> None:
