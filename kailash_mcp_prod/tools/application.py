@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,6 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import (
     DatabaseStartupError,
     ModelError,
-    ServerError,
     StartupError,
 )
 from kailash_mcp_prod.models_loader import absolute_sqlite_url
@@ -23,6 +20,7 @@ from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.pools import pool_settings
+from kailash_mcp_prod.tools.pulse import Pulse
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.scopes import Scopes, check_rules
 from kailash_mcp_prod.tools.spec import ToolSpec
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _WATCH_SECONDS = 1.0
-_PING_SECONDS = 2.0
-_PING_CACHE_SECONDS = 1.0
 
 
 class DataFlowApplication:
@@ -88,9 +84,7 @@ class DataFlowApplication:
         self._watcher: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self._loading = asyncio.Lock()
-        self._asking = asyncio.Lock()
-        self._asked_at = -math.inf
-        self._answered = False
+        self._pulse = Pulse(lambda: self._stores or self._instant)
 
     async def start(self) -> None:
         """Loads the models, prepares the database and makes the tools.
@@ -100,8 +94,7 @@ class DataFlowApplication:
         """
         self._changing = asyncio.Lock()
         self._loading = asyncio.Lock()
-        self._asking = asyncio.Lock()
-        self._asked_at = -math.inf
+        self._pulse.forget()
         self._manifests = await self._own_manifests()
         if not await self._start_instantly():
             await self._start_loaded()
@@ -169,11 +162,12 @@ class DataFlowApplication:
             pool_settings(config),
             self._reads.cache.changes if self._reads is not None else None,
         )
-        if not await self._database_answers():
+        if not await self._pulse.answers():
             # DataFlow reports success even where it could not open a SQLite file.
             raise DatabaseStartupError(
                 "The database can't be opened. Check DATABASE_URL and that the database is up."
             )
+        check_rules(self._policy, prepared.models)
         store_of = {
             model.name: stores.add(model, prepared.tables[model.name]) for model in prepared.models
         }
@@ -185,7 +179,6 @@ class DataFlowApplication:
 
             async with migration_lock(url):
                 sampled = await load_sample_rows_of(config.models, prepared.models, store_of)
-        check_rules(self._policy, prepared.models)
         tools = {model.name: self._tools(store_of[model.name], model) for model in prepared.models}
         self._models.update((model.name, model) for model in prepared.models)
         if self._reads is not None:
@@ -237,7 +230,7 @@ class DataFlowApplication:
             await self._reads.stop()
         self._discoveries.clear()
         self._keyed = None
-        self._asked_at = -math.inf
+        self._pulse.forget()
 
     async def register(self, model_class: type) -> None:
         """Registers a model class with DataFlow and serves it.
@@ -275,7 +268,7 @@ class DataFlowApplication:
 
     async def health(self) -> dict[str, Any]:
         """The state of the server and of its database."""
-        database = "healthy" if await self._database_answers() else "unhealthy"
+        database = "healthy" if await self._pulse.answers() else "unhealthy"
         components: dict[str, Any] = {
             "server": {"status": "healthy", "tools": len(self._registry)},
             "database": {"status": database},
@@ -283,26 +276,6 @@ class DataFlowApplication:
         if self._reads is not None:
             components["cache"] = self._reads.health()
         return {"health_status": database, "components": components}
-
-    async def _database_answers(self) -> bool:
-        """Whether the database answers, as seen within the last second."""
-        async with self._asking:
-            now = time.monotonic()
-            if now - self._asked_at >= _PING_CACHE_SECONDS:
-                self._answered = await self._ask_database()
-                self._asked_at = now
-            return self._answered
-
-    async def _ask_database(self) -> bool:
-        stores = self._stores or self._instant
-        if stores is None:
-            return False
-        try:
-            async with asyncio.timeout(_PING_SECONDS):
-                await stores.ping()
-        except (ServerError, TimeoutError):
-            return False
-        return True
 
     async def _watch(self) -> None:
         """Notices models that the application registers by itself while the server runs."""
