@@ -161,35 +161,41 @@ class Breakers:
 
 
 class Passage:
-    """One call's way through the circuits of its backend and its tool."""
+    """One call's way through the circuits of its backend and its tool.
 
-    __slots__ = ("_backend", "_backend_number", "_breakers", "_tool", "_tool_number")
+    `used` is false for a call that ended without them, and so says nothing of how they are.
+    """
+
+    __slots__ = ("_backend", "_backend_number", "_breakers", "_tool", "_tool_number", "used")
 
     def __init__(self, breakers: Breakers, backend: str | None, tool: str) -> None:
         self._breakers = breakers
         self._backend = backend
         self._tool = tool
+        self.used = True
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Passage:
         self._tool_number = self._breakers.admit(self._tool)
         if self._backend is None:
-            return
+            return self
         try:
             self._backend_number = self._breakers.admit(self._backend)
         except CircuitOpenError:
             self._breakers.tell(self._tool, self._tool_number, Outcome.SAID_NOTHING)
             raise
+        return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, ending: BaseException | None, _trace: object
     ) -> None:
-        of_backend = _of_backend(ending)
+        of_backend = _of_backend(ending) if self.used else Outcome.SAID_NOTHING
         if self._backend is not None:
             self._breakers.tell(self._backend, self._backend_number, of_backend)
         elif of_backend is Outcome.FAILED:
             self._breakers.tell(self._tool, self._tool_number, of_backend)
             return
-        self._breakers.tell(self._tool, self._tool_number, _of_tool(ending))
+        of_tool = _of_tool(ending) if self.used else Outcome.SAID_NOTHING
+        self._breakers.tell(self._tool, self._tool_number, of_tool)
 
 
 def _of_backend(ending: BaseException | None) -> Outcome:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from typing import Any, Final, Self
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.guard.breakers import Passage
 from kailash_mcp_prod.guard.cache import ReadCache
 from kailash_mcp_prod.guard.canonical import canonical
 from kailash_mcp_prod.guard.changes import Changes
@@ -105,8 +106,13 @@ class CachedReads:
             and model.table not in effects.derived
         }
 
-    async def run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
+    async def run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
         """What the tool's handler answers, now or a while ago.
+
+        Args:
+            tool: The tool.
+            call: The call of it.
+            passage: The call's way to the database, of which it is told if it is not used.
 
         Raises:
             ServerError: What the handler raises.
@@ -118,4 +124,10 @@ class CachedReads:
         if table is None or arguments is None:
             return await tool.handler(call)
         key = (tool.name, self._policy.fingerprint(call.principal), arguments)
-        return await self.cache.read(key, table, lambda: tool.handler(call))
+        passage.used = False
+
+        def load() -> Awaitable[dict[str, Any]]:
+            passage.used = True
+            return tool.handler(call)
+
+        return await self.cache.read(key, table, load)

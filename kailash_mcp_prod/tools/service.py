@@ -17,7 +17,7 @@ from kailash_mcp_prod.errors import (
     UnavailableError,
     UnknownToolError,
 )
-from kailash_mcp_prod.guard.breakers import Breakers
+from kailash_mcp_prod.guard.breakers import Breakers, Passage
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
@@ -213,8 +213,8 @@ class ToolService:
             meant = await self._admit(call.principal, resolve)
             async with self._concurrency.slot(call.principal.subject):
                 try:
-                    with self._breakers.around(meant.tool.backend, meant.tool.name):
-                        result = await self._run(meant.tool, self._keyed(meant))
+                    with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
+                        result = await self._run(meant.tool, self._keyed(meant), passage)
                 except ServerError as error:
                     if meant.below is None:
                         raise
@@ -265,11 +265,11 @@ class ToolService:
         own = without_claimed_agent(meant.call)
         return meant if own is meant.call else replace(meant, call=own)
 
-    async def _run(self, tool: ToolSpec, call: ToolCall) -> dict[str, Any]:
+    async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
         try:
             with Deadline(self._timeout_seconds) as deadline:
                 if self._reads is not None:
-                    return await self._reads.run(tool, call)
+                    return await self._reads.run(tool, call, passage)
                 return await tool.handler(call)
         except TimeoutError:
             if not deadline.expired:

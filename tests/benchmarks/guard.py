@@ -76,7 +76,7 @@ def tokens() -> list[str]:
     import jwt
 
     claims = {"sub": "bench", "permissions": ["*"], "exp": time.time() + 3600}
-    return [jwt.encode({**claims, "jti": str(n)}, SECRET, "HS256") for n in range(CALLS)]
+    return [jwt.encode({**claims, "iat": time.time() - n}, SECRET, "HS256") for n in range(CALLS)]
 
 
 async def costs() -> list[Finding]:
@@ -85,6 +85,7 @@ async def costs() -> list[Finding]:
         api_keys={KEY: {"permissions": ["*"], "rate_limit": 1_000_000_000}},
         jwt_secret=SECRET,
         rate_limit_per_minute=1_000_000_000,
+        enable_caching=True,
         log_level="ERROR",
     )
     server = ProductionMCPServer(config)

@@ -54,6 +54,7 @@ async def serve(port: int, database: str) -> None:
             "database_url": f"sqlite:///{database}",
             "api_keys": json.dumps(keys),
             "log_level": "ERROR",
+            "enable_caching": True,
         }
     )
     os.environ["DATABASE_URL"] = f"sqlite:///{database}"

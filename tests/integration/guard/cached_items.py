@@ -12,6 +12,7 @@ from typing import Any
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.auth.rules import AccessRule
+from kailash_mcp_prod.guard.breakers import Breakers
 from kailash_mcp_prod.guard.cache import ReadCache
 from kailash_mcp_prod.guard.changes import Changes
 from kailash_mcp_prod.guard.compression import Compression
@@ -90,6 +91,7 @@ class Replica:
             clock=clock,
         )
         self.reads = CachedReads(cache, POLICY)
+        self._breakers = Breakers(1_000, 1)
         self.model = ITEM
         self.plain_store = store
         self.store = WatchedStore(store, changes)
@@ -99,7 +101,8 @@ class Replica:
     async def call(self, principal: Principal, operation: str, **arguments: Any) -> dict[str, Any]:
         """Calls a record tool, through the cache if it reads."""
         call = ToolCall(principal, arguments, "r1")
-        return await self.reads.run(self._tools[operation], call)
+        with self._breakers.around(None, operation) as passage:
+            return await self.reads.run(self._tools[operation], call, passage)
 
 
 @asynccontextmanager

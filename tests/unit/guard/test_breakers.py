@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from kailash_mcp_prod import errors
-from kailash_mcp_prod.errors import CircuitOpenError, ServerError
+from kailash_mcp_prod.errors import CircuitOpenError, ServerError, UnavailableError
 from kailash_mcp_prod.guard.breakers import Breakers
 from kailash_mcp_prod.records.refusals import ContentionError
 
@@ -215,3 +216,18 @@ def test_only_so_many_are_remembered(breakers: Breakers) -> None:
         call(breakers, ValueError("x"), backend=None, tool=f"tool-{number}")
 
     assert len(breakers._breakers) == 10_000
+
+
+@pytest.mark.parametrize("ending", [None, UnavailableError("down")])
+def test_a_call_that_did_not_need_its_backend_says_nothing_of_it(
+    breakers: Breakers, ending: Exception | None
+) -> None:
+    """An answer from the cache closes no circuit, and does not forgive failures."""
+    for _ in range(2):
+        call(breakers, UnavailableError("down"))
+    with suppress(UnavailableError), breakers.around("database", "Company_list") as passage:
+        passage.used = False
+        if ending is not None:
+            raise ending
+    call(breakers, UnavailableError("down"))
+    assert refusal(breakers, "database", "Company_list")
