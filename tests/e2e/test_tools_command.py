@@ -14,7 +14,10 @@ from kailash_mcp_prod.config import ServerConfig
 from tests.e2e.record_tools import ALL_TOOLS
 from tests.e2e.servers import COMMAND, HttpServer, environment
 
-SECRETS = {"jwt_secret", "api_keys", "api_key", "token", "cursor_secret"}
+SECRETS = {
+    *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret"),
+    *("bearer_tokens", "introspection_client_secret"),
+}
 KEYS = '{"a-key": {"permissions": ["*"]}}'
 NOBODY = "http://127.0.0.1:1/mcp"
 

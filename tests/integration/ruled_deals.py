@@ -20,13 +20,19 @@ from kailash_mcp_prod.content.completion import DataCompletion
 from kailash_mcp_prod.content.prompts import DataPrompts
 from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.errors import ServerError
+from kailash_mcp_prod.guard.breakers import Breakers
+from kailash_mcp_prod.guard.cache import ReadCache
+from kailash_mcp_prod.guard.changes import Changes
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.rates import RateLimit
+from kailash_mcp_prod.records.effects import Effects
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.model import Field, Model
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.sql.store import SqlStore
 from kailash_mcp_prod.records.types import FieldType, Kind
+from kailash_mcp_prod.records.watching import WatchedStore
+from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
@@ -113,7 +119,7 @@ class Deals:
 
 @dataclass
 class Ruled:
-    """Everything that shows or runs tools, over the deals and under a policy."""
+    """Everything that shows or runs tools, over the deals, under a policy and with a cache."""
 
     deals: Deals
     policy: Policy
@@ -124,9 +130,12 @@ class Ruled:
     def __post_init__(self) -> None:
         check_rules(self.policy, [DEAL])
         registry = ToolRegistry()
-        discovery = DataFlowToolDiscovery(
-            self.deals.store, tuple(Operation), None, Scopes(self.policy)
-        )
+        changes = Changes(None, doubt_seconds=60)
+        cache = ReadCache(changes, max_bytes=1_000_000, ttl_seconds=3600)
+        reads = CachedReads(cache, self.policy)
+        reads.serve([DEAL], Effects({"deals": frozenset({"deals"})}, frozenset()))
+        store = WatchedStore(self.deals.store, changes)
+        discovery = DataFlowToolDiscovery(store, tuple(Operation), None, Scopes(self.policy))
         registry.add(ModelFamily(DEAL, discovery.tools_of).adopt(discovery.tools_of(DEAL)))
         by_sql = Execution("sql", "sample")
         registry.add([models_info_tool(registry, self.policy, lambda: [DEAL], lambda _: by_sql)])
@@ -135,7 +144,9 @@ class Ruled:
             self.policy,
             RateLimit(1_000_000),
             ConcurrencyLimit(100),
+            Breakers(1_000, 1),
             timeout_seconds=30,
+            reads=reads,
         )
         self.service.mark_ready()
         catalogue = Catalogue(self.service, lambda: [DEAL])

@@ -594,7 +594,7 @@ async def test_a_model_offers_only_the_operations_that_it_allows(app: TrapApp) -
     ledger = operations_for(app.models["TrapLedger"], ALL)
     plain = operations_for(app.models["TrapPlain"], ALL)
 
-    assert set(ledger) == {"create", "read", "list", "bulk_create", "count"}
+    assert set(ledger) == {"create", "read", "list", "bulk_create", "count", "aggregate"}
     assert set(ALL) - set(plain) == {"upsert", "bulk_upsert"}
     assert operations_for(app.models["TrapCounter"], ALL) == ALL
     assert set(ALL) - set(operations_for(app.models["TrapUpserted"], ALL)) == {"upsert"}
