@@ -31,6 +31,7 @@ from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.tools.spec import DATABASE
 from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
@@ -94,6 +95,7 @@ class ProductionMCPServer:
             discovery=discovery,
             reads=self.reads,
         )
+        self._guard.breakers.ask(DATABASE, self.application.answers)
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)

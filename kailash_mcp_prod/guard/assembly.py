@@ -48,6 +48,7 @@ class Guard:
 
     async def stop(self) -> None:
         """Ends that."""
+        await self.breakers.stop()
         if self.redis is not None and self._circuits is not None:
             await self._circuits.stop()
             await self.redis.stop()

@@ -195,36 +195,69 @@ async def test_a_postgresql_that_stops_is_left_alone_and_found_again() -> None:
             assert await component(server, "circuit_breakers") == {"status": "healthy", "open": {}}
 
 
-async def test_a_slow_postgresql_opens_the_circuit_instead_of_piling_calls_up(
+async def test_a_slow_postgresql_opens_the_circuit_instead_of_piling_calls_up() -> None:
+    with running_postgres() as postgres, postgres.database() as url:
+        async with serving(
+            url,
+            circuit_breaker_failure_threshold=4,
+            circuit_breaker_recovery_seconds=60,
+            request_timeout_seconds=0.3,
+            max_concurrent_requests=4,
+        ) as server:
+            await call(server, "Company_list")
+            breakers = server._guard.breakers
+            with postgres.held_up():
+                codes = await storm(server)
+                assert codes["timeout"] >= 4
+                assert set(codes) <= {"timeout", "circuit_open", "overloaded"}
+                await until(lambda: breakers.seconds_left("database") > 0)
+                for _ in range(100):
+                    with pytest.raises(CircuitOpenError) as refused:
+                        await call(server, "Company_list")
+                assert 50 <= (refused.value.retry_after_seconds or 0) <= 60
+                assert (await component(server, "concurrency"))["running"] == 0
+                assert (await server._health.report())["health_status"] == "unhealthy"
+
+
+async def test_nobody_closes_the_database_to_others_by_asking_for_too_much(
     postgres_url: str,
 ) -> None:
+    """Many calls at once that take too long, at an hour when nobody else calls."""
     observer = await asyncpg.connect(postgres_url)
     try:
-        async with (
-            serving(
-                postgres_url,
-                circuit_breaker_failure_threshold=4,
-                circuit_breaker_recovery_seconds=60,
-                request_timeout_seconds=0.3,
-                max_concurrent_requests=4,
-            ) as server,
-            observer.transaction(),
-        ):
-            await observer.execute("LOCK TABLE companies")
-            first = [outcome(call(server, "Company_list", f"agent-{n}")) for n in range(8)]
-
-            codes = Counter(await asyncio.gather(*first))
-
-            assert codes["timeout"] >= 4
-            assert set(codes) <= {"timeout", "circuit_open", "overloaded"}
-            for _ in range(100):
-                with pytest.raises(CircuitOpenError) as refused:
-                    await call(server, "Company_list")
-            assert 50 <= (refused.value.retry_after_seconds or 0) <= 60
-            assert (await component(server, "concurrency"))["running"] == 0
-            assert (await server._health.report())["health_status"] == "degraded"
+        async with serving(
+            postgres_url,
+            circuit_breaker_failure_threshold=2,
+            request_timeout_seconds=0.3,
+            max_concurrent_requests=4,
+        ) as server:
+            async with observer.transaction():
+                await observer.execute("LOCK TABLE companies")
+                assert (await storm(server))["timeout"] >= 4
+                breakers = server._guard.breakers
+                await until(lambda: not breakers._asking)
+            assert (await call(server, "Company_list", "somebody else"))["count"] == 0
+            assert await component(server, "circuit_breakers") == {"status": "healthy", "open": {}}
     finally:
         await observer.close()
+
+
+async def storm(server: ProductionMCPServer) -> Counter[str]:
+    calls = (outcome(call(server, "Company_list", f"agent-{n}")) for n in range(8))
+    return Counter(await asyncio.gather(*calls))
+
+
+async def test_a_key_where_none_can_be_kept_closes_nothing(sqlite_url: str) -> None:
+    async with serving(sqlite_url) as first:
+        await call(first, "Company_create", data={"name": "a"})
+    async with serving(sqlite_url, auto_migrate=False) as server:
+        for number in range(10):
+            with pytest.raises(UnavailableError) as refused:
+                await call(
+                    server, "Company_create", data={"name": "b"}, _idempotency_key=f"k{number}"
+                )
+            assert refused.value.retry_after_seconds == 60
+        assert (await call(server, "Company_list"))["count"] == 1
 
 
 async def test_a_redis_that_stops_hangs_and_returns_changes_no_answer(
