@@ -270,12 +270,12 @@ class DataFlowApplication:
         return self._url
 
     async def answers(self) -> bool:
-        """Whether the database answers, as seen within the last second."""
-        return await self._pulse.answers()
+        """Whether the database answers if it is asked now."""
+        return await self._pulse.answers(anew=True)
 
     async def health(self) -> dict[str, Any]:
         """The state of the server and of its database."""
-        database = "healthy" if await self.answers() else "unhealthy"
+        database = "healthy" if await self._pulse.answers() else "unhealthy"
         components: dict[str, Any] = {
             "server": {"status": "healthy", "tools": len(self._registry)},
             "database": {"status": database},
