@@ -338,15 +338,17 @@ class ToolService:
 
         None of one that the principal may not call: a complaint of them would show that it exists.
         """
+        tool = self.registry.get(name)
+        if tool is None:
+            return {}
         paths = self._header_paths.get(name)
         if paths is None:
-            tool = self.registry.get(name)
-            if tool is None:
-                return {}
             paths = self._header_paths[name] = header_paths(tool.input_schema)
-        if paths and self._catalogue.full.find(principal, name) is None:
+        seen = self._catalogue.full.find(principal, name) if paths else None
+        if seen is None:
             return {}
-        return paths
+        # Nor of a field that is hidden from it.
+        return paths if seen is tool else header_paths(seen.input_schema)
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls the listener whenever the tools change; the returned function ends that.
