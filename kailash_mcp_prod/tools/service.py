@@ -39,6 +39,7 @@ from kailash_mcp_prod.tools.visibility import Visibility
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.tools.caching import CachedReads
+    from kailash_mcp_prod.tools.turns import Turns
 
 log = get_logger(__name__)
 
@@ -59,6 +60,7 @@ class ToolService:
         list_output_schemas: Whether tool lists carry the exact schemas, those of results too.
         surface: The surface for those whose request and credential name none.
         reads: Answers for tools that read what it knows; `None` asks the tools each time.
+        turns: Who is next at a backend; `None` lets the backend see to that.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ToolService:
         list_output_schemas: bool = False,
         surface: str = FULL,
         reads: CachedReads | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.registry = registry
         self.visibility = Visibility(policy)
@@ -83,6 +86,7 @@ class ToolService:
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
         self._surface = surface
         self._reads = reads
+        self._turns = turns
         self._header_paths: dict[str, HeaderPaths] = {}
         self._call_listeners: dict[object, CallListener] = {}
         registry.subscribe(self._header_paths.clear)
@@ -268,9 +272,10 @@ class ToolService:
     async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
         try:
             with Deadline(self._timeout_seconds) as deadline:
+                handle = tool.handler if self._turns is None else self._turns.of(tool)
                 if self._reads is not None:
-                    return await self._reads.run(tool, call, passage)
-                return await tool.handler(call)
+                    return await self._reads.run(tool, call, passage, handle)
+                return await handle(call)
         except TimeoutError:
             if not deadline.expired:
                 raise

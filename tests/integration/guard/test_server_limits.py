@@ -28,14 +28,15 @@ from tests.postgres import running_postgres
 from tests.redis_server import RedisServer
 
 
-def company() -> type:
-    return type("Company", (), {"__annotations__": {"id": str, "name": str}, "__doc__": "One."})
+def model(name: str) -> type:
+    return type(name, (), {"__annotations__": {"id": str, "name": str}, "__doc__": "One."})
 
 
 @asynccontextmanager
-async def serving(url: str, **settings: Any) -> AsyncIterator[ProductionMCPServer]:
+async def serving(url: str, *others: str, **settings: Any) -> AsyncIterator[ProductionMCPServer]:
     db = DataFlow(url, pool_size=20, enable_caching=False, enable_model_persistence=False)
-    db.model(company())
+    for name in ("Company", *others):
+        db.model(model(name))
     config = ServerConfig(**{"port": 0, "enable_auth": False, **settings})
     async with ProductionMCPServer(config, dataflow=db) as server:
         yield server
@@ -238,6 +239,29 @@ async def test_nobody_closes_the_database_to_others_by_asking_for_too_much(
                 await until(lambda: not breakers._asking)
             assert (await call(server, "Company_list", "somebody else"))["count"] == 0
             assert await component(server, "circuit_breakers") == {"status": "healthy", "open": {}}
+    finally:
+        await observer.close()
+
+
+async def test_slow_calls_of_one_do_not_keep_the_others_from_the_database(
+    postgres_url: str,
+) -> None:
+    observer = await asyncpg.connect(postgres_url)
+    try:
+        async with serving(
+            postgres_url, "Note", connection_pool_size=4, connection_pool_max_overflow=0
+        ) as server:
+            await call(server, "Note_create", data={"id": "n1", "name": "a"})
+            async with observer.transaction():
+                await observer.execute("LOCK TABLE companies")
+                slow = [
+                    asyncio.create_task(outcome(call(server, "Company_list", "greedy")))
+                    for _ in range(60)
+                ]
+                async with asyncio.timeout(10):
+                    for number in range(20):
+                        await call(server, "Note_read", f"modest-{number % 3}", id="n1")
+            assert Counter(await asyncio.gather(*slow)) == {"done": 60}
     finally:
         await observer.close()
 
