@@ -20,8 +20,7 @@ from tests.unit.tools.sample_tools import tool
 PAGE = ROOT / "docs" / "access.md"
 UNKNOWN = "kailash-mcp-prod explain alice Quote_read --config access.json"
 EXPLAINED = re.findall(r"```sh\n(.*?)\n```\n\n```\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-
-
+AS_JSON = [f"{EXPLAINED[at][0]} --json" for at in (0, -1)]
 RUNNER = """
 import json, sys
 from typer.testing import CliRunner
@@ -41,8 +40,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, s
     workdir = tmp_path_factory.mktemp("access")
     (workdir / "access.json").write_text(snippets(PAGE, "json")[0], encoding="utf-8")
     [mint] = re.findall(r"`(kailash-mcp-prod key mint .*?)`", PAGE.read_text("utf-8"))
-    explained = [command for command, _ in EXPLAINED]
-    commands = [mint, *explained, *(f"{each} --json" for each in explained), UNKNOWN]
+    commands = [mint, *(command for command, _ in EXPLAINED), *AS_JSON, UNKNOWN]
     done = subprocess.run(
         [sys.executable, "-c", RUNNER],
         input=json.dumps([shlex.split(each)[1:] for each in commands]),
@@ -64,8 +62,11 @@ def test_explain_says_what_the_page_says(
     assert stdout == printed, problem
     assert exit_code == (0 if " may call " in printed else 5)
     assert ("MCP_KEY_STORE" in stderr) is ("kmp:" in printed)
-    as_json = json.loads(ran[f"{command} --json"][1])
-    assert as_json["allowed"] is (exit_code == 0)
+
+
+def test_explain_says_the_same_to_programs(ran: dict[str, tuple[int, str, str, str]]) -> None:
+    told = [(ran[each][0], json.loads(ran[each][1])["allowed"]) for each in AS_JSON]
+    assert told == [(0, True), (5, False)]
 
 
 def test_every_shell_snippet_of_the_page_is_covered_by_a_test() -> None:
