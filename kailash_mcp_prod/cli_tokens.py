@@ -84,7 +84,7 @@ def mint(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """Mint a token with JWT_SECRET, note that it exists, and print it. It is kept nowhere."""
+    """Mint a token with JWT_SECRET and print it. It is kept nowhere, but listed by its jti."""
 
     async def make() -> MintedToken:
         from kailash_mcp_prod.auth.token_minting import TokenGrants, mint_token
@@ -125,7 +125,8 @@ def mint(
         return
     typer.echo(minted.text)
     ends = instant_of(minted.claims["exp"])
-    typer.echo(f"This is token {minted.claims['jti']}, until {ends}. It is kept nowhere.", err=True)
+    kept = "It is kept nowhere, and in no list." if unlisted else "It is not shown again."
+    typer.echo(f"This is token {minted.claims['jti']}, until {ends}. {kept}", err=True)
 
 
 @app.command("list")

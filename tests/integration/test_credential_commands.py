@@ -264,7 +264,8 @@ def test_no_token_is_handed_out_that_can_not_be_noted_unless_that_is_wanted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     mint = ("token", "mint", "--subject", "a", "--permissions", "*")
-    for url in ("postgresql://nobody:hunter2@127.0.0.1:1/none", "sqlite:////nowhere/at/all.db"):
+    away = "postgresql://nobody:hunter2@127.0.0.1:1/none"
+    for url in (away, "sqlite:////nowhere/at/all.db", "sqlite:///:memory:"):
         monkeypatch.setenv("DATABASE_URL", url)
         message = refused(*mint, code="unavailable", exit_code=4)
         assert message.startswith("No token was handed out, because it can't be noted: ")
