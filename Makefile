@@ -28,7 +28,7 @@ serve: $(VENV)/.installed ## Run the server in development mode (ARGS="--port 40
 	$(BIN)/kailash-mcp-prod serve --mode development $(ARGS)
 
 test: lint ## Lint, then run every test (ARGS="tests/unit -x" chooses)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.developing ## Check style and types
 	$(BIN)/ruff check .

@@ -26,6 +26,7 @@ from kailash_mcp_prod.errors import (
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.state.credentials import CredentialStore
+    from kailash_mcp_prod.state.database import StateDatabase
 
 Result = TypeVar("Result")
 
@@ -40,6 +41,9 @@ _DURATION: Final = re.compile(r"(\d{1,9})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MAX_DAYS: Final = 3650
 _MAX_READ: Final = 65_536
+
+MAX_NAME: Final = 255
+"""How long a name or a label may be."""
 
 Config = Annotated[Optional[Path], typer.Option("--config", help="JSON file with settings.")]  # noqa: UP045 - typer reads it
 Models = Annotated[
@@ -72,6 +76,7 @@ SurfaceName = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="The surface of tools that it is shown."),
 ]
+Label = Annotated[Optional[str], typer.Option(help="A note for yourself.")]  # noqa: UP045
 
 
 def settings(config: Path | None, models: str | None, database_url: str | None) -> ServerConfig:
@@ -95,18 +100,26 @@ async def open_store(config: ServerConfig, *, create: bool) -> AsyncIterator[Cre
         config: Names the database, or the models that know it.
         create: Whether the tables are made, if they are missing.
     """
-    from kailash_mcp_prod.records.connecting import wait_for_database
     from kailash_mcp_prod.state.credentials import CredentialStore
+
+    async with open_state(config) as database:
+        store = CredentialStore(database)
+        if create:
+            await store.prepare()
+        yield store
+
+
+@contextlib.asynccontextmanager
+async def open_state(config: ServerConfig) -> AsyncIterator[StateDatabase]:
+    """The database of the application, of which the settings or the models know."""
+    from kailash_mcp_prod.records.connecting import wait_for_database
     from kailash_mcp_prod.state.database import StateDatabase
 
     url = _database_of(config)
     await wait_for_database(url, config.wait_for_db)
     database = StateDatabase(url, connections=1)
     try:
-        store = CredentialStore(database)
-        if create:
-            await store.prepare()
-        yield store
+        yield database
     finally:
         await database.close()
 
@@ -181,6 +194,16 @@ def words(given: Sequence[str] | None) -> tuple[str, ...]:
     """The values of an option that may be given several times, or hold commas."""
     parts = (part.strip() for each in given or () for part in each.split(","))
     return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def require_label(label: str | None) -> None:
+    """Refuses a label that is too long to be kept.
+
+    Raises:
+        InvalidArgumentsError: It is.
+    """
+    if label is not None and len(label) > MAX_NAME:
+        raise InvalidArgumentsError(f"A label has at most {MAX_NAME} characters.")
 
 
 def claims_of(given: Sequence[str] | None) -> dict[str, Any]:

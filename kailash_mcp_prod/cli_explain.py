@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from kailash_mcp_prod.config import ServerConfig
-from kailash_mcp_prod.errors import ConfigError
+from kailash_mcp_prod.errors import ConfigError, DatabaseStartupError, UnavailableError
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.auth.principal import Principal
+    from kailash_mcp_prod.state.stored_key import StoredKey
     from kailash_mcp_prod.tools.explaining import Explanation
 
 _REFUSED = 5
@@ -26,7 +28,11 @@ _Text = Optional[str]  # noqa: UP045 - typer reads it
 def explain(
     *,
     agent: Annotated[
-        str, typer.Argument(help="The agent_id of a configured API key, or any name with --roles.")
+        str,
+        typer.Argument(
+            help="The agent_id of a configured API key; the agent_id, id or label of a minted one; "
+            "or any name with --roles."
+        ),
     ],
     tool: Annotated[str, typer.Argument(help="The tool, such as Quote_update.")],
     arguments: Annotated[
@@ -82,28 +88,67 @@ async def _explain(
     from kailash_mcp_prod.server import ProductionMCPServer
     from kailash_mcp_prod.tools.explaining import Explainer
 
-    principal = _principal(settings, agent, given)
     server = ProductionMCPServer(settings)
     await server.application.describe()
+    principal = await _principal(settings, agent, given)
     # Those too that the surface compact alone calls.
     tools = {each.name: each for each in server.registry.every()}
     return Explainer(server.policy, tools).explain(principal, tool, arguments)
 
 
-def _principal(settings: ServerConfig, agent: str, given: dict[str, Any]) -> Principal:
+async def _principal(settings: ServerConfig, agent: str, given: dict[str, Any]) -> Principal:
     """Who the agent is: what its key says, with whatever else the command line says."""
     from kailash_mcp_prod.auth.configured import configured_principals
     from kailash_mcp_prod.auth.principal import Principal
 
     known = {each.subject: each for each in configured_principals(settings)}
     found = known.get(agent) or known.get(f"key:{agent}") or known.get(f"bearer:{agent}")
+    if found is None:
+        try:
+            found = await _minted(settings, agent, required=not given)
+        except DatabaseStartupError as problem:
+            if not given:
+                raise
+            typer.echo(f"{problem} {agent} is taken for a name that no key has.", err=True)
     if found is None and not given:
         raise ConfigError(
-            f"No configured API key has the agent_id {agent}. Known are: "
-            f"{', '.join(known) or 'none'}. Or say what the agent would have, with --permissions, "
-            "--roles or --claims."
+            f"No configured API key has the agent_id {agent}, and no minted one has it as its "
+            f"agent_id, id or label. Configured are: {', '.join(known) or 'none'}. Or say what the "
+            "agent would have, with --permissions, --roles or --claims."
         )
     return replace(found or Principal(agent, frozenset(), method="explained"), **given)
+
+
+async def _minted(settings: ServerConfig, name: str, *, required: bool) -> Principal | None:
+    """Who calls with the minted key of a name, if there is one that is good.
+
+    Raises:
+        ConfigError: Several are meant, or one is required and all have ended.
+        DatabaseStartupError: They can't be looked up.
+    """
+    from kailash_mcp_prod.auth.minted_keys import principal_named
+
+    now = time.time()
+    keys = await _keys_named(settings, name)
+    found = principal_named(keys, name, now)
+    if found is None and keys and required:
+        raise ConfigError(f"The minted key {keys[0].id} is {keys[0].state_at(now)}.")
+    if found is not None and not settings.key_store:
+        typer.echo("Servers take minted keys with key_store on (MCP_KEY_STORE=true).", err=True)
+    return found
+
+
+async def _keys_named(settings: ServerConfig, name: str) -> list[StoredKey]:
+    from kailash_mcp_prod.cli_credentials import open_store
+
+    try:
+        async with open_store(settings, create=False) as store:
+            return await store.named(name)
+    except (DatabaseStartupError, UnavailableError) as problem:
+        raise DatabaseStartupError(
+            f"No configured API key has the agent_id {name}, and minted ones can't be looked up: "
+            f"{problem}"
+        ) from problem
 
 
 def _words(text: str) -> frozenset[str]:

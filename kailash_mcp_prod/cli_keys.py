@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from kailash_mcp_prod.cli_credentials import (
+    MAX_NAME,
     AsJson,
     Claims,
     Config,
     Database,
+    Label,
     Models,
     Permissions,
     ReadOnly,
@@ -24,6 +26,7 @@ from kailash_mcp_prod.cli_credentials import (
     print_facts,
     print_json,
     read_secret,
+    require_label,
     run,
     seconds_of,
     settings,
@@ -43,7 +46,6 @@ app = typer.Typer(
     help="Mint, list, inspect, rotate and revoke API keys.",
 )
 
-_MAX_NAME = 255
 _KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, or - for a key on stdin.")]
 _Expires = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it
@@ -69,7 +71,7 @@ def mint(
     ] = None,
     surface: SurfaceName = None,
     expires: _Expires = None,
-    label: Annotated[Optional[str], typer.Option(help="A note for yourself.")] = None,  # noqa: UP045
+    label: Label = None,
     as_json: AsJson = False,
     config: Config = None,
     models: Models = None,
@@ -93,8 +95,7 @@ def mint(
                 "claims": claims_of(claim),
             }
         )
-        if label is not None and len(label) > _MAX_NAME:
-            raise InvalidArgumentsError(f"A label has at most {_MAX_NAME} characters.")
+        require_label(label)
         now = time.time()
         ends = now + seconds_of(expires) if expires else None
         minted = mint_key()
@@ -246,8 +247,8 @@ def _checked(grants: dict[str, Any]) -> dict[str, Any]:
     if not (grants["permissions"] or grants["roles"]):
         raise InvalidArgumentsError("A key without permissions or roles could do nothing.")
     for name in ("agent_id", "tenant_id", "surface"):
-        if grants[name] is not None and not 0 < len(grants[name]) <= _MAX_NAME:
-            raise InvalidArgumentsError(f"{name} has 1 to {_MAX_NAME} characters.")
+        if grants[name] is not None and not 0 < len(grants[name]) <= MAX_NAME:
+            raise InvalidArgumentsError(f"{name} has 1 to {MAX_NAME} characters.")
     try:
         ApiKeyEntry.model_validate(grants)
     except ValidationError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 
@@ -12,6 +15,7 @@ from kailash_mcp_prod.cli_credentials import (
     Claims,
     Config,
     Database,
+    Label,
     Models,
     Permissions,
     ReadOnly,
@@ -20,31 +24,40 @@ from kailash_mcp_prod.cli_credentials import (
     Tenant,
     claims_of,
     instant_of,
+    open_state,
     open_store,
     print_facts,
     print_json,
     read_secret,
+    require_label,
     run,
     seconds_of,
     settings,
-    told,
     words,
 )
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.config_tokens import MIN_SECRET_BYTES
-from kailash_mcp_prod.errors import ConfigError, InvalidArgumentsError
+from kailash_mcp_prod.errors import (
+    ConfigError,
+    InvalidArgumentsError,
+    StartupError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
-    from kailash_mcp_prod.auth.token_minting import TokenReport
+    from kailash_mcp_prod.auth.token_minting import MintedToken, TokenGrants, TokenReport
+    from kailash_mcp_prod.state.token_notes import TokenNote
 
 app = typer.Typer(
     name="token",
     no_args_is_help=True,
     add_completion=False,
-    help="Mint, inspect and revoke JSON Web Tokens.",
+    help="Mint, list, inspect and revoke JSON Web Tokens.",
 )
 
-_MAX_LIFE_SECONDS = 366 * 86_400
+_MAX_LIFE_SECONDS: Final = 366 * 86_400
+_MAX_LISTED: Final = 1000
+_SHOWN_CHARACTERS: Final = 60
 
 
 @app.command()
@@ -61,19 +74,30 @@ def mint(
         Optional[str],  # noqa: UP045 - typer reads it
         typer.Option(help="When it ends, such as 8h; by default after jwt_expiration_hours."),
     ] = None,
+    label: Label = None,
+    unlisted: Annotated[
+        bool,
+        typer.Option("--unlisted", help="Note nothing: no database is asked, no list shows it."),
+    ] = False,
     as_json: AsJson = False,
     config: Config = None,
+    models: Models = None,
+    database_url: Database = None,
 ) -> None:
-    """Mint a token with JWT_SECRET and print it. It is kept nowhere."""
-    with told(as_json=as_json):
+    """Mint a token with JWT_SECRET and print it. It is kept nowhere, but listed by its jti."""
+
+    async def make() -> MintedToken:
         from kailash_mcp_prod.auth.token_minting import TokenGrants, mint_token
 
-        loaded = settings(config, None, None)
+        loaded = settings(config, models, database_url)
         life = seconds_of(expires) if expires else loaded.jwt_expiration_hours * 3600
         if life > _MAX_LIFE_SECONDS:
             raise InvalidArgumentsError("A token lives for 366 days at most.")
         if not subject.strip():
             raise InvalidArgumentsError("The subject is empty.")
+        require_label(label)
+        if unlisted and label is not None:
+            raise InvalidArgumentsError("A label is noted, and --unlisted notes nothing.")
         grants = TokenGrants(
             subject=subject,
             permissions=words(permissions),
@@ -90,13 +114,53 @@ def mint(
         )
         if not (grants.permissions or grants.roles):
             raise InvalidArgumentsError("A token without permissions or roles could do nothing.")
-        minted = mint_token(_secret_of(loaded), grants, life)
+        token = mint_token(_secret_of(loaded), grants, life)
+        if not unlisted:
+            await _note(loaded, token, grants, label)
+        return token
+
+    minted = run(make, as_json=as_json)
     if as_json:
         print_json({"token": minted.text, "claims": minted.claims})
         return
     typer.echo(minted.text)
     ends = instant_of(minted.claims["exp"])
-    typer.echo(f"This is token {minted.claims['jti']}, until {ends}. It is kept nowhere.", err=True)
+    kept = "It is kept nowhere, and in no list." if unlisted else "It is not shown again."
+    typer.echo(f"This is token {minted.claims['jti']}, until {ends}. {kept}", err=True)
+
+
+@app.command("list")
+def list_tokens(
+    *,
+    limit: Annotated[
+        int, typer.Option(min=1, max=_MAX_LISTED, help="How many at most, the newest first.")
+    ] = 50,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Expired ones too, as far as they are noted.")
+    ] = False,
+    as_json: AsJson = False,
+    config: Config = None,
+    models: Models = None,
+    database_url: Database = None,
+) -> None:
+    """List the tokens that were minted here, and which of them were revoked."""
+
+    async def find() -> list[TokenNote]:
+        from kailash_mcp_prod.state.token_notes import TokenNotes
+
+        async with open_state(settings(config, models, database_url)) as database:
+            return await TokenNotes(database).newest(limit + 1, expired=everything)
+
+    found = run(find, as_json=as_json)
+    now = time.time()
+    if as_json:
+        print_json([_facts(note, now) for note in found[:limit]])
+    else:
+        for note in found[:limit]:
+            typer.echo(_line(note, now))
+        typer.echo(f"{len(found[:limit])} tokens", err=True)
+    if len(found) > limit:
+        typer.echo("There are older ones: see --limit.", err=True)
 
 
 @app.command()
@@ -130,7 +194,7 @@ def inspect(
 def revoke(
     jti: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="The token's jti, instead of the token on standard input."),
+        typer.Option(help="Its jti, such as `list` shows, instead of the token on stdin."),
     ] = None,
     as_json: AsJson = False,
     config: Config = None,
@@ -141,6 +205,8 @@ def revoke(
 
     async def end() -> tuple[str, float | None]:
         from kailash_mcp_prod.auth.token_minting import MAX_JTI_LENGTH
+        from kailash_mcp_prod.state.credentials import CredentialStore
+        from kailash_mcp_prod.state.token_notes import TokenNotes
 
         loaded = settings(config, models, database_url)
         # What is not signed by us may say anything, so its own end is not believed.
@@ -154,7 +220,12 @@ def revoke(
             raise InvalidArgumentsError(
                 f"A token can be revoked by a jti of 1 to {MAX_JTI_LENGTH} characters; it has none."
             )
-        async with open_store(loaded, create=True) as store:
+        async with open_state(loaded) as database:
+            store = CredentialStore(database)
+            await store.prepare()
+            if jti is not None:
+                note = await TokenNotes(database).get(jti)
+                ends = None if note is None else note.expires_at
             await store.revoke_token(named, ends)
         return named, ends
 
@@ -163,6 +234,80 @@ def revoke(
         print_json({"jti": revoked, "revoked": True, "expires_at": instant_of(ends)})
     else:
         typer.echo(f"Token {revoked} is revoked.")
+    if jti is not None and ends is None:
+        typer.echo("No such token is listed. Its revocation is kept for good.", err=True)
+
+
+async def _note(
+    config: ServerConfig, token: MintedToken, grants: TokenGrants, label: str | None
+) -> None:
+    """Notes a token before it is handed out."""
+    from kailash_mcp_prod.state.token_notes import TokenNote, TokenNotes
+
+    note = TokenNote(
+        jti=token.claims["jti"],
+        subject=grants.subject,
+        created_at=time.time(),
+        expires_at=token.claims["exp"],
+        permissions=grants.permissions,
+        roles=grants.roles,
+        tenant_id=grants.tenant,
+        read_only=grants.read_only,
+        label=label,
+    )
+    with _nothing_minted_without_a_note():
+        async with open_state(config) as database:
+            await TokenNotes(database).add(note)
+
+
+@contextlib.contextmanager
+def _nothing_minted_without_a_note() -> Iterator[None]:
+    """Lets a failure say that there is no token, and how to get one all the same."""
+    text = "No token was handed out, because it can't be noted: {} With --unlisted none is noted."
+    try:
+        yield
+    except UnavailableError as problem:
+        raise UnavailableError(text.format(problem.message)) from problem
+    except StartupError as problem:
+        raise type(problem)(text.format(problem)) from problem
+
+
+def _facts(note: TokenNote, now: float) -> dict[str, Any]:
+    return {
+        "jti": note.jti,
+        "state": note.state_at(now),
+        "subject": note.subject,
+        "tenant_id": note.tenant_id,
+        "permissions": list(note.permissions),
+        "roles": list(note.roles),
+        "read_only": note.read_only,
+        "label": note.label,
+        "created_at": instant_of(note.created_at),
+        "expires_at": instant_of(note.expires_at),
+        "revoked_at": instant_of(note.revoked_at),
+    }
+
+
+def _line(note: TokenNote, now: float) -> str:
+    granted = ",".join((*note.permissions, *(f"role {each}" for each in note.roles)))
+    parts = (
+        note.jti,
+        f"{note.state_at(now):7}",
+        f"{_shown(note.subject):20}",
+        _shown(granted),
+        "read-only" if note.read_only else "",
+        f"until {instant_of(note.expires_at)}",
+        _shown(note.label or ""),
+    )
+    return "  ".join(part for part in parts if part)
+
+
+def _shown(text: str) -> str:
+    """As much of a text as a line has room for; it may hold what would move the cursor."""
+    plain = "".join(each if each.isprintable() else "?" for each in text)
+    if len(plain) <= _SHOWN_CHARACTERS:
+        return plain
+    return plain[: _SHOWN_CHARACTERS - 3] + "..."
 
 
 def _report(config: ServerConfig, token: str) -> TokenReport:

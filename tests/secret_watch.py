@@ -21,10 +21,13 @@ from pydantic import SecretStr
 from kailash_mcp_prod.auth.principal import Credentials
 
 OWN: Final = "kailash_mcp_prod"
-# Shorter ones are words that lines hold anyway.
+# Shorter and simpler ones are words that lines hold anyway.
 _SHORTEST: Final = 12
+_FEWEST_DIFFERENT: Final = 6
 _LONGEST: Final = 4096
-_MOST: Final = 20_000
+_MOST_WORDS: Final = 20_000
+_MOST_OTHERS: Final = 200
+_WORD: Final = re.compile(r"[\w.~+/=-]{12,}")
 _LOOKS_SECRET: Final = re.compile(
     r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"
     r"|kmp_[0-9a-f]{16}_[\w-]{20,}"
@@ -39,15 +42,22 @@ class SecretWatch(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.setFormatter(logging.Formatter("%(name)s %(message)s"))
-        self._known: dict[str, None] = {}
+        self._words: dict[str, None] = {}
+        self._others: dict[str, None] = {}
         self.found: list[str] = []
 
     def know(self, secret: str | None) -> None:
         """Remembers a secret, the latest ones of very many."""
-        if secret is not None and _SHORTEST <= len(secret) <= _LONGEST:
-            self._known[secret] = None
-            if len(self._known) > _MOST:
-                del self._known[next(iter(self._known))]
+        if (
+            secret is not None
+            and _SHORTEST <= len(secret) <= _LONGEST
+            and len(set(secret)) >= _FEWEST_DIFFERENT
+        ):
+            word = _WORD.fullmatch(secret) is not None
+            known, most = (self._words, _MOST_WORDS) if word else (self._others, _MOST_OTHERS)
+            known[secret] = None
+            if len(known) > most:
+                del known[next(iter(known))]
 
     def know_all(self, settings: Mapping[str, str]) -> None:
         """Remembers the secrets among environment variables of a server."""
@@ -71,7 +81,13 @@ class SecretWatch(logging.Handler):
 
     def look(self, text: str) -> None:
         """Looks through a text."""
-        if _LOOKS_SECRET.search(text) or any(secret in text for secret in self._known):
+        # Word by word, because there are many lines and many secrets.
+        words = {part for word in _WORD.findall(text) for part in (word, *word.split("="))}
+        if (
+            not self._words.keys().isdisjoint(words)
+            or _LOOKS_SECRET.search(text)
+            or any(secret in text for secret in self._others)
+        ):
             self.found.append(text[:2000])
 
     def check(self) -> None:

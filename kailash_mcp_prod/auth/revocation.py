@@ -16,8 +16,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from kailash_mcp_prod.auth.api_keys import ApiKey, digest_of
+from kailash_mcp_prod.auth.api_keys import digest_of
 from kailash_mcp_prod.auth.credential_ends import CredentialEnds
+from kailash_mcp_prod.auth.minted_keys import principal_of
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.errors import (
     OverloadedError,
@@ -262,7 +263,7 @@ class CredentialWatch:
             raise UnauthenticatedError("The API key was revoked. Ask the operator for a new one.")
 
     def _keep(self, digest: bytes, key: StoredKey) -> Principal:
-        principal = _api_key_of(key).principal(f"key:{key.id}")
+        principal = principal_of(key)
         self._keys[digest] = principal
         self._digests[key.id] = digest
         if len(self._keys) > _MAX_KEYS:
@@ -306,20 +307,6 @@ def revocable_by(principal: Principal) -> str | None:
 
 def _id_of(principal: Principal) -> str:
     return (principal.credential_id or "").removeprefix("key:")
-
-
-def _api_key_of(key: StoredKey) -> ApiKey:
-    return ApiKey(
-        subject=f"kmp:{key.agent_id}" if key.agent_id else f"kmp-{key.lineage}",
-        permissions=frozenset(key.permissions),
-        rate_limit=key.rate_limit,
-        tenant=key.tenant_id,
-        surface=key.surface,
-        roles=frozenset(key.roles),
-        read_only=key.read_only,
-        expires_at=key.expires_at,
-        claims=key.claims,
-    )
 
 
 class Recognises(Protocol):

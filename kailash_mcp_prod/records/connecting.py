@@ -38,6 +38,19 @@ def sqlite_path(url: str) -> Path:
     return Path(url.removeprefix(_SQLITE).partition("?")[0])
 
 
+def require_lasting(url: str) -> None:
+    """Refuses a database in memory.
+
+    Raises:
+        DatabaseStartupError: It is one.
+    """
+    if ":memory:" in url:
+        raise DatabaseStartupError(
+            "An SQLite database in memory is lost between connections. Use a file: "
+            "sqlite:////absolute/path.db"
+        )
+
+
 async def wait_for_database(url: str, seconds: float) -> None:
     """Returns when the database takes connections.
 

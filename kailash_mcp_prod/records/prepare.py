@@ -8,7 +8,7 @@ from typing import Any
 
 from kailash_mcp_prod.errors import DatabaseStartupError
 from kailash_mcp_prod.records.columns import Table, reflect_tables
-from kailash_mcp_prod.records.connecting import wait_for_database
+from kailash_mcp_prod.records.connecting import require_lasting, wait_for_database
 from kailash_mcp_prod.records.dataflow_session import (
     DataFlowSession,
     adopt_column_types,
@@ -60,11 +60,7 @@ async def prepare_database(
     """
     models = describe_models(db)
     url = str(db.config.database.url)
-    if ":memory:" in url:
-        raise DatabaseStartupError(
-            "An SQLite database in memory is lost between connections. Use a file: "
-            "sqlite:////absolute/path.db"
-        )
+    require_lasting(url)
     await wait_for_database(url, wait_seconds)
     close_connection_test(db)
     for model in models:

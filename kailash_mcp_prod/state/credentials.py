@@ -18,13 +18,14 @@ from kailash_mcp_prod.state.stored_key import StoredKey
 from kailash_mcp_prod.state.tables import (
     CREDENTIAL_TABLES,
     CREDENTIALS,
+    KEPT_AFTER_EXPIRY_SECONDS,
     api_keys,
     revisions,
     revoked_tokens,
 )
 
-_KEPT_AFTER_EXPIRY_SECONDS = 86_400.0
 _COLUMNS = tuple(each.name for each in fields(StoredKey))
+_NAMES = (api_keys.c.id, api_keys.c.agent_id, api_keys.c.label)
 _AS_JSON = frozenset({"permissions", "roles", "claims"})
 
 
@@ -76,8 +77,7 @@ class CredentialStore:
             if after is None or revision < after:
                 lasting = or_(
                     revoked_tokens.c.expires_at.is_(None),
-                    # A server may allow for clocks that are off.
-                    revoked_tokens.c.expires_at > self._clock() - _KEPT_AFTER_EXPIRY_SECONDS,
+                    revoked_tokens.c.expires_at > self._clock() - KEPT_AFTER_EXPIRY_SECONDS,
                 )
                 rows = (await connection.execute(tokens.where(lasting))).all()
                 return Changes(revision, (), {each.jti: each.expires_at for each in rows})
@@ -107,6 +107,15 @@ class CredentialStore:
             return []
         async with self._database.read() as connection:
             statement = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
+            return [_key_of(each) for each in (await connection.execute(statement)).mappings()]
+
+    async def named(self, name: str) -> list[StoredKey]:
+        """The keys whose id, agent or label it is, whatever their state, the newest first."""
+        if not await self._database.has(CREDENTIAL_TABLES):
+            return []
+        wanted = or_(*(column == name for column in _NAMES))
+        async with self._database.read() as connection:
+            statement = select(api_keys).where(wanted).order_by(api_keys.c.created_at.desc())
             return [_key_of(each) for each in (await connection.execute(statement)).mappings()]
 
     async def add(self, key: StoredKey) -> None:
@@ -187,7 +196,7 @@ class CredentialStore:
         """
         now = self._clock()
         async with self._database.begin() as connection:
-            over = revoked_tokens.c.expires_at < now - _KEPT_AFTER_EXPIRY_SECONDS
+            over = revoked_tokens.c.expires_at < now - KEPT_AFTER_EXPIRY_SECONDS
             await connection.execute(delete(revoked_tokens).where(over))
             row = {"expires_at": expires_at, "revision": await _next_revision(connection)}
             insert = _insert_into(connection, revoked_tokens)

@@ -27,7 +27,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kailash_mcp_prod.errors import DatabaseStartupError
-from kailash_mcp_prod.records.connecting import is_postgresql, sqlite_path
+from kailash_mcp_prod.records.connecting import is_postgresql, require_lasting, sqlite_path
 from kailash_mcp_prod.records.migration_lock import migration_lock
 from kailash_mcp_prod.records.refusals import unavailable
 from kailash_mcp_prod.state.engines import READS, make_engine
@@ -75,7 +75,7 @@ class StateDatabase:
             create: Whether they may be made; otherwise a missing one is an error.
 
         Raises:
-            DatabaseStartupError: A table is missing or can't be made.
+            DatabaseStartupError: A table is missing or can't be made, or would not last.
             UnavailableError: The database does not answer.
         """
         if await self.has(tables):
@@ -86,6 +86,7 @@ class StateDatabase:
                 f"The database lacks a table of the server's state: {listed}. Run once with "
                 "auto_migrate, or create them."
             )
+        require_lasting(self._url)
         async with migration_lock(self._url):
             if not is_postgresql(self._url):
                 await asyncio.to_thread(_make_file, sqlite_path(self._url))

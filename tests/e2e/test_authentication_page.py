@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 
 from kailash_mcp_prod.auth.api_keys import MIN_KEY_LENGTH, mint_key
@@ -116,6 +117,27 @@ def test_a_token_comes_and_goes_as_the_page_says(
     health = httpx.get(f"{server.rest}/health").json()
     assert health["components"]["credentials"] == {"status": "healthy"}
     assert token not in server.process.errors.text
+
+
+def test_tokens_are_listed_and_revoked_by_their_jti_as_the_page_says(
+    server: HttpServer, application: dict[str, str], tmp_path: Path
+) -> None:
+    mint = only(SHELL, "AGENT_TOKEN=")
+    token = run_in(tmp_path, f'{mint}\nprintf %s "$AGENT_TOKEN"', **application)
+    listed = run_in(tmp_path, only(SHELL, "kailash-mcp-prod token list"), **application)
+    jti = listed.split()[0]
+    assert re.match(rf"{jti}  active   nightly-import  *Company:\*  until ", listed)
+    assert jti == jwt.decode(token, SECRET, algorithms=["HS256"])["jti"]
+    header = {"authorization": f"Bearer {token}"}
+    assert allows(server, header)
+
+    revoke = only(SHELL, "kailash-mcp-prod token revoke --jti")
+    run_in(tmp_path, revoke, TOKEN_ID=jti, **application)
+    ended_within(5, server, header)
+    without = {**application, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    unlisted = only(SHELL, "SPARE_TOKEN=")
+    spare = run_in(tmp_path, f'{unlisted}\nprintf %s "$SPARE_TOKEN"', **without)
+    assert allows(server, {"authorization": f"Bearer {spare}"})
 
 
 async def test_a_stdio_client_is_known_by_a_minted_key_until_it_is_revoked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -210,6 +211,81 @@ def test_a_token_is_minted_with_all_that_it_may_say() -> None:
     assert "permissions" not in claims
 
 
+def test_a_minted_token_is_listed_until_it_has_expired_and_revoked_by_its_jti() -> None:
+    assert told("token", "list", "--all") == []
+    mint = ("token", "mint", "--subject", "nightly\n\x1b[2J", "--permissions")
+    first = told(*mint, "*:read", "--expires", "1s")
+    second = told(*mint, "*", "--roles", "clerk", "--read-only", "--label", "CRM")
+    third = told(*mint, ",".join(f"Company{number}:read" for number in range(40)))
+    assert told("token", "revoke", "--jti", second["claims"]["jti"])["expires_at"] is not None
+    while time.time() <= first["claims"]["exp"]:
+        assert told("token", "list", "--limit", "1")[0]["jti"] == third["claims"]["jti"]
+
+    listed = told("token", "list")
+    assert [each["jti"] for each in listed] == [each["claims"]["jti"] for each in (third, second)]
+    assert listed[1] | {"created_at": 0, "expires_at": 0, "revoked_at": 0} == {
+        "jti": second["claims"]["jti"],
+        "state": "revoked",
+        "subject": "nightly\n\x1b[2J",
+        "tenant_id": None,
+        "permissions": ["*"],
+        "roles": ["clerk"],
+        "read_only": True,
+        "label": "CRM",
+        "created_at": 0,
+        "expires_at": 0,
+        "revoked_at": 0,
+    }
+    assert [each["state"] for each in told("token", "list", "--all")] == [
+        *("active", "revoked", "expired"),
+    ]
+    shown = command("token", "list")
+    assert shown.stderr == "2 tokens\n"
+    lines = shown.stdout.splitlines()
+    assert lines[0].startswith(f"{third['claims']['jti']}  active   nightly??[2J ")
+    assert "  *,role clerk  read-only  until 2" in lines[1]
+    assert max(map(len, lines)) < 200
+    cut = command("token", "list", "--limit", "1", "--json")
+    assert len(json.loads(cut.stdout)) == 1
+    assert "--limit" in cut.stderr
+
+
+def test_nothing_of_a_token_that_could_be_used_is_noted(sqlite_url: str) -> None:
+    token = told("token", "mint", "--subject", "a", "--permissions", "*")["token"]
+    noted = Path(sqlite_url.removeprefix("sqlite:///"))
+    kept = b"".join(each.read_bytes() for each in noted.parent.glob(f"{noted.name}*"))
+
+    for part in (token, *token.split(".")):
+        assert part.encode() not in kept
+        assert hashlib.sha256(part.encode()).hexdigest().encode() not in kept
+
+
+def test_no_token_is_handed_out_that_can_not_be_noted_unless_that_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mint = ("token", "mint", "--subject", "a", "--permissions", "*")
+    away = "postgresql://nobody:hunter2@127.0.0.1:1/none"
+    for url in (away, "sqlite:////nowhere/at/all.db", "sqlite:///:memory:"):
+        monkeypatch.setenv("DATABASE_URL", url)
+        message = refused(*mint, code="unavailable", exit_code=4)
+        assert message.startswith("No token was handed out, because it can't be noted: ")
+        assert "--unlisted" in message
+        assert "hunter2" not in message
+        claims = told(*mint, "--unlisted")["claims"]
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.chdir(tmp_path)
+    nowhere = refused(
+        *mint, "--models", "no_such_app:db", code="invalid_configuration", exit_code=2
+    )
+    assert "can't be noted: There is no module 'no_such_app'" in nowhere
+    url = f"sqlite:///{tmp_path}/other.db"
+    assert told("token", "list", "--database-url", url) == []
+
+    unknown = command("token", "revoke", "--jti", claims["jti"], "--database-url", url)
+    assert unknown.stdout == f"Token {claims['jti']} is revoked.\n"
+    assert "kept for good" in unknown.stderr
+
+
 def test_a_token_of_somebody_else_is_revoked_for_ever() -> None:
     foreign = jwt.encode(
         {"sub": "a", "jti": "theirs", "exp": time.time() + 5}, SECRET + "x", algorithm="HS256"
@@ -229,6 +305,8 @@ def test_a_token_of_somebody_else_is_revoked_for_ever() -> None:
         (["mint", "--subject", " ", "--permissions", "*"], None),
         (["mint", "--subject", "a", "--permissions", "*", "--expires", "400d"], None),
         (["mint", "--subject", "a", "--permissions", "*", "--claim", "exp=1"], None),
+        (["mint", "--subject", "a", "--permissions", "*", "--label", "x" * 256], None),
+        (["mint", "--subject", "a", "--permissions", "*", "--label", "x", "--unlisted"], None),
         (["inspect"], "no-token"),
         (["inspect"], ""),
         (["revoke"], jwt.encode({"sub": "a"}, SECRET, algorithm="HS256")),
