@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from dataflow import DataFlow
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connect_sync
 from websockets.typing import Subprotocol
@@ -451,6 +452,51 @@ def test_requests_that_are_refused_before_they_are_read(
         assert answer.status_code == status, answer.text
         assert check_message(site, answer.json(), [method, headers])
         assert answer.headers["x-request-id"] == answer.json()["error"]["data"]["request_id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("POST", "/mcp/no-surface", 404),
+        ("POST", "/mcp/models/Nothing", 404),
+        ("GET", "/ws", 404),
+        ("GET", "/.well-known/oauth-protected-resource", 404),
+        ("GET", "/.well-known/oauth-protected-resource/mcp", 404),
+    ],
+)
+def test_addresses_with_nothing_behind_them(
+    site: Site, method: str, path: str, status: int
+) -> None:
+    url = f"{(site.server.mcp_url or '').removesuffix('/mcp')}{path}"
+    answer = site.web.request(method, url, headers={"accept": BOTH})
+    assert answer.status_code == status
+    assert check_message(site, answer.json(), [method, path])
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "protocol", "status"),
+    [
+        ("", {"x-api-key": "wrong"}, "mcp", 401),
+        ("", {}, "mcp", 401),
+        ("", {**KEY, "origin": "https://evil.example.com"}, "mcp", 403),
+        ("", KEY, "chat", 400),
+        ("/no-surface", KEY, "mcp", 404),
+        ("/models/Nothing", KEY, "mcp", 404),
+    ],
+)
+def test_websockets_that_are_not_opened(
+    site: Site, path: str, headers: dict[str, str], protocol: str, status: int
+) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        connect_sync(
+            f"{site.server.ws_url}{path}",
+            subprotocols=[Subprotocol(protocol)],
+            additional_headers=headers,
+        )
+    response = refused.value.response
+    assert response.status_code == status
+    assert check_message(site, json.loads(response.body or b""), [path, headers])
 
 
 REST_REFUSALS: list[tuple[str, str, dict[str, str], bytes | None, int]] = [

@@ -114,21 +114,6 @@ async def test_a_key_belongs_to_its_principal(url: str, items: KeyedItems) -> No
         await items.call("a", "create", other, data={"label": "x"})
 
 
-async def test_a_result_is_not_repeated_to_another_credential_of_its_principal(
-    url: str, items: KeyedItems
-) -> None:
-    """It may show what that one does not see."""
-    await items.call("a", "create", data={"label": "x"})
-
-    for other in (
-        replace(ANONYMOUS, permissions=frozenset({"Item:create"})),
-        replace(ANONYMOUS, read_only=True),
-    ):
-        with pytest.raises(ConflictError, match="other permissions"):
-            await items.call("a", "create", other, data={"label": "x"})
-    assert len(stored_ids(url)) == 1
-
-
 async def test_the_form_of_the_arguments_does_not_matter(url: str, items: KeyedItems) -> None:
     await items.call("a", "create", data={"id": "k1", "size": 1})
 
