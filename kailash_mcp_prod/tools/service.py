@@ -22,6 +22,7 @@ from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
+from kailash_mcp_prod.records.turns import caller
 from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.keys import for_tool, with_key
@@ -213,6 +214,7 @@ class ToolService:
             of_the_call.reset(before)
 
     async def _call(self, call: ToolCall, resolve: Callable[[], Resolved]) -> dict[str, Any]:
+        caller.set(call.principal.subject)
         try:
             meant = await self._admit(call.principal, resolve)
             async with self._concurrency.slot(call.principal.subject):
