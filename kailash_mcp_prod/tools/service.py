@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import (
-    CallTimeoutError,
     InternalError,
     Interruption,
     ServerError,
@@ -36,6 +35,7 @@ from kailash_mcp_prod.tools.surfaces.base import Resolved
 from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
 from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
 from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
+from kailash_mcp_prod.tools.timeouts import took_too_long
 from kailash_mcp_prod.tools.visibility import Visibility
 
 if TYPE_CHECKING:
@@ -281,17 +281,7 @@ class ToolService:
         except TimeoutError:
             if not deadline.expired:
                 raise
-            seconds = f"{self._timeout_seconds:g} s"
-            if tool.hints.read_only:
-                raise CallTimeoutError(
-                    f"{tool.name} took longer than {seconds} and was stopped. Ask for less at "
-                    "once, or try again."
-                ) from None
-            raise CallTimeoutError(
-                f"{tool.name} took longer than {seconds} and was stopped. See whether its change "
-                "was stored before you try again.",
-                details={"outcome": "unknown"},
-            ) from None
+            raise took_too_long(tool, self._timeout_seconds) from None
 
     def on_called(self, listener: CallListener) -> Callable[[], None]:
         """Calls the listener after each successful call; the returned function ends that.
