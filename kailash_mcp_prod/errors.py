@@ -18,7 +18,7 @@ class ServerError(Exception):
         message: What is wrong and what to do about it, for an agent to read.
         field: The path of the argument at fault, such as `data.name` or `filter.$and[0].qty`.
         details: JSON-safe facts that help to mend the call, such as the known field names.
-        retry_after_seconds: When a retry is worth trying, if that is known.
+        retry_after_seconds: When a retry is worth trying; a second, if one is at all.
     """
 
     code: ClassVar[str] = "internal"
@@ -37,6 +37,8 @@ class ServerError(Exception):
         self.message = message
         self.field = field
         self.details = dict(details) if details else None
+        if retry_after_seconds is None and self.retryable:
+            retry_after_seconds = 1
         self.retry_after_seconds = retry_after_seconds
 
     def to_dict(self, request_id: str) -> dict[str, Any]:
@@ -167,6 +169,10 @@ class UnavailableError(ServerError):
 
 class BusyError(UnavailableError):
     """The backend works, but somebody else holds what the call needs."""
+
+
+class UnservedError(UnavailableError):
+    """The backend works, but the operator has not given the server what the call needs."""
 
 
 class CircuitOpenError(ServerError):

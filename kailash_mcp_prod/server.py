@@ -26,12 +26,15 @@ from kailash_mcp_prod.guard.assembly import Guard
 from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
+from kailash_mcp_prod.records.connecting import is_postgresql
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.tools.spec import DATABASE
 from kailash_mcp_prod.tools.surfaces.names import FULL
+from kailash_mcp_prod.tools.turns import Turns
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ class ProductionMCPServer:
             read_only=self.config.read_only,
         )
         self.reads = CachedReads.configured(self.config, self._guard.redis, policy)
+        self._turns = Turns(DATABASE, self._guard.database)
         self.service = ToolService(
             self.registry,
             policy,
@@ -85,6 +89,7 @@ class ProductionMCPServer:
             list_output_schemas=self.config.list_output_schemas,
             surface=self.config.surface,
             reads=self.reads,
+            turns=self._turns,
         )
         self.application = DataFlowApplication(
             self.config,
@@ -94,6 +99,7 @@ class ProductionMCPServer:
             discovery=discovery,
             reads=self.reads,
         )
+        self._guard.breakers.ask(DATABASE, self.application.answers)
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
@@ -241,6 +247,7 @@ class ProductionMCPServer:
         except StartupError:
             self.service.mark_failed()
             raise
+        self._turns.needed = is_postgresql(self.application.database_url or "")
         self.service.mark_ready()
 
     async def _start_stdio(self, stack: AsyncExitStack) -> None:

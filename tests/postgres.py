@@ -13,13 +13,14 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 
 SUPERUSER = "postgres"
@@ -86,6 +87,23 @@ class PostgresServer:
     def start_again(self) -> None:
         """Start it after a crash, on the same port; it first repeats what its log holds."""
         self._control("start", f"--log={self.work / 'log'}")
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """Let it answer nothing for a while, as if its machine had no time for it."""
+        leader = psutil.Process(int((self.work / "data/postmaster.pid").read_text().split()[0]))
+        held = [leader]
+        leader.suspend()
+        try:
+            # None is added any more.
+            for each in leader.children():
+                held.append(each)
+                each.suspend()
+            yield
+        finally:
+            for each in held:
+                with suppress(psutil.NoSuchProcess):
+                    each.resume()
 
     def _control(self, *arguments: str) -> None:
         subprocess.run(

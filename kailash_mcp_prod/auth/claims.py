@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.auth.principal import OF_ONE_TOKEN, Principal
 
 MISSING: Final = object()
 """What a credential does not say."""
@@ -27,6 +27,11 @@ def is_reference(value: Any) -> bool:
         value in {"$tenant", "$subject"}
         or (value.startswith(_CLAIMS) and len(value) > len(_CLAIMS))
     )
+
+
+def is_of_one_token(reference: str) -> bool:
+    """Whether a reference stands for what is another thing in each token of the same caller."""
+    return reference.removeprefix(_CLAIMS).partition(".")[0] in OF_ONE_TOKEN
 
 
 def referred(reference: str, principal: Principal) -> Any:

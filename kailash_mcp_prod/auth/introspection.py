@@ -34,6 +34,7 @@ _MAX_TOKEN_LENGTH: Final = 8192
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _BAD_REQUEST: Final = 400
 _MAX_ASKING: Final = 64
+_KEPT_FOR_KNOWN: Final = 64
 _REFUSED_SECONDS: Final = 10.0
 _TOLERATED_FAILURES: Final = 2
 
@@ -122,14 +123,18 @@ class IntrospectionProvider:
     def _remembers(self, digest: bytes) -> _Verdict | None:
         for memory in (self._good, self._bad):
             verdict = memory.pop(digest, None)
-            if verdict is not None and self._clock() < verdict.until:
+            if verdict is not None:
                 # To the end, so that the one used longest ago is the first to go.
                 memory[digest] = verdict
-                return verdict
+                if self._clock() < verdict.until:
+                    return verdict
         return None
 
     def _remember(self, digest: bytes, verdict: _Verdict) -> None:
-        memory = self._bad if verdict.principal is None else self._good
+        memory, other = self._good, self._bad
+        if verdict.principal is None:
+            memory, other = other, memory
+        other.pop(digest, None)
         memory[digest] = verdict
         if len(memory) > self._remembered:
             del memory[next(iter(memory))]
@@ -138,7 +143,9 @@ class IntrospectionProvider:
         """The answer; `None` when there is none at the moment."""
         asking = self._asking.get(digest)
         if asking is None:
-            if len(self._asking) >= _MAX_ASKING or not self._backoff.attempt():
+            # Whoever makes up tokens must not keep those out that were good a while ago.
+            room = _MAX_ASKING + (_KEPT_FOR_KNOWN if digest in self._good else 0)
+            if len(self._asking) >= room or not self._backoff.attempt():
                 return None
             asking = self._asking[digest] = asyncio.create_task(
                 self._ask(digest, token), name="introspection"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -164,8 +165,12 @@ class Policy:
 
     def _find_fingerprint(self, principal: Principal) -> str:
         access = self.access(principal)
+        # The rules themselves too: whom they except need be no role of the configuration, and
+        # what is kept under a fingerprint may outlive a configuration.
         bound = {
-            model: [referred_values((rule.rows, rule.fill), principal) for rule in rules]
+            model: [
+                (*_said(rule), referred_values((rule.rows, rule.fill), principal)) for rule in rules
+            ]
             for model, rules in access.rules.items()
         }
         grants, read_only, _ = access.kind
@@ -173,13 +178,19 @@ class Policy:
             sorted(grants),
             read_only,
             principal.tenant,
-            # Of a role that has rules, its name; the rules themselves don't change.
-            sorted(principal.roles & self._roles.keys()),
             principal is LOCAL,
             sorted(bound.items()),
         )
         text = repr(parts).encode("utf-8", "backslashreplace")
         return hashlib.sha256(text).hexdigest()
+
+
+def _said(rule: AccessRule) -> tuple[str, list[str], str]:
+    """What a rule says, the same in every process."""
+    rows, fill = (
+        json.dumps(dict(each), sort_keys=True, default=str) for each in (rule.rows, rule.fill)
+    )
+    return rows, sorted(rule.hide), fill
 
 
 def _mask(rules: list[AccessRule]) -> Mask | None:

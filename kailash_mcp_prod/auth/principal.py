@@ -12,7 +12,8 @@ from typing import Any
 Owner = tuple[str, str | None, frozenset[str], frozenset[str], bool, str]
 """Whose a session, a task or a state is: subject, tenant, grants and claims of a principal."""
 
-_OF_ONE_TOKEN = frozenset({"exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "sid"})
+OF_ONE_TOKEN = frozenset({"exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "sid"})
+"""Claims that differ from token to token of the same caller, and so tell no two callers apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Principal:
 
 def _digest(claims: Mapping[str, Any]) -> str:
     """The same for all tokens that say the same, whenever and however often they were issued."""
-    lasting = {name: value for name, value in claims.items() if name not in _OF_ONE_TOKEN}
+    lasting = {name: value for name, value in claims.items() if name not in OF_ONE_TOKEN}
     text = json.dumps(lasting, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -35,6 +35,14 @@ class Guard:
         self.concurrency = ConcurrencyLimit(
             config.max_concurrent_requests, wait_seconds=config.request_timeout_seconds
         )
+        connections = config.connection_pool_size + config.connection_pool_max_overflow
+        self.database = ConcurrencyLimit(
+            connections,
+            # The deadline of the call itself comes first.
+            wait_seconds=2 * config.request_timeout_seconds,
+            waiting=config.max_concurrent_requests,
+            share=connections - connections // 4,
+        )
         self.breakers = Breakers(
             config.circuit_breaker_failure_threshold, config.circuit_breaker_recovery_seconds
         )
@@ -48,6 +56,7 @@ class Guard:
 
     async def stop(self) -> None:
         """Ends that."""
+        await self.breakers.stop()
         if self.redis is not None and self._circuits is not None:
             await self._circuits.stop()
             await self.redis.stop()

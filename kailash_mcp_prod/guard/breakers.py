@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kailash_mcp_prod.errors import (
@@ -17,6 +18,7 @@ from kailash_mcp_prod.errors import (
     NotFoundError,
     ServerError,
     UnavailableError,
+    UnservedError,
 )
 from kailash_mcp_prod.guard.breaker import Breaker, Outcome, State
 from kailash_mcp_prod.observe.logs import get_logger
@@ -26,6 +28,9 @@ log = get_logger(__name__)
 TurnListener = Callable[[str, float], None]
 """Hears which circuit opened, and for how many seconds; 0 when it closed."""
 
+Answers = Callable[[], Awaitable[bool]]
+"""Says whether a backend answers a question that costs it nothing; raises nothing."""
+
 _TOOL = "tool:"
 # Of tools that existed once, too.
 _MOST = 10_000
@@ -34,9 +39,10 @@ _MOST = 10_000
 class Breakers:
     """Opens the circuit of what fails, and lets nobody through to it for a while.
 
-    A backend fails when it does not answer or a call of it takes too long. A tool fails by a
-    defect of its own, and if it has no backend, as a backend does. What a client did wrong counts
-    for neither, nor does a call that was cancelled.
+    A backend fails when it does not answer. When a call of it takes too long, it may only have been
+    asked for too much, and is asked itself. A tool fails by a defect of its own, and if it has no
+    backend, as a backend does or by a call that takes too long. What a client did wrong counts for
+    neither, nor does a call that was cancelled.
 
     Args:
         threshold: How many failures in a row open a circuit.
@@ -56,6 +62,22 @@ class Breakers:
         # Only what has failed once has one: to all others, everybody is let through.
         self._breakers: dict[str, Breaker] = {}
         self._listener: TurnListener | None = None
+        self._answers: dict[str, Answers] = {}
+        # By backend, the calls on which its answer will be the verdict.
+        self._doubted: dict[str, list[int]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def ask(self, backend: str, answers: Answers) -> None:
+        """Asks a backend itself how it is, where a call of it has taken too long."""
+        self._answers[backend] = answers
+
+    async def stop(self) -> None:
+        """Asks no more."""
+        asking = set(self._asking)
+        for task in asking:
+            task.cancel()
+        if asking:
+            await asyncio.wait(asking)
 
     def check(self, backend: str | None, tool: str) -> None:
         """Refuses a call that would be refused now, before it takes anything else.
@@ -110,6 +132,33 @@ class Breakers:
             log.info("circuit_closed", circuit=name)
             self._announce(name, 0)
 
+    def doubt(self, name: str, number: int) -> None:
+        """Says that a call took too long that was let through under a number.
+
+        Any client can ask for too much, and several times at once: by that alone it must not close
+        the backend to the others.
+        """
+        answers = self._answers.get(name)
+        if answers is None:
+            self.tell(name, number, Outcome.FAILED)
+            return
+        waiting = self._doubted.setdefault(name, [])
+        waiting.append(number)
+        if len(waiting) == 1:
+            task = asyncio.create_task(self._find_out(name, answers), name="backend-in-doubt")
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def _find_out(self, name: str, answers: Answers) -> None:
+        answered = None
+        try:
+            answered = await answers()
+        finally:
+            numbers = self._doubted.pop(name)
+            outcome = {None: Outcome.SAID_NOTHING, True: Outcome.WORKED, False: Outcome.FAILED}
+            for number in numbers:
+                self.tell(name, number, outcome[answered])
+
     def open_from_afar(self, name: str, seconds: float) -> bool:
         """Opens a closed circuit because another replica has; whether it did."""
         breaker = self._breakers.get(name) or self._add(name)
@@ -136,7 +185,10 @@ class Breakers:
         self._listener = listener
 
     def health(self) -> dict[str, Any]:
-        """Their component in the report on health: the circuits that are not closed."""
+        """Their component in the report on health: the circuits that are not closed.
+
+        Everybody may read it, so tools are counted and not named.
+        """
         found = {
             name: {
                 "state": str(breaker.state),
@@ -145,7 +197,9 @@ class Breakers:
             for name, breaker in self._breakers.items()
             if breaker.state is not State.CLOSED
         }
-        return {"status": "degraded" if found else "healthy", "open": found}
+        backends = {name: each for name, each in found.items() if not name.startswith(_TOOL)}
+        tools = {"open_tools": len(found) - len(backends)} if len(found) > len(backends) else {}
+        return {"status": "degraded" if found else "healthy", "open": backends, **tools}
 
     def _add(self, name: str) -> Breaker:
         if len(self._breakers) >= _MOST:
@@ -189,7 +243,9 @@ class Passage:
         self, _kind: type[BaseException] | None, ending: BaseException | None, _trace: object
     ) -> None:
         of_backend = _of_backend(ending) if self.used else Outcome.SAID_NOTHING
-        if self._backend is not None:
+        if self._backend is not None and isinstance(ending, CallTimeoutError) and self.used:
+            self._breakers.doubt(self._backend, self._backend_number)
+        elif self._backend is not None:
             self._breakers.tell(self._backend, self._backend_number, of_backend)
         elif of_backend is Outcome.FAILED:
             self._breakers.tell(self._tool, self._tool_number, of_backend)
@@ -202,7 +258,8 @@ def _of_backend(ending: BaseException | None) -> Outcome:
     if ending is None or isinstance(ending, (NotFoundError, ConflictError)):
         return Outcome.WORKED
     failed = isinstance(ending, (UnavailableError, CallTimeoutError))
-    return Outcome.FAILED if failed and not isinstance(ending, BusyError) else Outcome.SAID_NOTHING
+    excused = isinstance(ending, (BusyError, UnservedError))
+    return Outcome.FAILED if failed and not excused else Outcome.SAID_NOTHING
 
 
 def _of_tool(ending: BaseException | None) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import Any
 
 from kailash_mcp_prod.errors import OverloadedError
@@ -14,7 +14,7 @@ Turn = asyncio.Future[bool]
 
 
 class ConcurrencyLimit:
-    """Lets a number of calls run and as many again wait; the rest are refused at once.
+    """Lets a number of calls run and a number of them wait; the rest are refused at once.
 
     Principals that wait take turns, and the calls of each come in their order. When the queue is
     full, one who has fewer calls in it than somebody else takes the place of that one's last call:
@@ -23,6 +23,8 @@ class ConcurrencyLimit:
     Args:
         running: How many calls run at the same time.
         wait_seconds: How long a call may wait.
+        waiting: How many may wait; by default as many as may run.
+        share: How many of one principal may run at the same time; by default all.
 
     Example:
         ```python
@@ -31,8 +33,18 @@ class ConcurrencyLimit:
         ```
     """
 
-    def __init__(self, running: int, *, wait_seconds: float = 30) -> None:
+    def __init__(
+        self,
+        running: int,
+        *,
+        wait_seconds: float = 30,
+        waiting: int | None = None,
+        share: int | None = None,
+    ) -> None:
         self._most = running
+        self._most_waiting = running if waiting is None else waiting
+        self._share = running if share is None else share
+        self._owned: Counter[str] = Counter()
         self._wait_seconds = wait_seconds
         self._running = 0
         self._waiting = 0
@@ -56,10 +68,11 @@ class ConcurrencyLimit:
         Raises:
             OverloadedError: Too many calls wait, or this one has waited too long.
         """
-        if self._running < self._most:
+        if self._running < self._most and self._may_run(subject):
             self._running += 1
+            self._owned[subject] += 1
             return
-        if self._waiting >= self._most:
+        if self._waiting >= self._most_waiting:
             self._make_room_for(subject)
         turn: Turn = asyncio.get_running_loop().create_future()
         self._queues.setdefault(subject, deque()).append(turn)
@@ -75,16 +88,24 @@ class ConcurrencyLimit:
         if not given:
             raise _overloaded()
 
-    def leave(self) -> None:
-        """Gives a place to who waits next, or back."""
-        while self._queues:
-            subject, queue = self._queues.popitem(last=False)
+    def leave(self, subject: str) -> None:
+        """Gives a place to who waits next, or back.
+
+        Args:
+            subject: Whose the place was.
+        """
+        self._owned[subject] -= 1
+        if not self._owned[subject]:
+            del self._owned[subject]
+        while (following := next(filter(self._may_run, self._queues), None)) is not None:
+            queue = self._queues.pop(following)
             turn = queue.popleft()
             self._waiting -= 1
             if queue:
                 # Behind the others, who are served before its next call.
-                self._queues[subject] = queue
+                self._queues[following] = queue
             if not turn.done():
+                self._owned[following] += 1
                 turn.set_result(True)
                 return
         self._running -= 1
@@ -111,6 +132,9 @@ class ConcurrencyLimit:
             self._idle = None
         return True
 
+    def _may_run(self, subject: str) -> bool:
+        return self._owned[subject] < self._share if subject in self._owned else True
+
     def _make_room_for(self, subject: str) -> None:
         longest = max(self._queues, key=lambda each: len(self._queues[each]))
         own = len(self._queues.get(subject, ()))
@@ -125,7 +149,7 @@ class ConcurrencyLimit:
         if turn.done() and not turn.cancelled():
             if turn.result():
                 # The place was handed over already.
-                self.leave()
+                self.leave(subject)
             return
         queue = self._queues.get(subject)
         if queue is not None and turn in queue:
@@ -148,7 +172,7 @@ class Slot:
         await self._limit.enter(self._subject)
 
     async def __aexit__(self, *_failure: object) -> None:
-        self._limit.leave()
+        self._limit.leave(self._subject)
 
 
 def _overloaded() -> OverloadedError:

@@ -162,7 +162,7 @@ class Dispatcher:
         try:
             message = decode(body)
         except InvalidMessageError as error:
-            return encode_error(error.id, error)
+            return encode_error(error.id, error.of_request(context.request_id))
         return await self.handle(message, context)
 
     async def handle(self, message: Message, context: Context) -> Reply | None:
@@ -187,7 +187,8 @@ class Dispatcher:
         connection = context.connection
         if connection is None or connection.version != BATCH_REVISION:
             refusal = f"Only protocol version {BATCH_REVISION} has batches; send one message."
-            return encode_error(None, RpcError(INVALID_REQUEST, refusal))
+            fault = RpcError(INVALID_REQUEST, refusal)
+            return encode_error(None, fault.of_request(context.request_id))
         budget = BatchBudget()
         replies = await asyncio.gather(
             *(self._batch_item(item, context, budget) for item in batch.items)
@@ -210,7 +211,7 @@ class Dispatcher:
         self, item: Request | Notification | ClientResponse | Invalid, context: Context
     ) -> Reply | None:
         if isinstance(item, Invalid):
-            return encode_error(item.id, item.error)
+            return encode_error(item.id, item.error.of_request(new_request_id()))
         return await self.handle(
             item, msgspec.structs.replace(context, request_id=new_request_id())
         )
@@ -219,7 +220,7 @@ class Dispatcher:
         try:
             return await self._run(request, context)
         except RpcError as error:
-            return encode_error(request.id, error)
+            return encode_error(request.id, error.of_request(context.request_id))
         except ServerError as error:
             return encode_error(request.id, from_server_error(error, context.request_id))
         except asyncio.CancelledError:

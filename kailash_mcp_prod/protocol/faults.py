@@ -5,9 +5,14 @@ Source: JSON-RPC 2.0 and the section *Error Codes* of MCP 2026-07-28.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from kailash_mcp_prod.errors import ServerError
+from kailash_mcp_prod.errors import (
+    InternalError,
+    InvalidArgumentsError,
+    NotFoundError,
+    ServerError,
+)
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -18,6 +23,13 @@ RESOURCE_NOT_FOUND: Final = -32002
 HEADER_MISMATCH: Final = -32020
 MISSING_CAPABILITY: Final = -32021
 UNSUPPORTED_PROTOCOL_VERSION: Final = -32022
+
+# All others mean that the request is wrong.
+_KINDS: Final[dict[int, type[ServerError]]] = {
+    METHOD_NOT_FOUND: NotFoundError,
+    RESOURCE_NOT_FOUND: NotFoundError,
+    INTERNAL_ERROR: InternalError,
+}
 
 
 class RpcError(Exception):
@@ -34,6 +46,14 @@ class RpcError(Exception):
         self.code = code
         self.message = message
         self.data = data
+
+    def of_request(self, request_id: str) -> Self:
+        """The same, with the body that all errors of this server have, beside its own facts."""
+        facts = self.data if isinstance(self.data, dict) else {}
+        if "request_id" not in facts:
+            kind = _KINDS.get(self.code, InvalidArgumentsError)
+            self.data = {**kind(self.message).to_dict(request_id), **facts}
+        return self
 
 
 def from_server_error(

@@ -74,7 +74,9 @@ class TaskMethods:
             try:
                 with self._peers.of(call, deferral) as peer:
                     return await run(peer)
-            except RpcError:
+            except RpcError as error:
+                if deferral.adopted:
+                    error.of_request(call.context.request_id)
                 raise
             except Exception:
                 if not deferral.adopted:

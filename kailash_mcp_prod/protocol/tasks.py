@@ -159,11 +159,12 @@ class TaskStore:
             task.cancel()
 
     def _of(self, owner: Owner) -> int:
-        return sum(task.owner == owner for task in self._tasks.values())
+        # Of all its credentials together, so that another token makes no more room.
+        return sum(task.owner[0] == owner[0] for task in self._tasks.values())
 
     def _forget_ended(self, owner: Owner) -> None:
         """The longest ended task of its owner goes, to make room for one that is under way."""
-        ended = [task for task in self._tasks.values() if task.owner == owner and task.ended]
+        ended = [task for task in self._tasks.values() if task.owner[0] == owner[0] and task.ended]
         if ended:
             del self._tasks[min(ended, key=lambda task: task.updated_at).id]
 

@@ -15,7 +15,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from kailash_mcp_prod.errors import DatabaseStartupError, ServerError, UnavailableError
+from kailash_mcp_prod.errors import (
+    DatabaseStartupError,
+    ServerError,
+    UnavailableError,
+    UnservedError,
+)
 from kailash_mcp_prod.records.columns import reflect_tables
 from kailash_mcp_prod.records.connecting import (
     connected_to_postgresql,
@@ -55,6 +60,15 @@ _FIND: Final = f"SELECT digest, result FROM {TABLE} WHERE id = $1"  # noqa: S608
 _KEEP: Final = f"UPDATE {TABLE} SET result = $2 WHERE id = $1"  # noqa: S608
 _EXPIRED: Final = f"SELECT id FROM {TABLE} WHERE expires_at <= $1 LIMIT {_TIDY_ROWS}"  # noqa: S608
 _TIDY: Final = f"DELETE FROM {TABLE} WHERE id IN ({_EXPIRED}%s)"  # noqa: S608
+_NOT_KEPT: Final = (
+    "Idempotency keys can't be kept at present; the log says why. Nothing was changed. Try again, "
+    "or call without a key."
+)
+_LATER_SECONDS: Final = 60.0
+
+
+class _TableMissingError(DatabaseStartupError):
+    """The table is not there, and may not be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +136,13 @@ class Receipts:
             try:
                 if TABLE not in await reflect_tables(self._url, [TABLE]):
                     await self._make()
+            except _TableMissingError as failure:
+                logger.warning("Idempotency keys can't be kept: %s", failure)
+                # Not the database's failure: whoever sends keys must not close it to the others.
+                raise UnservedError(_NOT_KEPT, retry_after_seconds=_LATER_SECONDS) from failure
             except DatabaseStartupError as failure:
                 logger.warning("Idempotency keys can't be kept: %s", failure)
-                raise UnavailableError(
-                    "Idempotency keys can't be kept at present; the log says why. Nothing was "
-                    "changed. Try again, or call without a key."
-                ) from failure
+                raise UnavailableError(_NOT_KEPT, retry_after_seconds=1) from failure
             self._is_ready = True
 
     async def claim(self, transaction: Transaction, name: str, digest: str) -> Receipt | None:
@@ -168,7 +183,7 @@ class Receipts:
 
     async def _make(self) -> None:
         if not self._may_create:
-            raise DatabaseStartupError(
+            raise _TableMissingError(
                 f"The database lacks the table {TABLE}. Use a key once with auto_migrate on."
             )
         async with migration_lock(self._url):

@@ -46,14 +46,19 @@ def hidden_fields(view: Model) -> tuple[Field, ...]:
     return tuple(each for each in view.whole.fields if view.field(each.name) is None)
 
 
+def names_hidden(view: Model, text: str) -> bool:
+    """Whether a text has the name of a field that the view leaves out."""
+    names = "|".join(re.escape(each.name) for each in hidden_fields(view))
+    found = names and re.search(rf"(?<![A-Za-z0-9_])(?:{names})(?![A-Za-z0-9_])", text)
+    return bool(found)
+
+
 def veil(error: ServerError, view: Model) -> ServerError:
     """The error as somebody may see it to whom the view's hidden fields do not exist.
 
     What a store says of a record may name such a field; then it is said without any names.
     """
-    names = "|".join(re.escape(each.name) for each in hidden_fields(view))
-    told = json.dumps([error.message, error.field, error.details], default=str)
-    if not names or not re.search(rf"(?<![A-Za-z0-9_])(?:{names})(?![A-Za-z0-9_])", told):
+    if not names_hidden(view, json.dumps([error.message, error.field, error.details], default=str)):
         return error
     if isinstance(error, ConflictError):
         return taken(view, ())

@@ -116,6 +116,9 @@ class DataFlowApplication:
         """Serves what the manifest says, if there is one that holds."""
         if self._manifests is None or self._config.transport != "stdio":
             return False
+        if self._reads is not None and self._config.redis_url is not None:
+            # Other replicas cache too, and have to hear of the writes of this one.
+            return False
         found = await self._manifests.read()
         if found is None:
             return False
@@ -265,6 +268,10 @@ class DataFlowApplication:
     def database_url(self) -> str | None:
         """The address of the application's database, once it is known."""
         return self._url
+
+    async def answers(self) -> bool:
+        """Whether the database answers if it is asked now."""
+        return await self._pulse.answers(anew=True)
 
     async def health(self) -> dict[str, Any]:
         """The state of the server and of its database."""

@@ -15,7 +15,7 @@ from kailash_mcp_prod.guard.redis import RedisConnection
 from kailash_mcp_prod.guard.shared_versions import SharedVersions
 from kailash_mcp_prod.records.effects import Effects, reflect_effects
 from kailash_mcp_prod.records.model import Model
-from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from kailash_mcp_prod.tools.spec import Handler, ToolCall, ToolSpec
 
 # No write outlasts its call by more than the database takes to notice.
 _WRITES_END_SECONDS: Final = 30
@@ -106,28 +106,31 @@ class CachedReads:
             and model.table not in effects.derived
         }
 
-    async def run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
-        """What the tool's handler answers, now or a while ago.
+    async def run(
+        self, tool: ToolSpec, call: ToolCall, passage: Passage, handle: Handler
+    ) -> dict[str, Any]:
+        """What the tool answers, now or a while ago.
 
         Args:
             tool: The tool.
             call: The call of it.
             passage: The call's way to the database, of which it is told if it is not used.
+            handle: Asks the database.
 
         Raises:
             ServerError: What the handler raises.
         """
         if tool.operation is None or not tool.hints.read_only:
-            return await tool.handler(call)
+            return await handle(call)
         table = self._tables.get(tool.group)
         arguments = None if table is None else canonical(call.arguments)
         if table is None or arguments is None:
-            return await tool.handler(call)
+            return await handle(call)
         key = (tool.name, self._policy.fingerprint(call.principal), arguments)
         passage.used = False
 
         def load() -> Awaitable[dict[str, Any]]:
             passage.used = True
-            return tool.handler(call)
+            return handle(call)
 
         return await self.cache.read(key, table, load)

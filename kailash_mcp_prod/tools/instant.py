@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kailash_mcp_prod.manifest.content import Manifest, ToolEntry
@@ -123,7 +124,8 @@ class InstantModels:
         for operation in operations_for(view, tuple(listed)):
             schema = ArgumentsModel(view, operation).schema
             handler = self._handler(view, operation)
-            yield record_tool(view, operation, schema, handler, listed=listed[operation])
+            tool = record_tool(view, operation, schema, handler, listed=listed[operation])
+            yield replace(tool, takes_keys=not tool.read_only)
 
     def _handler(self, model: Model, operation: Operation) -> Handler:
         run: RecordOperation | None = None

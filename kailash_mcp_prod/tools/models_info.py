@@ -18,6 +18,7 @@ from kailash_mcp_prod.records.forms import Form, FormError
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.problems import describe_findings, shown
 from kailash_mcp_prod.records.types import FieldType
+from kailash_mcp_prod.records.views import names_hidden
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
 from kailash_mcp_prod.tools.visibility import Visibility
@@ -115,6 +116,9 @@ def _overview(model: Model, execution: Execution, tools: list[str]) -> dict[str,
         "append_only": model.append_only,
         "indexes": bool(model.indexes),
     }
+    reason = execution.reason
+    if names_hidden(model, reason):
+        reason = "A field asks for it."
     return {
         "name": model.name,
         "table": model.table,
@@ -123,7 +127,7 @@ def _overview(model: Model, execution: Execution, tools: list[str]) -> dict[str,
         "unique_keys": [list(key) for key in model.unique_keys],
         "options": [*(name for name, on in options.items() if on), *model.other_options],
         "tools": tools,
-        "execution": {"store": execution.store, "reason": execution.reason},
+        "execution": {"store": execution.store, "reason": reason},
     }
 
 

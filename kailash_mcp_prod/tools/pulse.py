@@ -35,16 +35,24 @@ class Pulse:
     def forget(self) -> None:
         """Begins anew, on whatever event loop asks next."""
         self._asking = asyncio.Lock()
-        self._asked_at = -math.inf
+        self._asked_at = self._known_at = -math.inf
         self._answered = False
 
-    async def answers(self) -> bool:
-        """Whether the database answers, as seen within the last second."""
+    async def answers(self, *, anew: bool = False) -> bool:
+        """Whether the database answers, as seen within the last second.
+
+        Args:
+            anew: Only what it is asked from now on counts.
+        """
+        wanted_at = time.monotonic()
         async with self._asking:
             now = time.monotonic()
-            if now - self._asked_at >= _KNOWN_SECONDS:
-                self._answered = await self._ask()
+            stale = self._asked_at < wanted_at if anew else now - self._known_at >= _KNOWN_SECONDS
+            if stale:
                 self._asked_at = now
+                self._answered = await self._ask()
+                # When the question ends: who waited for it must not ask once more.
+                self._known_at = time.monotonic()
             return self._answered
 
     async def _ask(self) -> bool:

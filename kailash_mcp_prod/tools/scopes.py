@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
-from kailash_mcp_prod.auth.claims import MissingClaimError, bind, is_reference, replaced
+from kailash_mcp_prod.auth.claims import (
+    MissingClaimError,
+    bind,
+    is_of_one_token,
+    is_reference,
+    replaced,
+)
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Owner, Principal
 from kailash_mcp_prod.auth.rules import AccessRule
@@ -131,12 +138,21 @@ def _check_rule(model: Model, rule: AccessRule) -> None:
     for name in (*rule.hide, *rule.fill):
         if name == model.key.name or model.field(name) is None:
             raise _wrong(model, f"{name} is no field that can be hidden or filled")
+    replaced((rule.rows, rule.fill), partial(_check_reference, model))
     try:
         parse_filter(model, _sampled(model, rule.rows), "rows")
         for name, value in rule.fill.items():
             _check_fill(_field(model, name), value)
     except InvalidArgumentsError as error:
         raise _wrong(model, error.message.rstrip(".")) from None
+
+
+def _check_reference(model: Model, reference: str) -> None:
+    # What a caller may reach is kept for all its tokens.
+    if is_of_one_token(reference):
+        raise _wrong(
+            model, f"{reference} differs between tokens of the same caller; use another claim"
+        )
 
 
 def _check_fill(field: Field, value: Any) -> None:

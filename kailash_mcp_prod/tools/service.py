@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import (
-    CallTimeoutError,
     InternalError,
     Interruption,
     ServerError,
@@ -22,6 +21,7 @@ from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
+from kailash_mcp_prod.records.turns import caller
 from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.keys import for_tool, with_key
@@ -35,10 +35,12 @@ from kailash_mcp_prod.tools.surfaces.base import Resolved
 from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
 from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
 from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
+from kailash_mcp_prod.tools.timeouts import took_too_long
 from kailash_mcp_prod.tools.visibility import Visibility
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.tools.caching import CachedReads
+    from kailash_mcp_prod.tools.turns import Turns
 
 log = get_logger(__name__)
 
@@ -59,6 +61,7 @@ class ToolService:
         list_output_schemas: Whether tool lists carry the exact schemas, those of results too.
         surface: The surface for those whose request and credential name none.
         reads: Answers for tools that read what it knows; `None` asks the tools each time.
+        turns: Who is next at a backend; `None` lets the backend see to that.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class ToolService:
         list_output_schemas: bool = False,
         surface: str = FULL,
         reads: CachedReads | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.registry = registry
         self.visibility = Visibility(policy)
@@ -83,6 +87,7 @@ class ToolService:
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
         self._surface = surface
         self._reads = reads
+        self._turns = turns
         self._header_paths: dict[str, HeaderPaths] = {}
         self._call_listeners: dict[object, CallListener] = {}
         registry.subscribe(self._header_paths.clear)
@@ -209,6 +214,7 @@ class ToolService:
             of_the_call.reset(before)
 
     async def _call(self, call: ToolCall, resolve: Callable[[], Resolved]) -> dict[str, Any]:
+        caller.set(call.principal.subject)
         try:
             meant = await self._admit(call.principal, resolve)
             async with self._concurrency.slot(call.principal.subject):
@@ -268,23 +274,14 @@ class ToolService:
     async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
         try:
             with Deadline(self._timeout_seconds) as deadline:
+                handle = tool.handler if self._turns is None else self._turns.of(tool)
                 if self._reads is not None:
-                    return await self._reads.run(tool, call, passage)
-                return await tool.handler(call)
+                    return await self._reads.run(tool, call, passage, handle)
+                return await handle(call)
         except TimeoutError:
             if not deadline.expired:
                 raise
-            seconds = f"{self._timeout_seconds:g} s"
-            if tool.hints.read_only:
-                raise CallTimeoutError(
-                    f"{tool.name} took longer than {seconds} and was stopped. Ask for less at "
-                    "once, or try again."
-                ) from None
-            raise CallTimeoutError(
-                f"{tool.name} took longer than {seconds} and was stopped. See whether its change "
-                "was stored before you try again.",
-                details={"outcome": "unknown"},
-            ) from None
+            raise took_too_long(tool, self._timeout_seconds) from None
 
     def on_called(self, listener: CallListener) -> Callable[[], None]:
         """Calls the listener after each successful call; the returned function ends that.
@@ -338,15 +335,17 @@ class ToolService:
 
         None of one that the principal may not call: a complaint of them would show that it exists.
         """
+        tool = self.registry.get(name)
+        if tool is None:
+            return {}
         paths = self._header_paths.get(name)
         if paths is None:
-            tool = self.registry.get(name)
-            if tool is None:
-                return {}
             paths = self._header_paths[name] = header_paths(tool.input_schema)
-        if paths and self._catalogue.full.find(principal, name) is None:
+        seen = self._catalogue.full.find(principal, name) if paths else None
+        if seen is None:
             return {}
-        return paths
+        # Nor of a field that is hidden from it.
+        return paths if seen is tool else header_paths(seen.input_schema)
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls the listener whenever the tools change; the returned function ends that.

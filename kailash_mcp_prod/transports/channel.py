@@ -265,7 +265,7 @@ class ClientChannel:
         except ServerError as exceeded:
             await self._refuse(error.id, exceeded)
         else:
-            await self._write(encode_error(error.id, error).body)
+            await self._write(encode_error(error.id, error.of_request(new_request_id())).body)
 
     async def _write(self, message: bytes) -> None:
         if self._ended:

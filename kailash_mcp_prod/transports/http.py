@@ -231,7 +231,7 @@ class HttpTransport(BaseTransport):
             rpc = decode(body)
         except InvalidMessageError as error:
             await self.dispatcher.host.charge(principal)
-            await exchange.reply(encode_error(error.id, error), 400)
+            await exchange.reply(encode_error(error.id, error.of_request(exchange.request_id)), 400)
             return
         serve = self._post_modern if self._is_modern(rpc, exchange) else self._post_legacy
         try:

@@ -208,7 +208,8 @@ class Exchange:
                 seconds = max(1, math.ceil(error.retry_after_seconds or 1))
                 headers.append((b"retry-after", str(seconds).encode()))
             error = from_server_error(error, self.request_id, code=INVALID_REQUEST)
-        await respond(send, refusal.status, headers, encode_error(refusal.id, error).body)
+        body = encode_error(refusal.id, error.of_request(self.request_id)).body
+        await respond(send, refusal.status, headers, body)
 
 
 async def _gone(_message: ASGIMessage) -> None:

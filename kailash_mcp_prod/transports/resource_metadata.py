@@ -10,6 +10,8 @@ import json
 from typing import Final
 
 from kailash_mcp_prod.auth.challenge import WELL_KNOWN, ProtectedResource
+from kailash_mcp_prod.errors import NotFoundError
+from kailash_mcp_prod.protocol import new_request_id
 from kailash_mcp_prod.transports.asgi import (
     JSON_TYPE,
     RawHeaders,
@@ -19,6 +21,8 @@ from kailash_mcp_prod.transports.asgi import (
     path_below_root,
     respond,
 )
+from kailash_mcp_prod.transports.http_exchange import Exchange, Refusal, bad_request
+from kailash_mcp_prod.transports.http_headers import Headers
 
 _METHODS: Final = ("GET", "HEAD")
 _PUBLIC: Final[RawHeaders] = [
@@ -41,12 +45,16 @@ class ResourceMetadata:
         # The metadata is that of each surface below an address, too.
         self._above = tuple(f"{each}/" for each in self._paths if each)
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
         below = path_below_root(scope).removeprefix(WELL_KNOWN).rstrip("/")
         if below not in self._paths and not below.startswith(self._above):
-            await respond(send, 404, [JSON_TYPE], b'{"error":"not_found"}')
+            refusal = Refusal(NotFoundError("There is no metadata here."))
         elif scope["method"] not in _METHODS:
-            await respond(send, 405, [(b"allow", ", ".join(_METHODS).encode())])
+            allow = (b"allow", ", ".join(_METHODS).encode())
+            refusal = bad_request(f"{scope['method']} is not allowed here.", 405, [allow])
         else:
             await respond(send, 200, [JSON_TYPE, *_PUBLIC], self._body)
+            return
+        exchange = Exchange(new_request_id(), Headers(scope["headers"]), receive, send, 0)
+        await exchange.refuse(refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import sys
@@ -184,6 +185,41 @@ def test_credentials_are_asked_for_in_the_same_way(application: Path, tmp_path: 
         assert process.process.wait(20) != 0
         assert "MCP_API_KEY" in process.errors.finish()
         assert process.output.finish() == ""
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("cache")
+def test_rules_hold_and_keys_count_though_the_manifest_knows_none(
+    application: Path, tmp_path: Path
+) -> None:
+    """It is of a start without rules; the callers under them get tools that no file has."""
+    flags = [*STDIO, "--models", "shop:db"]
+    rule = {"rows": {"name": {"$like": "our%"}}, "hide": ["created_at"]}
+    ruled = {
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'shop.db'}",
+        "MCP_ACCESS_RULES": json.dumps({"Company": rule}),
+    }
+    create = ("Company_create", {"data": {"id": "c1", "name": "our own"}, "_idempotency_key": "k"})
+    calls = [
+        create,
+        create,
+        ("Company_create", {"data": {"name": "theirs"}}),
+        ("Company_list", {"sort": ["created_at"]}),
+        ("Company_list", {}),
+    ]
+    start(application, *flags, settings={"DATABASE_URL": ruled["DATABASE_URL"]})
+    instant = start(application, *flags, calls=calls, settings=ruled)
+
+    assert instant.was_instant
+    made, repeated, *refused, listed = instant.lines[2:]
+    assert '"isError":false' in made
+    assert repeated == made.replace('"id":3', '"id":4', 1)
+    assert all('"isError":true' in each for each in refused)
+    assert "our own" in listed
+    assert "created_at" not in "".join([made, repeated, listed])
+    # Where other replicas cache, they have to hear of writes, which takes the application.
+    shared = {**ruled, "MCP_ENABLE_CACHING": "true", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    assert not start(application, *flags, settings=shared).was_instant
 
 
 def test_a_manifest_holds_no_secrets_and_is_for_its_user_alone(

@@ -30,9 +30,9 @@ from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.errors import ServerError, UnauthenticatedError
 from kailash_mcp_prod.state.credentials import CredentialStore
-from kailash_mcp_prod.transports.stdio import StdioTransport
 from tests.e2e.exchanges import BOTH, INITIALIZE, META, request
 from tests.identity_provider import ISSUER, IdentityProvider, issued, jwk
+from tests.integration.pipes import Pipes
 from tests.wire_schema import LEGACY, MODERN
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
@@ -203,34 +203,6 @@ def over_rest(site: Site, headers: dict[str, str], action: Action) -> Answer:
 def over_stdio(site: Site, headers: dict[str, str], action: Action) -> Answer:
     message = request(1, action.method, **action.params, _meta=META)
     return site.run(_ask_stdio(site.server, headers, message))
-
-
-class Pipes:
-    """A stdio transport of the server's on pipes, started with a credential."""
-
-    def __init__(self, server: ProductionMCPServer, headers: dict[str, str]) -> None:
-        self._input, self._to_server = os.pipe()
-        self._from_server, self._output = os.pipe()
-        self.transport = StdioTransport(
-            server._dispatcher,
-            server._credentials.authenticator,
-            Credentials(headers.get("authorization"), headers.get("x-api-key")),
-            descriptors=(self._input, self._output),
-        )
-
-    async def ask(self, message: Any) -> Any:
-        """Send a request and wait for its answer."""
-        os.write(self._to_server, json.dumps(message).encode() + b"\n")
-        line = b""
-        while not line.endswith(b"\n"):
-            line += await asyncio.to_thread(os.read, self._from_server, 1 << 16)
-        return json.loads(line)
-
-    async def close(self) -> None:
-        """Stop the transport and close the pipes."""
-        await self.transport.stop()
-        for descriptor in (self._input, self._to_server, self._from_server, self._output):
-            os.close(descriptor)
 
 
 async def _ask_stdio(server: ProductionMCPServer, headers: dict[str, str], message: Any) -> Answer:

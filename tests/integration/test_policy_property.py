@@ -376,3 +376,25 @@ async def test_writes_reach_the_rows_and_fields_of_the_policy_alone(
 
 def as_row(stored: tuple[Any, ...]) -> Json:
     return dict(zip(("id", "headline", "owner", "team", "margin", "refno"), stored, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("operation", "given"),
+    [
+        (Operation.CREATE, {"data": {"headline": "h"}}),
+        (Operation.BULK_CREATE, {"data": [{"headline": "h"}]}),
+        (Operation.UPSERT, {"data": {"headline": "h"}}),
+        (Operation.BULK_UPSERT, {"data": [{"headline": "h"}]}),
+    ],
+)
+async def test_a_conflict_over_a_hidden_field_does_not_name_it(
+    deals: Deals, operation: Operation, given: Json
+) -> None:
+    deals.fill()
+    rule = AccessRule(hide=frozenset({"refno"}), fill={"refno": "refno-1-x"})
+    ruled = Ruled(deals, Policy(rules={"Deal": rule}))
+
+    error = await ruled.call(Principal("p", frozenset({"*"})), f"Deal_{operation}", **given)
+
+    assert isinstance(error, ConflictError)
+    assert "refno" not in json.dumps(told_by(error))

@@ -31,7 +31,8 @@ _OUTDATED = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheErr
 _UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 _READ_ONLY = "25006"
 _CONTENTION = frozenset({"40001", "40P01", "55P03"})
-_STOPPED = "57014"
+# By its own time-out, or because temporary files have their bound.
+_STOPPED = frozenset({"57014", "53400"})
 _UNIQUE, _EXCLUSION, _FOREIGN_KEY = "23505", "23P01", "23503"
 _TOO_LARGE_FOR_INDEX = "54000"
 
@@ -56,9 +57,10 @@ def explain(
         # A table has changed meanwhile; the next attempt prepares its statements anew.
         return contention()
     state = getattr(failure, "sqlstate", None) or ""
-    if state == _STOPPED:
+    if state in _STOPPED:
         return CallTimeoutError(
-            "The database took too long and was stopped. Nothing was changed. Ask for less at once."
+            "The database had too much to do and was stopped. Nothing was changed. Ask for less at "
+            "once."
         )
     if state in _CONTENTION:
         return contention()

@@ -24,6 +24,7 @@ from kailash_mcp_prod.records.sql.sqlite_errors import FAILURES, explain, was_in
 from kailash_mcp_prod.records.sql.sqlite_jobs import Deliveries, Job, Work, store_together
 from kailash_mcp_prod.records.sql.sqlite_lane import Lane
 from kailash_mcp_prod.records.sql.table import TableSql
+from kailash_mcp_prod.records.turns import FairQueue
 
 MAX_READERS = 4
 _WRITES_TOGETHER = 64
@@ -119,7 +120,7 @@ class _Readers:
             Lane(path, f"sqlite-reader-{number}", reads_only=True) for number in range(count)
         ]
         self._idle = list(self._lanes)
-        self._waiting: deque[Job] = deque()
+        self._waiting = FairQueue[Job]()
         self._running: dict[Lane, Job] = {}
         self._deliveries = Deliveries(asyncio.get_running_loop())
         self._tasks: set[asyncio.Task[None]] = set()

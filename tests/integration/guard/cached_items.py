@@ -102,7 +102,8 @@ class Replica:
         """Calls a record tool, through the cache if it reads."""
         call = ToolCall(principal, arguments, "r1")
         with self._breakers.around(None, operation) as passage:
-            return await self.reads.run(self._tools[operation], call, passage)
+            tool = self._tools[operation]
+            return await self.reads.run(tool, call, passage, tool.handler)
 
 
 @asynccontextmanager

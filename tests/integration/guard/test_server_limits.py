@@ -29,14 +29,15 @@ from tests.postgres import running_postgres
 from tests.redis_server import RedisServer
 
 
-def company() -> type:
-    return type("Company", (), {"__annotations__": {"id": str, "name": str}, "__doc__": "One."})
+def model(name: str) -> type:
+    return type(name, (), {"__annotations__": {"id": str, "name": str}, "__doc__": "One."})
 
 
 @asynccontextmanager
-async def serving(url: str, **settings: Any) -> AsyncIterator[ProductionMCPServer]:
+async def serving(url: str, *others: str, **settings: Any) -> AsyncIterator[ProductionMCPServer]:
     db = DataFlow(url, pool_size=20, enable_caching=False, enable_model_persistence=False)
-    db.model(company())
+    for name in ("Company", *others):
+        db.model(model(name))
     config = ServerConfig(**{"port": 0, "enable_auth": False, **settings})
     async with ProductionMCPServer(config, dataflow=db) as server:
         yield server
@@ -196,36 +197,92 @@ async def test_a_postgresql_that_stops_is_left_alone_and_found_again() -> None:
             assert await component(server, "circuit_breakers") == {"status": "healthy", "open": {}}
 
 
-async def test_a_slow_postgresql_opens_the_circuit_instead_of_piling_calls_up(
+async def test_a_slow_postgresql_opens_the_circuit_instead_of_piling_calls_up() -> None:
+    with running_postgres() as postgres, postgres.database() as url:
+        async with serving(
+            url,
+            circuit_breaker_failure_threshold=4,
+            circuit_breaker_recovery_seconds=60,
+            request_timeout_seconds=0.3,
+            max_concurrent_requests=4,
+        ) as server:
+            await call(server, "Company_list")
+            breakers = server._guard.breakers
+            with postgres.held_up():
+                codes = await storm(server)
+                assert codes["timeout"] >= 4
+                assert set(codes) <= {"timeout", "circuit_open", "overloaded"}
+                await until(lambda: breakers.seconds_left("database") > 0)
+                for _ in range(100):
+                    with pytest.raises(CircuitOpenError) as refused:
+                        await call(server, "Company_list")
+                assert 50 <= (refused.value.retry_after_seconds or 0) <= 60
+                assert (await component(server, "concurrency"))["running"] == 0
+                assert (await server._health.report())["health_status"] == "unhealthy"
+
+
+async def test_nobody_closes_the_database_to_others_by_asking_for_too_much(
+    postgres_url: str,
+) -> None:
+    """Many calls at once that take too long, at an hour when nobody else calls."""
+    observer = await asyncpg.connect(postgres_url)
+    try:
+        async with serving(
+            postgres_url,
+            circuit_breaker_failure_threshold=2,
+            request_timeout_seconds=0.3,
+            max_concurrent_requests=4,
+        ) as server:
+            async with observer.transaction():
+                await observer.execute("LOCK TABLE companies")
+                assert (await storm(server))["timeout"] >= 4
+                breakers = server._guard.breakers
+                await until(lambda: not breakers._asking)
+            assert (await call(server, "Company_list", "somebody else"))["count"] == 0
+            assert await component(server, "circuit_breakers") == {"status": "healthy", "open": {}}
+    finally:
+        await observer.close()
+
+
+async def test_slow_calls_of_one_do_not_keep_the_others_from_the_database(
     postgres_url: str,
 ) -> None:
     observer = await asyncpg.connect(postgres_url)
     try:
-        async with (
-            serving(
-                postgres_url,
-                circuit_breaker_failure_threshold=4,
-                circuit_breaker_recovery_seconds=60,
-                request_timeout_seconds=0.3,
-                max_concurrent_requests=4,
-            ) as server,
-            observer.transaction(),
-        ):
-            await observer.execute("LOCK TABLE companies")
-            first = [outcome(call(server, "Company_list", f"agent-{n}")) for n in range(8)]
-
-            codes = Counter(await asyncio.gather(*first))
-
-            assert codes["timeout"] >= 4
-            assert set(codes) <= {"timeout", "circuit_open", "overloaded"}
-            for _ in range(100):
-                with pytest.raises(CircuitOpenError) as refused:
-                    await call(server, "Company_list")
-            assert 50 <= (refused.value.retry_after_seconds or 0) <= 60
-            assert (await component(server, "concurrency"))["running"] == 0
-            assert (await server._health.report())["health_status"] == "degraded"
+        async with serving(
+            postgres_url, "Note", connection_pool_size=4, connection_pool_max_overflow=0
+        ) as server:
+            await call(server, "Note_create", data={"id": "n1", "name": "a"})
+            async with observer.transaction():
+                await observer.execute("LOCK TABLE companies")
+                slow = [
+                    asyncio.create_task(outcome(call(server, "Company_list", "greedy")))
+                    for _ in range(60)
+                ]
+                async with asyncio.timeout(10):
+                    for number in range(20):
+                        await call(server, "Note_read", f"modest-{number % 3}", id="n1")
+            assert Counter(await asyncio.gather(*slow)) == {"done": 60}
     finally:
         await observer.close()
+
+
+async def storm(server: ProductionMCPServer) -> Counter[str]:
+    calls = (outcome(call(server, "Company_list", f"agent-{n}")) for n in range(8))
+    return Counter(await asyncio.gather(*calls))
+
+
+async def test_a_key_where_none_can_be_kept_closes_nothing(sqlite_url: str) -> None:
+    async with serving(sqlite_url) as first:
+        await call(first, "Company_create", data={"name": "a"})
+    async with serving(sqlite_url, auto_migrate=False) as server:
+        for number in range(10):
+            with pytest.raises(UnavailableError) as refused:
+                await call(
+                    server, "Company_create", data={"name": "b"}, _idempotency_key=f"k{number}"
+                )
+            assert refused.value.retry_after_seconds == 60
+        assert (await call(server, "Company_list"))["count"] == 1
 
 
 async def test_a_redis_that_stops_hangs_and_returns_changes_no_answer(

@@ -164,6 +164,22 @@ async def test_only_so_many_questions_are_under_way() -> None:
         await site.enter()
 
 
+async def test_made_up_tokens_keep_none_out_that_was_good_before() -> None:
+    async with served() as site:
+        await site.enter()
+        site.now += 61
+        site.idp.open.clear()
+        waiting = [asyncio.create_task(site.refused(f"x{number}")) for number in range(64)]
+        site.idp.asked.clear()
+        await asyncio.wait_for(site.idp.asked.wait(), SECONDS)
+        known = asyncio.create_task(site.enter())
+        assert await site.unavailable("one-more") >= 1
+        site.idp.open.set()
+
+        assert (await known).subject == "oauth:alice"
+        await asyncio.gather(*waiting)
+
+
 @pytest.mark.parametrize(
     "claims",
     [

@@ -218,3 +218,30 @@ def test_a_fingerprint_is_one_for_all_who_read_the_same() -> None:
         replace(claiming(sub="alice"), permissions=frozenset({"*"})),
     ]
     assert len({alice, *map(RULED.fingerprint, others)}) == len(others) + 1
+
+
+def test_callers_under_different_rules_have_different_fingerprints() -> None:
+    """Whom a rule excepts is told by a role that the configuration need not have."""
+    hides = {name: AccessRule(hide=frozenset({name})) for name in ("margin", "cost")}
+    policy = Policy(
+        {
+            "clerk": replace(
+                CLERK, rules={"Quote": replace(hides["cost"], except_roles=frozenset({"a"}))}
+            )
+        },
+        {"Quote": replace(hides["margin"], except_roles=frozenset({"b"}))},
+    )
+    seen = {role: holder("clerk", role) for role in ("a", "b", "c")}
+
+    assert policy.access(seen["a"]).masks["Quote"].hidden == {"margin"}
+    assert policy.access(seen["b"]).masks["Quote"].hidden == {"cost"}
+    assert len({policy.fingerprint(each) for each in seen.values()}) == 3
+
+
+def test_a_fingerprint_does_not_outlive_the_rules() -> None:
+    before, after = (
+        Policy(rules={"Quote": rule}).fingerprint(holder("clerk"))
+        for rule in (AccessRule(rows={"team": 1}), AccessRule(rows={"team": 2}))
+    )
+    again = Policy(rules={"Quote": AccessRule(rows={"team": 1})}).fingerprint(holder("clerk"))
+    assert before == again != after

@@ -90,6 +90,7 @@ def test_a_backend_that_fails_is_left_alone_for_all_its_tools(
         errors.OverloadedError("Busy."),
         errors.UnauthenticatedError("Who?"),
         errors.BusyError("Somebody else writes."),
+        errors.UnservedError("There is no table for that."),
         ContentionError("Somebody else writes."),
         errors.Interruption(),
         asyncio.CancelledError(),
@@ -160,6 +161,71 @@ def test_a_call_that_the_backend_refuses_keeps_no_probe_of_its_tool(
 
     call(breakers, None, backend=None, tool="a")
     breakers.check(None, "a")
+
+
+async def test_a_call_that_took_too_long_is_judged_by_what_the_backend_says(
+    breakers: Breakers, clock: Clock
+) -> None:
+    asked: list[asyncio.Future[bool]] = []
+
+    async def answers() -> bool:
+        asked.append(asyncio.get_running_loop().create_future())
+        return await asked[-1]
+
+    async def verdict(*, answered: bool) -> None:
+        await asyncio.sleep(0)
+        asked[-1].set_result(answered)
+        await asyncio.wait(breakers._asking)
+
+    breakers.ask("database", answers)
+    for _ in range(50):
+        call(breakers, errors.CallTimeoutError("Too long."))
+    breakers.check("database", "x")
+    await verdict(answered=True)
+    breakers.check("database", "x")
+    # That it answers shows what a call that worked shows.
+    for ending in (errors.UnavailableError("Away."), errors.UnavailableError("Away.")):
+        call(breakers, ending)
+    call(breakers, errors.CallTimeoutError("Too long."))
+    await verdict(answered=True)
+    call(breakers, errors.UnavailableError("Away."))
+    breakers.check("database", "x")
+
+    for _ in range(2):
+        call(breakers, errors.CallTimeoutError("Too long."))
+    await verdict(answered=False)
+    refusal(breakers, "database", "x")
+    assert len(asked) == 3
+
+    clock.now += RECOVERY
+    call(breakers, errors.CallTimeoutError("Too long."))
+    assert refusal(breakers, "database", "x").retry_after_seconds == 1
+    await verdict(answered=True)
+    assert breakers.health() == {"status": "healthy", "open": {}}
+
+
+async def test_what_is_in_doubt_at_the_end_stays_so(breakers: Breakers, clock: Clock) -> None:
+    async def answers() -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    breakers.ask("database", answers)
+    for _ in range(5):
+        call(breakers, errors.CallTimeoutError("Too long."))
+    await asyncio.sleep(0)
+
+    await breakers.stop()
+    await breakers.stop()
+
+    breakers.check("database", "x")
+
+
+def test_health_counts_tools_and_names_none(breakers: Breakers) -> None:
+    for tool in ("Secret_list", "Secret_read"):
+        for _ in range(3):
+            call(breakers, ValueError("x"), tool=tool)
+
+    assert breakers.health() == {"status": "degraded", "open": {}, "open_tools": 2}
 
 
 def test_health_names_what_is_not_closed(breakers: Breakers, clock: Clock) -> None:

@@ -252,3 +252,40 @@ async def test_it_is_idle_when_the_last_call_has_ended() -> None:
 
     assert await idle
     assert line.ran == ["alice-1", "bob-1"]
+
+
+async def test_nobody_has_more_than_its_share_even_where_there_is_room() -> None:
+    limit = ConcurrencyLimit(4, share=3, waiting=100)
+    release, began = asyncio.Event(), []
+
+    async def call(subject: str) -> None:
+        async with limit.slot(subject):
+            began.append(subject)
+            await release.wait()
+
+    greedy = [asyncio.create_task(call("greedy")) for _ in range(50)]
+    await asyncio.sleep(0)
+    assert limit.health()["running"] == 3
+    async with asyncio.timeout(5):
+        for _ in range(10):
+            async with limit.slot("modest"):
+                assert began == ["greedy"] * 3
+    assert limit.health() == {"status": "healthy", "running": 3, "waiting": 47}
+
+    for task in greedy[:10]:
+        task.cancel()
+    release.set()
+    await asyncio.wait(greedy)
+    assert len(began) == 43
+    assert limit.health() == {"status": "healthy", "running": 0, "waiting": 0}
+
+
+async def test_more_calls_may_wait_than_run() -> None:
+    limit = ConcurrencyLimit(1, waiting=3)
+    calls = Calls(limit)
+    tasks = [asyncio.create_task(calls.call()) for _ in range(4)]
+    await calls.until(lambda: calls.running == 1)
+    with pytest.raises(OverloadedError):
+        await calls.call()
+    calls.release.set()
+    await asyncio.gather(*tasks)

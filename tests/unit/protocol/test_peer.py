@@ -152,7 +152,8 @@ async def test_a_client_without_the_capability_is_not_asked(client: Client, era:
     error = (await getattr(client, era)("tools/call", call("ask")))["error"]
 
     assert error["code"] == -32021
-    assert error["data"] == {"requiredCapabilities": {"elicitation": {}}}
+    assert error["data"]["requiredCapabilities"] == {"elicitation": {}}
+    assert (error["data"]["code"], error["data"]["retryable"]) == ("invalid_arguments", False)
 
 
 async def test_the_new_era_asks_in_its_result(client: Client) -> None:

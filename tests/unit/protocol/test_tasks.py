@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -184,6 +185,8 @@ async def test_tasks_are_bounded_and_forgotten() -> None:
     one_more = asyncio.create_task(asyncio.sleep(0, {}))
     with pytest.raises(OverloadedError):
         store.adopt(ALICE.owner, one_more, Deferral())
+    with pytest.raises(OverloadedError):
+        store.adopt(replace(ALICE, tenant="other").owner, one_more, Deferral())
     assert store.find(ALICE.owner, tasks[0].id) is tasks[0]
     assert store.find(BOB.owner, tasks[0].id) is None
 

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.auth.rules import AccessRule
 from kailash_mcp_prod.errors import InvalidArgumentsError, NotFoundError
 from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.model import Field, Model
@@ -17,6 +18,7 @@ from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.records.store import RecordStore
 from kailash_mcp_prod.records.types import FieldType, Kind
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import MAX_MODELS, NAME, models_info_tool
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
@@ -106,6 +108,23 @@ async def test_models_are_listed_without_their_fields(store: RecordStore) -> Non
         ],
         "count": 2,
     }
+
+
+async def test_why_a_model_is_served_by_nodes_names_no_hidden_field(store: RecordStore) -> None:
+    hiding = Policy(rules={"Note": AccessRule(hide=frozenset({"prices"}))})
+    by_nodes = Execution("nodes", "The column of prices is of another type.")
+    told = []
+    for policy in (Policy(), hiding):
+        registry = ToolRegistry()
+        tool = models_info_tool(registry, policy, lambda: [NOTE], lambda _: by_nodes)
+        discovery = DataFlowToolDiscovery(store, (Operation.READ, Operation.CREATE))
+        tools = ModelFamily(NOTE, discovery.tools_of).adopt(discovery.tools_of(NOTE))
+        registry.add([*tools, tool])
+        [note] = (await call(tool))["models"]
+        told.append(note["execution"]["reason"])
+
+    assert "prices" in told[0]
+    assert "prices" not in told[1]
 
 
 async def test_one_model_is_described_in_full_without_hidden_columns(store: RecordStore) -> None:

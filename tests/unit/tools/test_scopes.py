@@ -125,6 +125,9 @@ def test_rules_and_tenant_hold_together() -> None:
         ({"rows": {"team": "red"}}, "team"),
         ({"rows": {"$and": []}}, "and"),
         ({"rows": {"$not": {"owner": {"$gt": ["$claims.sub"]}}}}, "owner"),
+        # Of two tokens of one caller, the second would get what the first may reach.
+        ({"rows": {"$or": [{"owner": {"$in": "$claims.sid"}}]}}, "sid differs between tokens"),
+        ({"fill": {"owner": "$claims.jti.part"}}, "jti.part differs between tokens"),
     ],
 )
 def test_a_rule_that_can_not_be_applied_stops_the_start(rule: dict[str, Any], said: str) -> None:

@@ -158,8 +158,8 @@ async def test_what_is_no_message_is_counted_as_a_call() -> None:
         await line.channel.take(text)
     await line.channel.reject("The line is too long.")
 
-    codes = [each["error"].get("data", {}).get("code") for each in line.sent]
-    assert codes == [None, None, "rate_limited", "rate_limited"]
+    codes = [each["error"]["data"]["code"] for each in line.sent]
+    assert codes == [*["invalid_arguments"] * 2, *["rate_limited"] * 2]
 
 
 async def test_a_request_is_refused_while_too_much_of_its_caller_waits_to_be_read() -> None:

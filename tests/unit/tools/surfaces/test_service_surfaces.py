@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
+from kailash_mcp_prod.auth.rules import AccessRule
 from kailash_mcp_prod.errors import (
     ConflictError,
     NotFoundError,
@@ -17,8 +19,12 @@ from kailash_mcp_prod.errors import (
     ServerError,
     UnknownToolError,
 )
+from kailash_mcp_prod.records.model import Field, Model
+from kailash_mcp_prod.records.types import FieldType, Kind
+from kailash_mcp_prod.tools.families import ModelFamily
+from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
-from kailash_mcp_prod.tools.spec import ToolCall
+from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 from tests.unit.tools.conftest import Reference
 from tests.unit.tools.sample_tools import names_in, service_of, tool
 
@@ -57,7 +63,6 @@ def test_the_surface_is_the_request_s_else_the_credential_s_else_the_server_s() 
 
 
 def service_parts() -> tuple[Any, Any, Any, Any]:
-    from kailash_mcp_prod.auth.policy import Policy
     from kailash_mcp_prod.guard.breakers import Breakers
     from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
     from kailash_mcp_prod.guard.rates import RateLimit
@@ -133,6 +138,27 @@ def test_header_arguments_of_a_hidden_tool_are_not_told() -> None:
 
     assert service.header_arguments(ANONYMOUS, "a") == {"region": ("region",)}
     assert service.header_arguments(READER, "a") == {}
+
+
+def test_header_arguments_of_a_hidden_field_are_not_told() -> None:
+    names = ("id", "title", "margin")
+    fields = tuple(Field(name, FieldType(Kind.TEXT), "A field.", required=False) for name in names)
+    note = Model("Note", "notes", "A note.", fields)
+
+    def make(view: Model) -> list[ToolSpec]:
+        marked = {each.name: {"x-mcp-header": each.name} for each in view.fields}
+        return [replace(tool("Note_read"), input_schema={"properties": marked})]
+
+    registry = ToolRegistry()
+    registry.add(ModelFamily(note, make).adopt(make(note)))
+    hiding = AccessRule(hide=frozenset({"margin"}), except_roles=frozenset({"boss"}))
+    service = ToolService(
+        registry, Policy(rules={"Note": hiding}), *service_parts()[1:], timeout_seconds=1
+    )
+    boss = Principal("boss", frozenset({"*"}), roles=frozenset({"boss"}))
+
+    assert service.header_arguments(boss, "Note_read").keys() == {*names}
+    assert service.header_arguments(ANONYMOUS, "Note_read").keys() == {"id", "title"}
 
 
 async def test_what_is_no_call_is_counted_like_one() -> None:
