@@ -131,6 +131,7 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
         if self.cursor_secret is not None and is_short(self.cursor_secret):
             raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
         self.check_resource()
+        self._check_roles()
         if self.enable_auth:
             self.check_credentials()
             self._check_strength()
@@ -141,6 +142,21 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
                 "everything"
             )
         return self
+
+    def _check_roles(self) -> None:
+        """Refuses a key with a role that means nothing: more likely a name was misspelt."""
+        rules = [self.access_rules, *(role.access_rules for role in self.roles.values())]
+        known = {*self.roles}.union(
+            *(rule.except_roles for each in rules for rule in each.values())
+        )
+        for setting, keys in (("api_keys", self.api_keys), ("bearer_tokens", self.bearer_tokens)):
+            for position, entry in enumerate(keys.values(), start=1):
+                for role in entry.roles:
+                    if role not in known:
+                        raise ValueError(
+                            f"{setting}: key number {position} has the role {role}, which is not "
+                            f"in roles. Known are: {', '.join(sorted(known)) or 'none'}"
+                        )
 
     def _check_strength(self) -> None:
         if self.transport == "stdio" or self.insecure:

@@ -559,3 +559,11 @@ def test_a_credential_only_goes_where_nobody_can_read_it(secret: str) -> None:
     load(**to("http://[::1]:3001/mcp"))
     load(**to("http://mcp.example.com/mcp", insecure=True))
     assert "user or password" in refusal(**to("https://me:secret@mcp.example.com/mcp"))
+
+
+def test_a_key_with_a_role_that_nobody_knows_stops_the_start() -> None:
+    keys = {"a-key-that-is-long-enough": {"roles": ["clrk"]}}
+    with pytest.raises(ConfigError, match=r"api_keys: key number 1 has the role clrk.*clerk"):
+        ServerConfig.load({"api_keys": keys, "roles": {"clerk": {}}})
+    rule = {"Quote": {"hide": ["notes"], "except_roles": ["clrk"]}}
+    ServerConfig.load({"api_keys": keys, "access_rules": rule})
