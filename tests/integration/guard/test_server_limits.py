@@ -25,7 +25,7 @@ from kailash_mcp_prod.errors import (
     UnavailableError,
 )
 from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
-from tests.postgres import running_postgres
+from tests.postgres import DURABLE, running_postgres
 from tests.redis_server import RedisServer
 
 
@@ -171,7 +171,8 @@ async def test_a_call_that_takes_too_long_is_ended_in_sqlite(
 
 
 async def test_a_postgresql_that_stops_is_left_alone_and_found_again() -> None:
-    with running_postgres() as postgres, postgres.database() as url:
+    # One that keeps its table over the crash.
+    with running_postgres(DURABLE) as postgres, postgres.database() as url:
         async with serving(
             url,
             circuit_breaker_failure_threshold=3,
