@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -154,10 +154,14 @@ def all_running(*chosen: str) -> Iterator[dict[str, Server]]:
 
 
 def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
+    """A free port before another one: ours has REST on the next."""
+    while True:
+        with socket.socket() as listening, socket.socket() as next_one:
+            listening.bind(("127.0.0.1", 0))
+            port: int = listening.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                next_one.bind(("127.0.0.1", port + 1))
+                return port
 
 
 def _wait_for(name: str, port: int, process: subprocess.Popen[bytes]) -> None:
