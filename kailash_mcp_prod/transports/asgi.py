@@ -39,6 +39,8 @@ def path_below_root(scope: Scope) -> str:
     """The request's path without the one under which the application is mounted."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
+    if not root:
+        return path
     return path[len(root) :] if path == root or path.startswith(f"{root}/") else path
 
 

@@ -16,25 +16,35 @@ from kailash_mcp_prod.protocol import MirroredHeaders
 _BASE64_PREFIX: Final = "=?base64?"
 _BASE64_SUFFIX: Final = "?="
 _CACHED_LENGTH: Final = 256
+_CACHED_NAME_LENGTH: Final = 40
 _PARAM: Final = "mcp-param-"
 IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _ESCAPED: Final = re.compile(r"\\(.)")
 _MIRRORED: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
 
 
+@lru_cache(maxsize=512)
+def _known_name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+def _name(name: bytes) -> str:
+    # Most requests have the same few; long ones are not worth the room.
+    if len(name) > _CACHED_NAME_LENGTH:
+        return name.decode("latin-1").lower()
+    return _known_name(name)
+
+
 class Headers:
-    """Request headers by name, and which of them came more than once."""
+    """Request headers by name, and which of them came more than once.
+
+    `get` gives the value of a name in lower case, the last one where there are several, or `None`.
+    """
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         self._raw = tuple(raw)
-        self._values = {
-            name.decode("latin-1").lower(): value.decode("latin-1").strip()
-            for name, value in self._raw
-        }
-
-    def get(self, name: str) -> str | None:
-        """The value; the last one where there are several."""
-        return self._values.get(name)
+        self._values = {_name(name): value.decode("latin-1").strip() for name, value in self._raw}
+        self.get = self._values.get
 
     def starting_with(self, prefix: str) -> dict[str, str]:
         """The headers whose names begin so, by the rest of their names."""
@@ -93,6 +103,8 @@ def _is_zero_quality(parameter: str) -> bool:
 
 def is_json(content_type: str | None) -> bool:
     """Whether a `Content-Type` says JSON in UTF-8."""
+    if content_type == "application/json":
+        return True
     media, *parameters = (piece.strip().lower() for piece in (content_type or "").split(";"))
     charsets = [
         parameter.partition("=")[2].strip().strip('"')
