@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -133,6 +133,16 @@ def check_strength(setting: str, keys: Iterable[str], host: str) -> None:
         )
 
 
+def _parsed(url: str) -> tuple[SplitResult, str | None]:
+    """The parts of an address, and its host if it is one at all."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - a number that is none raises
+        return parts, parts.hostname
+    except ValueError:
+        return SplitResult("", "", "", "", ""), None
+
+
 def check_endpoint(url: str, *, credential: bool, insecure: bool) -> None:
     """Checks the address of a running server.
 
@@ -144,12 +154,7 @@ def check_endpoint(url: str, *, credential: bool, insecure: bool) -> None:
     Raises:
         ValueError: It is no such address, holds a credential, or would give one away.
     """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-        parts.port  # noqa: B018 - a number that is none raises
-    except ValueError:
-        host = None
+    parts, host = _parsed(url)
     if not host or parts.scheme not in {"http", "https"} or parts.fragment:
         raise ValueError("connect must be an address such as http://127.0.0.1:3001/mcp")
     if parts.username is not None or parts.password is not None:
@@ -170,13 +175,12 @@ def check_redis_url(url: str) -> None:
     Raises:
         ValueError: It is none.
     """
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - a number that is none raises
-        fits = bool(parts.path if parts.scheme == "unix" else parts.hostname)
-    except ValueError:
-        fits = False
-    if not fits or parts.scheme not in {"redis", "rediss", "unix"}:
+    parts, host = _parsed(url)
+    if not (parts.path if parts.scheme == "unix" else host) or parts.scheme not in {
+        "redis",
+        "rediss",
+        "unix",
+    }:
         raise ValueError("must be an address such as redis://localhost:6379/0")
 
 
@@ -190,12 +194,7 @@ def check_public_address(key: str, url: str) -> None:
     Raises:
         ValueError: It is no plain https address; http is for this machine alone.
     """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-        parts.port  # noqa: B018 - a number that is none raises
-    except ValueError:
-        host = None
+    parts, host = _parsed(url)
     plain = url.isascii() and url.isprintable() and not set(url) & set(' "\\<>`{|}^')
     if not host or not plain or parts.fragment or parts.username is not None:
         raise ValueError(f"{key} must be an address such as https://auth.example.com/path")

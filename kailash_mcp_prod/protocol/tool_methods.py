@@ -13,6 +13,7 @@ from kailash_mcp_prod.protocol.faults import INVALID_PARAMS, RpcError, from_serv
 from kailash_mcp_prod.protocol.host import ToolContent, ToolHost
 from kailash_mcp_prod.protocol.messages import Params
 from kailash_mcp_prod.protocol.methods import Call, Method
+from kailash_mcp_prod.protocol.mirroring import text_at
 from kailash_mcp_prod.protocol.peer import Peer
 from kailash_mcp_prod.protocol.revisions import META_FINGERPRINT
 from kailash_mcp_prod.protocol.task_methods import TaskMethods
@@ -63,7 +64,7 @@ class ToolMethods:
         """What clients repeat of a call's arguments in headers, as it stands there."""
         name, arguments = params.get("name"), params.get("arguments")
         paths = self._host.header_arguments(principal, name) if isinstance(name, str) else {}
-        return {header: _at(arguments, path) for header, path in paths.items()}
+        return {header: text_at(arguments, path) for header, path in paths.items()}
 
     async def list(self, call: Call) -> dict[str, Any]:
         """All tools on one page, as the host's bytes, and the list's fingerprint.
@@ -117,19 +118,6 @@ class ToolMethods:
         if isinstance(outcome, ToolContent):
             return _content_result(outcome)
         return tool_result(outcome, is_error=False)
-
-
-def _at(arguments: Any, path: tuple[str, ...]) -> str | None:
-    value = arguments
-    for step in path:
-        value = value.get(step) if isinstance(value, dict) else None
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str() | int():
-            return str(value)
-        case _:
-            return None
 
 
 def _content_result(outcome: ToolContent) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from kailash_mcp_prod.protocol.faults import HEADER_MISMATCH
+from kailash_mcp_prod.protocol.mirroring import text_at
 from kailash_mcp_prod.transports.bridge_http import (
     Answer,
     Endpoint,
@@ -60,7 +61,7 @@ class ToolHeaders:
         params = fields["params"]
         name = params.get("name")
         paths = self._paths.get(name, {}) if isinstance(name, str) else {}
-        found = {header: _text_at(params.get("arguments"), path) for header, path in paths.items()}
+        found = {header: text_at(params.get("arguments"), path) for header, path in paths.items()}
         return {
             f"Mcp-Param-{header}": header_value(text)
             for header, text in found.items()
@@ -178,19 +179,6 @@ def _marked(schema: Any) -> Iterator[tuple[Any, Path | None, Any]]:
 
 def _is_call(fields: Mapping[str, Any]) -> bool:
     return fields.get("method") == "tools/call" and declared_version(dict(fields)) is not None
-
-
-def _text_at(arguments: Any, path: Path) -> str | None:
-    value = arguments
-    for step in path:
-        value = value.get(step) if isinstance(value, dict) else None
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str() | int():
-            return str(value)
-        case _:
-            return None
 
 
 def _tools_in(reply: Mapping[str, Any]) -> list[Any]:
