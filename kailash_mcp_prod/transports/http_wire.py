@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import lru_cache
 from typing import ClassVar, Final
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
+from kailash_mcp_prod.transports.http_cycle import OneWriteCycle
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_HEADERS: Final = 100
+_CACHED_TARGET: Final = 64
 _TOO_LARGE: Final = (
     f"The head of a request may have {_MAX_HEAD_BYTES} bytes and {_MAX_HEADERS} headers."
 )
@@ -37,6 +41,16 @@ _BUSY: Final = (
     "\r\n"
     f"{_BUSY_TEXT}"
 ).encode()
+
+
+def _target(url: bytes) -> tuple[str, bytes, bytes]:
+    """The path, decoded and as it came, and the query of a request's target."""
+    parsed = httptools.parse_url(url)
+    path: str = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
+_known_target = lru_cache(maxsize=128)(_target)
 
 
 class _TooManyHeadersError(Exception):
@@ -134,11 +148,32 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        super().on_headers_complete()
+        self._begin_request()
         if not self.pipeline:
             self._running = self.cycle
         # Trailers are added to these; the request that runs already must not see them.
         self.headers = self.headers.copy()
+
+    def _begin_request(self) -> None:
+        """As uvicorn, whose own cycle it would make."""
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        scope = self.scope
+        scope["method"] = method.decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
+        scope["path"], scope["raw_path"], scope["query_string"] = (
+            _known_target(self.url) if len(self.url) <= _CACHED_TARGET else _target(self.url)
+        )
+        before = self.cycle
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        self.cycle = OneWriteCycle(self, scope, keep_alive=keep_alive)
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
         """End the request, but for one that comes again without its upgrade."""
