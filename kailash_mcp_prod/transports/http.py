@@ -66,9 +66,9 @@ from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
 _log = logging.getLogger(__name__)
 
-_SESSION_HEADER: Final = "mcp-session-id"
+_SESSION_HEADER: Final = b"mcp-session-id"
 _SINGLE: Final = (
-    *("host", "origin", "authorization", "x-api-key", "content-type"),
+    *(b"host", b"origin", b"authorization", b"x-api-key", b"content-type"),
     _SESSION_HEADER,
     IDEMPOTENCY_HEADER,
 )
@@ -212,8 +212,8 @@ class HttpTransport(BaseTransport):
             raise bad_request(f"{scope['method']} is not allowed here.", 405, [allow])
         principal = await self.authenticator.authenticate(
             Credentials(
-                authorization=exchange.headers.get("authorization"),
-                api_key=exchange.headers.get("x-api-key"),
+                authorization=exchange.headers.get(b"authorization"),
+                api_key=exchange.headers.get(b"x-api-key"),
             )
         )
         if exchange.surface is not None:
@@ -221,7 +221,7 @@ class HttpTransport(BaseTransport):
         await serve(exchange, principal)
 
     async def _post(self, exchange: Exchange, principal: Principal) -> None:
-        if not is_json(exchange.headers.get("content-type")):
+        if not is_json(exchange.headers.get(b"content-type")):
             raise bad_request("The Content-Type must be application/json, in UTF-8.", 415)
         if not (exchange.accept.json or exchange.accept.events):
             message = "The Accept header must allow application/json or text/event-stream."
@@ -242,7 +242,7 @@ class HttpTransport(BaseTransport):
             raise refusal from None
 
     async def _read_body(self, exchange: Exchange, principal: Principal) -> bytes:
-        length = exchange.headers.get("content-length")
+        length = exchange.headers.get(b"content-length")
         try:
             return await self._bodies.read(exchange.receive, length, principal.subject)
         except BodyTooLargeError:
@@ -311,7 +311,7 @@ class HttpTransport(BaseTransport):
             await exchange.reply(reply, status_of(reply, Era.LEGACY))
         else:
             self._end_when_revoked(session, principal)
-            await exchange.reply(reply, 200, [(_SESSION_HEADER.encode(), session.id.encode())])
+            await exchange.reply(reply, 200, [(_SESSION_HEADER, session.id.encode())])
 
     def _end_when_revoked(self, session: Session, principal: Principal) -> None:
         if self._revocations is not None:
@@ -329,7 +329,7 @@ class HttpTransport(BaseTransport):
             session.streams += 1
             try:
                 await self._answers.relay(
-                    exchange, principal, session, exchange.headers.get("last-event-id")
+                    exchange, principal, session, exchange.headers.get(b"last-event-id")
                 )
             finally:
                 session.streams -= 1

@@ -42,9 +42,7 @@ class OneWriteCycle(RequestResponseCycle):
         keep_alive: Whether the connection is for further requests.
     """
 
-    def __init__(
-        self, protocol: BoundedHttpProtocol, scope: Any, *, keep_alive: bool
-    ) -> None:
+    def __init__(self, protocol: BoundedHttpProtocol, scope: Any, *, keep_alive: bool) -> None:
         super().__init__(
             scope=scope,
             transport=protocol.transport,

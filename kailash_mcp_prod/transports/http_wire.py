@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from kailash_mcp_prod.delays import Delays, Waiting
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http_cycle import OneWriteCycle
 
@@ -67,15 +68,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     head. A client that takes less than `least_progress` bytes of what waits for it in
     `write_seconds` is dropped. Trailers are left out, and a request whose client has gone is
     told so, even if another one came behind it. A connection beyond `limit` is answered with 503
-    before anything of it is read.
+    before anything of it is read. One that was `quiet` for that time after an answer is closed.
     """
 
     limit: ClassVar[ConnectionLimit | None] = None
+    quiet: ClassVar[Delays] = Delays(5.0)
 
     head_seconds: ClassVar[float] = 10.0
     write_seconds: ClassVar[float] = 20.0
     least_progress: ClassVar[int] = 64 * 1024
 
+    _quiet: Waiting | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
@@ -232,13 +235,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Go on with the next request, or wait for it."""
         if self.pipeline:
             self._running = self.pipeline[-1][0]
-        super().on_response_complete()
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
+                self._quiet = self.quiet.on(self.loop)
+                self._quiet.add(self)
         if self.transport.is_closing():
             self._watch_closing()
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection without requests."""
-        super().timeout_keep_alive_handler()
+    def _unset_keepalive_if_required(self) -> None:
+        if self._quiet is not None:
+            self._quiet.discard(self)
+
+    def late(self) -> None:
+        """Close a connection that has been without requests for a while."""
+        if not self.transport.is_closing():
+            self.transport.close()
         self._watch_closing()
 
     def pause_writing(self) -> None:
@@ -293,3 +307,4 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         self._head_timer = self._write_timer = None
+        self._unset_keepalive_if_required()
