@@ -8,6 +8,7 @@ from typing import Protocol
 
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.redis import RedisConnection
+from kailash_mcp_prod.sessions.agent_sessions import AgentSessions
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolSpec
@@ -47,7 +48,13 @@ class Agents:
         self._state = state
         self._service = service
         self._redis = redis
-        self._parts: tuple[Part, ...] = ()
+        sessions = AgentSessions(
+            state,
+            timeout_seconds=config.agent_session_timeout_minutes * 60,
+            may_create=config.auto_migrate,
+        )
+        service.sessions = sessions
+        self._parts: tuple[Part, ...] = (sessions,)
         self._running: AsyncExitStack | None = None
 
     async def start(self) -> None:

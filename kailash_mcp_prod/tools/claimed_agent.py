@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL
+from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL, Principal
 from kailash_mcp_prod.errors import ForbiddenError
 from kailash_mcp_prod.tools.spec import ToolCall
 
@@ -23,12 +23,20 @@ def without_claimed_agent(call: ToolCall) -> ToolCall:
     """
     if ARGUMENT not in call.arguments:
         return call
-    claimed, principal = call.arguments[ARGUMENT], call.principal
-    if principal.subject not in _NO_CREDENTIAL and claimed != principal.agent_id:
-        raise ForbiddenError(
-            f"{ARGUMENT}: who calls is told by the credential, and this one is not that agent's. "
-            "Leave it out.",
-            field=ARGUMENT,
-        )
+    check_agent(call.principal, call.arguments[ARGUMENT], ARGUMENT)
     rest = {name: value for name, value in call.arguments.items() if name != ARGUMENT}
     return replace(call, arguments=rest)
+
+
+def check_agent(principal: Principal, claimed: object, field: str) -> None:
+    """Holds the name of an agent against the credential.
+
+    Raises:
+        ForbiddenError: The credential is not that agent's.
+    """
+    if principal.subject not in _NO_CREDENTIAL and claimed != principal.agent_id:
+        raise ForbiddenError(
+            f"{field}: who calls is told by the credential, and this one is not that agent's. "
+            "Leave it out.",
+            field=field,
+        )

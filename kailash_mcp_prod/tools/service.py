@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kailash_mcp_prod.auth.policy import Policy
@@ -24,6 +25,7 @@ from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.records.turns import caller
 from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
+from kailash_mcp_prod.tools.claimed_session import NO_SESSIONS, in_session, with_session
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.keys import for_tool, with_key
 from kailash_mcp_prod.tools.kinds import kind_of
@@ -80,6 +82,7 @@ class ToolService:
         turns: Turns | None = None,
     ) -> None:
         self.registry = registry
+        self.sessions = NO_SESSIONS
         self.visibility = Visibility(policy)
         self._rates = rates
         self._concurrency = concurrency
@@ -222,7 +225,10 @@ class ToolService:
             async with self._concurrency.slot(call.principal.subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
-                        result = await self._run(meant.tool, self._keyed(meant), passage)
+                        own, run = for_tool(with_key(meant.call), meant.tool), self._run
+                        if own.session_id is not None:
+                            run = partial(in_session, self.sessions, run)
+                        result = await run(meant.tool, own, passage)
                 except ServerError as error:
                     if meant.below is None:
                         raise
@@ -240,12 +246,6 @@ class ToolService:
             raise InternalError(
                 "The server could not do this. Report the request id to its operator."
             ) from defect
-
-    @staticmethod
-    def _keyed(meant: Resolved) -> ToolCall:
-        """The call of the tool, its key out of the way of its arguments."""
-        call = with_key(meant.call)
-        return call if call.idempotency_key is None else for_tool(call, meant.tool)
 
     async def _admit(self, principal: Principal, resolve: Callable[[], Resolved]) -> Resolved:
         """What the call comes to, if it may be made now; counts it."""
@@ -265,12 +265,12 @@ class ToolService:
 
     def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
         chosen = self.surface_for(call.principal, surface)
-        call = without_claimed_agent(with_key(call))
+        call = without_claimed_agent(with_session(with_key(call)))
         meant = self._catalogue.get(chosen).resolve(call, name)
         if meant is None:
             raise self._unknown(call.principal, name, chosen)
         # Once more for the arguments that stood in those of a surface's own tool.
-        own = without_claimed_agent(meant.call)
+        own = without_claimed_agent(with_session(meant.call))
         return meant if own is meant.call else replace(meant, call=own)
 
     async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from kailash_mcp_prod.tools.peer import NOBODY, Peer
 class ToolCall:
     """One call: who calls, with which arguments, under which request id, by which client.
 
-    With an `idempotency_key` it is done once, however often it is sent.
+    With an `idempotency_key` it is done once, however often it is sent. `session_id` is the agent
+    session in which it is made, as the caller says.
     """
 
     principal: Principal
@@ -24,6 +25,7 @@ class ToolCall:
     request_id: str
     peer: Peer = NOBODY
     idempotency_key: str | None = None
+    session_id: str | None = None
 
 
 _FAILED: Final = {

@@ -1,0 +1,83 @@
+"""How the tools for agents are made: all alike, and short in lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from kailash_mcp_prod.sessions.arguments import Arguments, JsonSchema
+from kailash_mcp_prod.tools.spec import DATABASE, Handler, Hints, Listing, ToolSpec
+
+GROUP: Final = "session"
+READ: Final = "session:read"
+WRITE: Final = "session:write"
+
+READS: Final = Hints(read_only=True, destructive=False, idempotent=True)
+ADDS: Final = Hints(read_only=False, destructive=False, idempotent=False)
+CHANGES: Final = Hints(read_only=False, destructive=True, idempotent=False)
+ENDS: Final = Hints(read_only=False, destructive=True, idempotent=True)
+
+TEXT: Final[JsonSchema] = {"type": "string"}
+WHOLE: Final[JsonSchema] = {"type": "integer"}
+NUMBER: Final[JsonSchema] = {"type": "number"}
+FLAG: Final[JsonSchema] = {"type": "boolean"}
+OBJECT: Final[JsonSchema] = {"type": "object"}
+INSTANT: Final[JsonSchema] = {"type": "string", "format": "date-time"}
+
+
+def each(items: JsonSchema) -> JsonSchema:
+    """The schema of a list in a result."""
+    return {"type": "array", "items": items}
+
+
+def result(properties: Mapping[str, JsonSchema], *optional: str) -> JsonSchema:
+    """The schema of a result, all of whose members are there but the optional ones."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def agent_tool(
+    name: str,
+    title: str,
+    description: str,
+    form: Arguments,
+    *,
+    output: JsonSchema,
+    hints: Hints,
+    handler: Handler,
+    brief: str,
+) -> ToolSpec:
+    """A tool for agents; lists show `brief` and a schema without what errors will tell."""
+    schema = form.schema()
+    return ToolSpec(
+        name=name,
+        title=title,
+        description=description,
+        input_schema=schema,
+        output_schema=output,
+        hints=hints,
+        permissions=(READ if hints.read_only else WRITE,),
+        group=GROUP,
+        handler=handler,
+        listing=Listing(brief, _short(schema)),
+        backend=DATABASE,
+    )
+
+
+_KEPT: Final = frozenset({"type", "properties", "required", "items", "enum"})
+
+
+def _short(schema: JsonSchema) -> JsonSchema:
+    found: JsonSchema = {}
+    for name, value in schema.items():
+        if name == "properties":
+            found[name] = {key: _short(each) for key, each in value.items()}
+        elif name == "items":
+            found[name] = _short(value)
+        elif name in _KEPT:
+            found[name] = value
+    return found
