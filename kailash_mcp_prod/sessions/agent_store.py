@@ -40,7 +40,7 @@ from kailash_mcp_prod.sessions.agent_values import (
     Context,
     Figures,
 )
-from kailash_mcp_prod.sessions.clock import locked, on_postgresql, take_turn
+from kailash_mcp_prod.sessions.dialects import locked, on_postgresql, take_turn
 from kailash_mcp_prod.state.database import METADATA, StateDatabase
 
 sessions = Table(

@@ -104,7 +104,9 @@ def _create(sessions: AgentSessions) -> ToolSpec:
         output=_AGENT_SESSION,
         hints=ADDS,
         handler=handle,
-        brief="Begins a session of yours. Give its session_id as _session_id to any tool.",
+        brief="Begins a session of yours. Give its session_id as _session_id to any tool. "
+        "agent_info: capabilities, metadata.",
+        plain=("agent_info",),
     )
 
 
@@ -154,6 +156,7 @@ def _list(sessions: AgentSessions) -> ToolSpec:
         hints=READS,
         handler=work,
         brief="Lists your sessions.",
+        hidden=("limit", "after"),
     )
 
 
@@ -211,6 +214,7 @@ def _update_context(sessions: AgentSessions) -> ToolSpec:
         hints=CHANGES,
         handler=work,
         brief="Sets and deletes keys of what you keep in a session.",
+        plain=("delete",),
     )
 
 

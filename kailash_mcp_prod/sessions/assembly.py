@@ -9,6 +9,8 @@ from typing import Protocol
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.redis import RedisConnection
 from kailash_mcp_prod.sessions.agent_sessions import AgentSessions
+from kailash_mcp_prod.sessions.collaboration import Collaboration
+from kailash_mcp_prod.sessions.readable import ReadableRecords
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolSpec
@@ -44,17 +46,25 @@ class Agents:
         service: ToolService,
         redis: RedisConnection | None,
     ) -> None:
-        self._config = config
-        self._state = state
         self._service = service
-        self._redis = redis
         sessions = AgentSessions(
             state,
             timeout_seconds=config.agent_session_timeout_minutes * 60,
             may_create=config.auto_migrate,
         )
         service.sessions = sessions
-        self._parts: tuple[Part, ...] = (sessions,)
+        self.collaboration: Collaboration | None = None
+        if config.enable_agent_collaboration:
+            records = ReadableRecords(service)
+            self.collaboration = Collaboration(
+                state,
+                readable=records.check,
+                may_read_model=records.may_read,
+                redis=redis,
+                may_create=config.auto_migrate,
+            )
+        parts = (sessions, self.collaboration)
+        self._parts: tuple[Part, ...] = tuple(each for each in parts if each is not None)
         self._running: AsyncExitStack | None = None
 
     async def start(self) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Self
 
-from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL, Principal
-
-_NO_CREDENTIAL: Final = frozenset({ANONYMOUS.subject, LOCAL.subject})
+from kailash_mcp_prod.auth.principal import Principal
 
 
 def owner_digest(principal: Principal) -> str:
@@ -27,19 +26,33 @@ def name_of(principal: Principal) -> str:
     return _storable(_raw_name(principal))
 
 
-def address_digest(principal: Principal, name: str | None = None) -> str:
-    """Where an invitation of an agent of the principal's own tenant goes.
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who takes part in a collaboration.
 
-    Args:
-        principal: Whose tenant it is.
-        name: The agent's; the principal's own when absent.
+    `owner` is whose the part is once it is taken; `address` is where invitations of the agent go;
+    `name` is what others call it.
     """
-    return _digest(["address", principal.tenant, _raw_name(principal) if name is None else name])
+
+    owner: str
+    address: str
+    name: str
+    tenant: str | None
+
+    @classmethod
+    def of(cls, principal: Principal) -> Self:
+        """The caller that a credential stands for."""
+        return cls(
+            owner_digest(principal),
+            address_of(principal.tenant, _raw_name(principal)),
+            name_of(principal),
+            principal.tenant,
+        )
 
 
-def has_credential(principal: Principal) -> bool:
-    """Whether there is a credential that tells the caller from others."""
-    return principal.subject not in _NO_CREDENTIAL
+def address_of(tenant: str | None, name: str) -> str:
+    """Where invitations of an agent go: tenants never meet, whatever their agents are called."""
+    return _digest(["address", tenant, name])
 
 
 def _raw_name(principal: Principal) -> str:

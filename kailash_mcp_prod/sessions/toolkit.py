@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kailash_mcp_prod.sessions.arguments import Arguments, JsonSchema
@@ -40,6 +40,17 @@ def result(properties: Mapping[str, JsonSchema], *optional: str) -> JsonSchema:
     }
 
 
+LEASE: Final = result(
+    {
+        "model": TEXT,
+        "id": {"type": ["string", "integer"]},
+        "agent_id": TEXT,
+        "fencing_token": WHOLE,
+        "expires_at": INSTANT,
+    }
+)
+
+
 def agent_tool(
     name: str,
     title: str,
@@ -50,8 +61,23 @@ def agent_tool(
     hints: Hints,
     handler: Handler,
     brief: str,
+    hidden: Sequence[str] = (),
+    plain: Sequence[str] = (),
 ) -> ToolSpec:
-    """A tool for agents; lists show `brief` and a schema without what errors will tell."""
+    """A tool for agents; lists show `brief` and a schema without what errors will tell.
+
+    Args:
+        name: Its name.
+        title: What people are shown.
+        description: What agents are told who ask for it.
+        form: Its arguments.
+        output: The schema of its result.
+        hints: What it does to what there is; by that it needs the permission to read or write.
+        handler: Runs it.
+        brief: What lists say.
+        hidden: Arguments that lists leave out.
+        plain: Arguments of which lists do not say what is in them.
+    """
     schema = form.schema()
     return ToolSpec(
         name=name,
@@ -63,12 +89,22 @@ def agent_tool(
         permissions=(READ if hints.read_only else WRITE,),
         group=GROUP,
         handler=handler,
-        listing=Listing(brief, _short(schema)),
+        listing=Listing(brief, _listed(schema, hidden, plain)),
         backend=DATABASE,
     )
 
 
 _KEPT: Final = frozenset({"type", "properties", "required", "items", "enum"})
+
+
+def _listed(schema: JsonSchema, hidden: Sequence[str], plain: Sequence[str]) -> JsonSchema:
+    short = _short(schema)
+    properties = {
+        name: {"type": kind["type"]} if name in plain else kind
+        for name, kind in short["properties"].items()
+        if name not in hidden
+    }
+    return {**short, "properties": properties}
 
 
 def _short(schema: JsonSchema) -> JsonSchema:

@@ -1,11 +1,13 @@
-"""The time as the database of the state has it, the same for all replicas."""
+"""What the two databases of the state say in their own ways: the time, locks, upserts."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Select, cast, extract, func, literal, select
+from sqlalchemy import ColumnElement, Double, Select, Table, cast, extract, func, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
@@ -42,3 +44,14 @@ async def take_turn(connection: AsyncConnection, digest: str) -> None:
     if on_postgresql(connection):
         number = int(digest[:15], 16)
         await connection.execute(select(func.pg_advisory_xact_lock(number)))
+
+
+async def upsert(
+    connection: AsyncConnection, table: Table, key: Mapping[str, Any], row: Mapping[str, Any]
+) -> None:
+    """Stores a row under its key, in place of the one that is there."""
+    make: Callable[[Table], Any] = postgresql.insert if on_postgresql(connection) else sqlite.insert
+    statement = make(table).values(**key, **row)
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=list(key), set_=dict(row))
+    )
