@@ -62,6 +62,14 @@ class OneWriteCycle(RequestResponseCycle):
         self._begun = False
         scope["extensions"] = {WHOLE_BODY: self.whole_body}
 
+    async def run_asgi(self, app: Any) -> None:
+        """Run the application."""
+        try:
+            await super().run_asgi(app)
+        finally:
+            # Which refers to this cycle, and the scope with it.
+            self.scope.pop("extensions", None)
+
     def whole_body(self) -> bytes | None:
         """The body of the request, if all of it is there and nobody has taken any of it."""
         if self.more_body or self.disconnected or self._begun:
