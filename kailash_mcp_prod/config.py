@@ -43,9 +43,7 @@ _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
 NOT_YET_EFFECTIVE = frozenset(
     {
-        "agent_session_timeout_minutes",
         "enable_agent_analytics",
-        "enable_agent_collaboration",
         "enable_metrics",
         "enable_performance_tracking",
         "metrics_collection_interval",

@@ -111,7 +111,9 @@ class ProductionMCPServer:
             lambda: {**self._guard.components(), **self._credentials.components()},
             lambda: self.service.is_draining,
         )
-        resources = DataResources(self.service, catalogue, self._health.report)
+        resources = DataResources(
+            self.service, catalogue, self._health.report, self._agents.resources()
+        )
         prompts = DataPrompts(self.service, catalogue, resources)
         self._dispatcher = Dispatcher(
             self.service,

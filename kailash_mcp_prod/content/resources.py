@@ -7,12 +7,13 @@ either costs one call and fails with the same words.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.content.catalogue import Catalogue, UsableModels
 from kailash_mcp_prod.content.documents import MIME_TYPE, contents, model_document, overview
+from kailash_mcp_prod.content.families import ResourceFamily
 from kailash_mcp_prod.content.updates import Audience, updated_uris
 from kailash_mcp_prod.content.uris import (
     HEALTH,
@@ -48,6 +49,7 @@ class DataResources:
         service: The tools: each reading is a call of one.
         catalogue: What a principal may use of the models.
         health: The state of the server and of its database, fit for a caller's eyes.
+        families: Further resources.
 
     Example:
         ```python
@@ -62,8 +64,10 @@ class DataResources:
         service: ToolService,
         catalogue: Catalogue,
         health: Callable[[], Awaitable[dict[str, Any]]],
+        families: Iterable[ResourceFamily] = (),
     ) -> None:
         self._service = service
+        self._families = tuple(families)
         self._catalogue = catalogue
         self._health = _health_tool(health)
 
@@ -88,6 +92,10 @@ class DataResources:
             listed.append(_MODEL_TEMPLATE)
         if any(each.tool(Operation.READ) for each in usable.values()):
             listed.append(_RECORD_TEMPLATE)
+        for family in self._families:
+            tool = self._service.registry.get(family.tool)
+            if tool is not None and self._service.allows(principal, tool):
+                listed.append(dict(family.template))
         return listed
 
     async def read_resource(
@@ -111,7 +119,7 @@ class DataResources:
                 info = await read.call(MODELS_INFO, {})
                 document, instead = overview(info, usable), _ASK_FOR_ONE
             elif address is None:
-                document, instead = await read.run(_ABSENT), ""
+                document, instead = await self._further(read, uri), ""
             elif address.record is None:
                 document, instead = await self._model(read, usable, address.model), _ASK_FOR_ONE
             else:
@@ -127,9 +135,9 @@ class DataResources:
     def on_resources_updated(
         self, listener: Callable[[Sequence[str], Audience], None]
     ) -> Callable[[], None]:
-        """Calls the listener with the URIs that a call here has changed, and who may hear of it.
+        """Calls the listener with the URIs that were changed, and who may hear of it.
 
-        What other processes write is not seen. What it returns ends that.
+        Of records, what other processes write is not seen. What it returns ends that.
         """
 
         def tell(tool: ToolSpec, principal: Principal, result: dict[str, Any]) -> None:
@@ -138,7 +146,24 @@ class DataResources:
                 may_hear = self._service.visibility.may_hear
                 listener(uris, lambda hearer: may_hear(hearer, principal, model))
 
-        return self._service.on_called(tell)
+        ends = [
+            self._service.on_called(tell),
+            *(family.on_updated(listener) for family in self._families),
+        ]
+
+        def end() -> None:
+            for each in ends:
+                each()
+
+        return end
+
+    async def _further(self, read: _Reading, uri: str) -> dict[str, Any]:
+        """What a further resource holds."""
+        for family in self._families:
+            arguments = family.arguments_of(uri)
+            if arguments is not None:
+                return await read.call(family.tool, arguments)
+        return await read.run(_ABSENT)
 
     async def _model(self, read: _Reading, usable: UsableModels, name: str) -> dict[str, Any]:
         info = await read.call(MODELS_INFO, {"model": name})

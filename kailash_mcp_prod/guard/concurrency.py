@@ -98,7 +98,10 @@ class ConcurrencyLimit:
         self._owned[subject] -= 1
         if not self._owned[subject]:
             del self._owned[subject]
-        while (following := next(filter(self._may_run, self._queues), None)) is not None:
+        while (
+            self._queues
+            and (following := next(filter(self._may_run, self._queues), None)) is not None
+        ):
             queue = self._queues.pop(following)
             turn = queue.popleft()
             self._waiting -= 1

@@ -53,17 +53,17 @@ class Agents:
             may_create=config.auto_migrate,
         )
         service.sessions = sessions
-        self.collaboration: Collaboration | None = None
+        self._collaboration: Collaboration | None = None
         if config.enable_agent_collaboration:
             records = ReadableRecords(service)
-            self.collaboration = Collaboration(
+            self._collaboration = Collaboration(
                 state,
                 readable=records.check,
                 may_read_model=records.may_read,
                 redis=redis,
                 may_create=config.auto_migrate,
             )
-        parts = (sessions, self.collaboration)
+        parts = (sessions, self._collaboration)
         self._parts: tuple[Part, ...] = tuple(each for each in parts if each is not None)
         self._running: AsyncExitStack | None = None
 
@@ -85,3 +85,7 @@ class Agents:
     def tools(self) -> list[ToolSpec]:
         """The tools of all parts."""
         return [tool for part in self._parts for tool in part.tools()]
+
+    def resources(self) -> list[Collaboration]:
+        """What of it is read as a resource, and may be watched."""
+        return [] if self._collaboration is None else [self._collaboration]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import NotFoundError

@@ -100,11 +100,17 @@ _KEPT: Final = frozenset({"type", "properties", "required", "items", "enum"})
 def _listed(schema: JsonSchema, hidden: Sequence[str], plain: Sequence[str]) -> JsonSchema:
     short = _short(schema)
     properties = {
-        name: {"type": kind["type"]} if name in plain else kind
+        name: _plain(kind) if name in plain else kind
         for name, kind in short["properties"].items()
         if name not in hidden
     }
     return {**short, "properties": properties}
+
+
+def _plain(kind: JsonSchema) -> JsonSchema:
+    # Some clients refuse an array of which it is not said what is in it.
+    items = {"items": {"type": kind["items"]["type"]}} if "items" in kind else {}
+    return {"type": kind["type"], **items}
 
 
 def _short(schema: JsonSchema) -> JsonSchema:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from typing import Any, Final, Protocol
+
+from msgspec.structs import replace
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import InvalidArgumentsError, NotFoundError

@@ -18,6 +18,9 @@ Send = Callable[[ASGIMessage], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
 
 _HALF_A_MINUTE: Final = Delays(30)
+WHOLE_BODY: Final = "kailash_mcp_prod.whole_body"
+"""The extension of a scope that gives the request's body, or `None` if it has to be received."""
+_NONE: Final[dict[str, Any]] = {}
 LARGE: Final = 64 * 1024
 """What is longer may be more than the server's own buffers hold."""
 JSON_TYPE: Final = (b"content-type", b"application/json")
@@ -43,6 +46,13 @@ def path_below_root(scope: Scope) -> str:
     if not root:
         return path
     return path[len(root) :] if path == root or path.startswith(f"{root}/") else path
+
+
+def whole_body(scope: Scope) -> bytes | None:
+    """The request's body, if the server has all of it and can say so; else it is received."""
+    take = scope.get("extensions", _NONE).get(WHOLE_BODY)
+    body: bytes | None = None if take is None else take()
+    return body
 
 
 async def read_body(

@@ -47,6 +47,7 @@ from kailash_mcp_prod.transports.asgi import (
     Scope,
     Send,
     path_below_root,
+    whole_body,
 )
 from kailash_mcp_prod.transports.base import BaseTransport
 from kailash_mcp_prod.transports.body_budget import BodyBudget
@@ -175,24 +176,28 @@ class HttpTransport(BaseTransport):
             self._keepalive_seconds,
             challenges=self._challenges,
         )
-        # Whoever has gone gets no answer, and leaves no trace of a defect.
-        with contextlib.suppress(ClientGoneError):
-            await self._serve(scope, exchange)
-
-    async def _serve(self, scope: Scope, exchange: Exchange) -> None:
         try:
             await self._route(scope, exchange)
-        except Refusal as refusal:
-            await exchange.refuse(refusal)
-        except ServerError as error:
-            await exchange.refuse(Refusal(error))
         except ClientGoneError:
-            raise
-        except Exception:  # noqa: BLE001 - the boundary: the client gets an answer, the log the defect
-            _log.exception(
+            # Whoever has gone gets no answer, and leaves no trace of a defect.
+            return
+        except Exception as failure:  # noqa: BLE001 - the boundary
+            with contextlib.suppress(ClientGoneError):
+                await self._answer_failure(exchange, failure)
+
+    @staticmethod
+    async def _answer_failure(exchange: Exchange, failure: Exception) -> None:
+        """The client gets an answer, and the log a defect."""
+        if isinstance(failure, Refusal):
+            await exchange.refuse(failure)
+        elif isinstance(failure, ServerError):
+            await exchange.refuse(Refusal(failure))
+        else:
+            _log.error(
                 "HTTP request %s failed",
                 exchange.request_id,
                 extra={"request_id": exchange.request_id},
+                exc_info=failure,
             )
             if not exchange.answered:
                 message = "Internal error; the server's log has it under the request id."
@@ -218,15 +223,15 @@ class HttpTransport(BaseTransport):
         )
         if exchange.surface is not None:
             self.dispatcher.host.check_surface(principal, exchange.surface)
-        await serve(exchange, principal)
+        await serve(scope, exchange, principal)
 
-    async def _post(self, exchange: Exchange, principal: Principal) -> None:
+    async def _post(self, scope: Scope, exchange: Exchange, principal: Principal) -> None:
         if not is_json(exchange.headers.get(b"content-type")):
             raise bad_request("The Content-Type must be application/json, in UTF-8.", 415)
         if not (exchange.accept.json or exchange.accept.events):
             message = "The Accept header must allow application/json or text/event-stream."
             raise bad_request(message, 406)
-        body = await self._read_body(exchange, principal)
+        body = await self._read_body(scope, exchange, principal)
         try:
             rpc = decode(body)
         except InvalidMessageError as error:
@@ -241,9 +246,14 @@ class HttpTransport(BaseTransport):
             refusal.id = rpc.id if isinstance(rpc, Request) else None
             raise refusal from None
 
-    async def _read_body(self, exchange: Exchange, principal: Principal) -> bytes:
-        length = exchange.headers.get(b"content-length")
+    async def _read_body(self, scope: Scope, exchange: Exchange, principal: Principal) -> bytes:
         try:
+            body = whole_body(scope)
+            if body is not None and len(body) > self._max_body_bytes:
+                raise BodyTooLargeError
+            if body is not None:
+                return body
+            length = exchange.headers.get(b"content-length")
             return await self._bodies.read(exchange.receive, length, principal.subject)
         except BodyTooLargeError:
             message = f"The body is longer than {self._max_body_bytes} bytes."
@@ -318,7 +328,7 @@ class HttpTransport(BaseTransport):
             forget = self._revocations.on_revoked(principal, lambda: self._sessions.end(session))
             session.connection.lifetime.on_end(forget)
 
-    async def _get(self, exchange: Exchange, principal: Principal) -> None:
+    async def _get(self, _scope: Scope, exchange: Exchange, principal: Principal) -> None:
         if not exchange.accept.events:
             raise bad_request("The Accept header must allow text/event-stream.", 406)
         self._check_version(exchange)
@@ -334,7 +344,7 @@ class HttpTransport(BaseTransport):
             finally:
                 session.streams -= 1
 
-    async def _delete(self, exchange: Exchange, principal: Principal) -> None:
+    async def _delete(self, _scope: Scope, exchange: Exchange, principal: Principal) -> None:
         self._check_version(exchange)
         self._sessions.end(self._session(exchange, principal))
         await exchange.empty(204)

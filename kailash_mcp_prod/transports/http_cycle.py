@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from kailash_mcp_prod.transports.asgi import WHOLE_BODY
+
 if TYPE_CHECKING:
     from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
 
@@ -57,6 +59,30 @@ class OneWriteCycle(RequestResponseCycle):
             on_response=protocol.on_response_complete,
         )
         self._head: Any = None
+        self._begun = False
+        scope["extensions"] = {WHOLE_BODY: self.whole_body}
+
+    async def run_asgi(self, app: Any) -> None:
+        """Run the application."""
+        try:
+            await super().run_asgi(app)
+        finally:
+            # Which refers to this cycle, and the scope with it.
+            self.scope.pop("extensions", None)
+
+    def whole_body(self) -> bytes | None:
+        """The body of the request, if all of it is there and nobody has taken any of it."""
+        if self.more_body or self.disconnected or self._begun:
+            return None
+        self._begun = True
+        self.message_event.clear()
+        self.flow.resume_reading()
+        return bytes(self.body)
+
+    async def receive(self) -> Any:
+        """Wait for more of the request."""
+        self._begun = True
+        return await super().receive()
 
     async def send(self, message: Any) -> None:
         """Send a message of the response."""

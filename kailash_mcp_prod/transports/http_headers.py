@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -40,17 +40,18 @@ class Headers:
         value = self._values.get(name)
         return None if value is None else value.decode("latin-1").strip()
 
-    def starting_with(self, prefix: bytes) -> dict[str, str]:
-        """The headers whose names begin so, by the rest of their names."""
-        return {
-            name[len(prefix) :].decode("latin-1"): value.decode("latin-1").strip()
-            for name, value in self._values.items()
-            if name.startswith(prefix)
-        }
+    def starting_with(self, prefix: bytes) -> list[bytes]:
+        """The names that begin so."""
+        return [name for name in self._values if name.startswith(prefix)]
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether any header came more than once."""
+        return len(self._raw) != len(self._values)
 
     def repeats(self, *names: bytes) -> str | None:
         """The first of these headers that came more than once."""
-        if len(self._raw) == len(self._values):
+        if not self.has_repeats:
             return None
         counts = Counter(name for name, _ in self._raw)
         return next((name.decode() for name in names if counts[name] > 1), None)
@@ -110,7 +111,9 @@ def is_json(content_type: str | None) -> bool:
 
 def decode_value(value: str) -> str | None:
     """Undo the Base64 form of a header value; `None` when it is malformed."""
-    if not (value.startswith(_BASE64_PREFIX) and value.endswith(_BASE64_SUFFIX)):
+    if value[:2] != "=?" or not (
+        value.startswith(_BASE64_PREFIX) and value.endswith(_BASE64_SUFFIX)
+    ):
         return value
     payload = value[len(_BASE64_PREFIX) : -len(_BASE64_SUFFIX)]
     try:
@@ -128,8 +131,9 @@ def idempotency_key(header: str | None) -> str | None:
 
 def mirrored(headers: Headers) -> MirroredHeaders:
     """What the client repeated of its message in headers."""
-    params = headers.starting_with(_PARAM)
-    malformed = headers.repeats(*_MIRRORED, *(_PARAM + param.encode("latin-1") for param in params))
+    malformed = None
+    if headers.has_repeats:
+        malformed = headers.repeats(*_MIRRORED, *headers.starting_with(_PARAM))
     name = headers.get(b"mcp-name")
     if name is not None:
         name = decode_value(name)
@@ -140,8 +144,30 @@ def mirrored(headers: Headers) -> MirroredHeaders:
         method=headers.get(b"mcp-method"),
         name=name,
         malformed=malformed,
-        params={param: decode_value(value) for param, value in params.items()},
+        params=_Params(headers),
     )
+
+
+class _Params(Mapping[str, str | None]):
+    """The headers of arguments, read when they are asked for: most tools have none."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Headers) -> None:
+        self._headers = headers
+
+    def __getitem__(self, param: str) -> str | None:
+        value = self._headers.get(_PARAM + param.encode("latin-1", "replace"))
+        if value is None:
+            raise KeyError(param)
+        return decode_value(value)
+
+    def __iter__(self) -> Iterator[str]:
+        names = self._headers.starting_with(_PARAM)
+        return (name[len(_PARAM) :].decode("latin-1") for name in names)
+
+    def __len__(self) -> int:
+        return len(self._headers.starting_with(_PARAM))
 
 
 def accepts_gzip(header: str | None) -> bool:
