@@ -13,6 +13,7 @@ from kailash_mcp_prod.errors import Interruption, NotFoundError, ServerError
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.sessions.agent_tools import agent_session_tools
 from kailash_mcp_prod.sessions.agent_values import Activity, Figures
+from kailash_mcp_prod.sessions.arguments import looked_up
 from kailash_mcp_prod.sessions.identity import owner_digest
 from kailash_mcp_prod.sessions.opening import Opened
 from kailash_mcp_prod.state.opening import State
@@ -99,7 +100,7 @@ class AgentSessions:
             NotFoundError: The principal has no such session.
         """
         store = await self.store()
-        if not await store.has(owner_digest(principal), session_id):
+        if not await store.has(owner_digest(principal), looked_up(session_id)):
             from kailash_mcp_prod.sessions.agent_store import gone
 
             raise gone(SESSION_ARGUMENT)

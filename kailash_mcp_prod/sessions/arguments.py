@@ -64,10 +64,17 @@ def handle(longest: int = 64) -> Kind:
     def check(value: Any, field: str) -> str:
         if type(value) is not str:
             raise refuse(field, "use text")
-        # What is no id of ours is looked up like one, so that it answers like one.
-        return value[: longest + 1].encode("utf-8", "replace").decode().replace("\0", "?")
+        return looked_up(value, longest)
 
     return Kind({"type": "string"}, check)
+
+
+def looked_up(value: str, longest: int = 64) -> str:
+    """A text by which something may be looked up in a database.
+
+    What is no id of ours is looked up like one, so that it answers like one.
+    """
+    return value[: longest + 1].encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def whole(least: int, most: int) -> Kind:
