@@ -53,6 +53,7 @@ class WorkspaceNews:
         self._untold: set[str] = set()
         self._arrived: set[str] = set()
         self._known: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._teller: asyncio.Task[None] | None = None
         self._spreader: asyncio.Task[None] | None = None
         self._watchers: tuple[asyncio.Task[None], ...] = ()
@@ -93,6 +94,7 @@ class WorkspaceNews:
             await asyncio.wait(tasks)
         self._listeners.clear()
         self._known.clear()
+        self._told.clear()
         self._arrived.clear()
         self._untold.clear()
 
@@ -103,6 +105,7 @@ class WorkspaceNews:
             for task in watchers:
                 task.cancel()
             self._known.clear()
+            self._told.clear()
 
     def _arrive(self, workspace_ids: Collection[str]) -> None:
         """Takes note of changed workspaces, if somebody listens."""
@@ -118,6 +121,8 @@ class WorkspaceNews:
         try:
             while self._arrived and self._listeners:
                 taken, self._arrived = self._arrived, set()
+                if len(self._told) > _MOST_WAITING:
+                    self._told.clear()
                 try:
                     found = await (await self._store()).members_of(taken)
                 except ServerError as failure:
@@ -126,7 +131,10 @@ class WorkspaceNews:
                     await asyncio.sleep(_AGAIN_SECONDS)
                     continue
                 for workspace_id, (revision, owners) in found.items():
-                    self._known[workspace_id] = revision
+                    # It may be heard of in several ways.
+                    if self._told.get(workspace_id) == revision:
+                        continue
+                    self._told[workspace_id] = revision
                     audience = _audience(owners)
                     for listener in tuple(self._listeners.values()):
                         listener([f"{URI_PREFIX}{workspace_id}"], audience)

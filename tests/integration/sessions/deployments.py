@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from dataflow import DataFlow
+from sqlalchemy import create_engine
 
 from kailash_mcp_prod import ProductionMCPServer, ServerConfig
 from kailash_mcp_prod.auth.principal import Credentials, Principal
@@ -93,6 +94,18 @@ class Deployment:
                 who, "respond_to_invitation", workspace_id=made["workspace_id"], accept=True
             )
         return str(made["workspace_id"])
+
+
+@contextmanager
+def database(deployment: Deployment) -> Iterator[Any]:
+    """A transaction on the tables themselves."""
+    url = deployment.url.replace("postgresql://", "postgresql+psycopg2://")
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:

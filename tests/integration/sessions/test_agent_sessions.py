@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL
 from kailash_mcp_prod.errors import ConflictError
-from tests.integration.sessions.deployments import Deployment, agent, eventually, name_of
-
-
-@contextmanager
-def database(deployment: Deployment) -> Iterator[Any]:
-    """A transaction on the tables themselves."""
-    url = deployment.url.replace("postgresql://", "postgresql+psycopg2://")
-    engine = create_engine(url)
-    try:
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
+from tests.integration.sessions.deployments import Deployment, agent, database, eventually, name_of
 
 
 async def test_a_session_holds_what_its_agent_says(deployment: Deployment) -> None:
