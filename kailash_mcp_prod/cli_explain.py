@@ -89,7 +89,7 @@ async def _explain(
     from kailash_mcp_prod.tools.explaining import Explainer
 
     server = ProductionMCPServer(settings)
-    await server.application.describe()
+    await server.describe()
     principal = await _principal(settings, agent, given)
     # Those too that the surface compact alone calls.
     tools = {each.name: each for each in server.registry.every()}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from uuid import uuid4
 
 from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.auth.policy import Policy
-from kailash_mcp_prod.auth.principal import LOCAL, Credentials, Principal
+from kailash_mcp_prod.auth.principal import Credentials
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.content.catalogue import Catalogue
@@ -31,10 +30,10 @@ from kailash_mcp_prod.sessions.assembly import Agents
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.caching import CachedReads
+from kailash_mcp_prod.tools.caller import ToolCaller
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import DATABASE
-from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.tools.turns import Turns
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
@@ -198,6 +197,15 @@ class ProductionMCPServer:
         else:
             await self._stdio.wait_closed()
 
+    async def describe(self) -> None:
+        """Makes the tools without a database; none of them can be called.
+
+        Raises:
+            StartupError: The models can't be loaded, or a rule does not fit them.
+        """
+        await self.application.describe()
+        self.registry.add(self._agents.tools())
+
     async def register_model(self, model: type) -> None:
         """Registers a model class with DataFlow, makes its table and adds its tools.
 
@@ -351,46 +359,3 @@ class ProductionMCPServer:
         self.ws_url = f"{address.replace('http', 'ws', 1)}/ws" if with_ws else None
         self.rest_url = rest_listener.url
         return [mcp_listener, rest_listener]
-
-
-class ToolCaller:
-    """Calls tools from Python, on whatever event loop the caller runs.
-
-    Args:
-        service: The tools.
-    """
-
-    def __init__(self, service: ToolService) -> None:
-        self._service = service
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def bind(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Names the loop on which the server runs; `None` when it does not."""
-        self._loop = loop
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop on which the server runs.
-
-        Raises:
-            StartupError: The server is not running.
-        """
-        if self._loop is None or self._loop.is_closed():
-            raise StartupError("Start the server before you use it.")
-        return self._loop
-
-    async def call_tool(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, principal: Principal = LOCAL
-    ) -> dict[str, Any]:
-        """Calls a tool and returns its structured result.
-
-        Raises:
-            ServerError: The call failed; the same error that a client would get.
-            StartupError: The server is not running.
-        """
-        return await run_on(
-            self.loop,
-            self._service.call(
-                principal, name, dict(arguments or {}), request_id=uuid4().hex, surface=FULL
-            ),
-        )

@@ -33,7 +33,25 @@ OPERATIONS = (
 )
 NAMES = [f"{model}_{operation}" for model in MODELS for operation in OPERATIONS]
 UTILITIES = ["get_dataflow_models_info"]
-ALL_TOOLS = [*NAMES, *UTILITIES]
+AGENTS = [
+    "create_agent_session",
+    "get_agent_session",
+    "list_agent_sessions",
+    "get_agent_context",
+    "update_agent_context",
+    "end_agent_session",
+    "enable_agent_collaboration",
+    "respond_to_invitation",
+    "list_collaborations",
+    "leave_collaboration",
+    "write_blackboard",
+    "read_blackboard",
+    "send_agent_message",
+    "read_agent_messages",
+    "acquire_lease",
+    "release_lease",
+]
+ALL_TOOLS = [*NAMES, *UTILITIES, *AGENTS]
 
 ID = {"$ref": [0, "id"]}
 CALLS: list[Any] = [

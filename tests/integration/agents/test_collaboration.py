@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import ConflictError
-from tests.integration.sessions.deployments import Deployment, agent, database, name_of
+from tests.integration.agents.deployments import Deployment, agent, database, name_of
 
 
 async def workspace_of(deployment: Deployment, who: Principal, workspace_id: str) -> Any:

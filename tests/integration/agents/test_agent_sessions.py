@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL
 from kailash_mcp_prod.errors import ConflictError
-from tests.integration.sessions.deployments import Deployment, agent, database, eventually, name_of
+from tests.integration.agents.deployments import Deployment, agent, database, eventually, name_of
 
 
 async def test_a_session_holds_what_its_agent_says(deployment: Deployment) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.sessions.deployments import Deployment, deployed
+from tests.integration.agents.deployments import Deployment, deployed
 from tests.postgres import PostgresServer
 
 

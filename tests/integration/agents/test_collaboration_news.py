@@ -13,7 +13,7 @@ import pytest
 from kailash_mcp_prod import ProductionMCPServer
 from kailash_mcp_prod.auth.principal import Principal
 from tests.e2e.exchanges import LegacyHttp, ModernHttp
-from tests.integration.sessions.deployments import Deployment, agent, name_of
+from tests.integration.agents.deployments import Deployment, agent, name_of
 
 UPDATED = "notifications/resources/updated"
 ERAS = {"legacy": LegacyHttp, "modern": ModernHttp}
