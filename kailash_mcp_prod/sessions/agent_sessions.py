@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import Interruption, NotFoundError, ServerError
 from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.sessions.agent_tools import agent_session_tools
 from kailash_mcp_prod.sessions.agent_values import Activity, Figures
 from kailash_mcp_prod.sessions.arguments import looked_up
@@ -62,6 +63,7 @@ class AgentSessions:
         self._pending: dict[str, Activity] = {}
         self._flushing = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     def tools(self) -> Iterable[ToolSpec]:
         """The tools over the sessions."""
@@ -70,13 +72,14 @@ class AgentSessions:
     async def start(self) -> None:
         """Nothing runs until a session is used."""
         self._flushing = asyncio.Lock()
+        self._hurry = asyncio.Event()
 
     async def stop(self) -> None:
         """Stores what is not stored yet."""
-        flusher, self._flusher = self._flusher, None
-        if flusher is not None:
-            flusher.cancel()
-            await asyncio.wait({flusher})
+        if self._flusher is not None:
+            # Not cancelled: nobody could tell whether what it was storing is stored.
+            self._hurry.set()
+            await asyncio.wait({self._flusher})
         try:
             await self.flush()
         except ServerError as failure:
@@ -150,7 +153,8 @@ class AgentSessions:
     async def settle(self, session_ids: Iterable[str]) -> None:
         """Stores what these sessions have done here, so that it can be read."""
         if self._flushing.locked() or any(each in self._pending for each in session_ids):
-            await self.flush()
+            # To its end, even if the call that asks is cancelled.
+            await to_the_end(self.flush())
 
     async def flush(self) -> None:
         """Stores what is not stored yet.
@@ -164,7 +168,7 @@ class AgentSessions:
             taken, self._pending = self._pending, {}
             try:
                 await (await self.store()).add(taken)
-            except BaseException:
+            except ServerError:
                 self._put_back(taken)
                 raise
 
@@ -176,8 +180,10 @@ class AgentSessions:
 
     async def _keep_flushing(self) -> None:
         try:
-            while self._pending:
-                await asyncio.sleep(FLUSH_SECONDS)
+            while self._pending and not self._hurry.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FLUSH_SECONDS):
+                        await self._hurry.wait()
                 try:
                     await self.flush()
                 except ServerError as failure:
