@@ -51,6 +51,14 @@ AGENTS = [
     "acquire_lease",
     "release_lease",
 ]
+READ_BY_AGENTS = {
+    "get_agent_session",
+    "list_agent_sessions",
+    "get_agent_context",
+    "list_collaborations",
+    "read_blackboard",
+}
+"""Those of them that change nothing."""
 ALL_TOOLS = [*NAMES, *UTILITIES, *AGENTS]
 
 ID = {"$ref": [0, "id"]}

@@ -31,7 +31,7 @@ from kailash_mcp_prod.tools.surfaces.names import MODELS as MODELS_PREFIX
 from kailash_mcp_prod.tools.surfaces.searching import DESCRIBE_TOOL, SEARCH_TOOLS
 from kailash_mcp_prod.tools.surfaces.shortcuts import SHORTCUTS
 from scripts.generate_docs import TARGET, render
-from tests.e2e.record_tools import ALL_TOOLS, MODELS, UTILITIES
+from tests.e2e.record_tools import AGENTS, ALL_TOOLS, MODELS, READ_BY_AGENTS, UTILITIES
 from tests.e2e.servers import ROOT, HttpServer, environment, serving
 from tests.e2e.snippets import only, run_in, snippets
 from tests.unit.records.sqlite_store import running_store
@@ -209,7 +209,11 @@ def test_the_server_for_a_network_asks_for_the_key_of_the_readme(tmp_path: Path)
         allowed = json.loads(run_in(tmp_path, f"{listing} -H 'X-API-Key: a-long-random-key'"))
     assert refused["error"]["code"] == "unauthenticated"
     readable = [f"{model}_{operation}" for model in MODELS for operation in ("read", "list")]
-    assert [tool["name"] for tool in allowed["tools"]] == [*readable, *UTILITIES]
+    assert [tool["name"] for tool in allowed["tools"]] == [
+        *readable,
+        *UTILITIES,
+        *(name for name in AGENTS if name in READ_BY_AGENTS),
+    ]
 
 
 def test_the_page_of_transports_serves_and_calls_over_websocket(tmp_path: Path) -> None:

@@ -163,7 +163,11 @@ def test_all_that_is_listed_can_be_read(connect: Connect) -> None:
         "server://health",
     ]
     templates = result(client, "resources/templates/list")["resourceTemplates"]
-    assert [each["uriTemplate"] for each in templates] == [MODEL["uri"], RECORD["uri"]]
+    assert [each["uriTemplate"] for each in templates] == [
+        MODEL["uri"],
+        RECORD["uri"],
+        "collaboration://{workspace_id}",
+    ]
     documents = {uri: read(client, uri) for uri in uris}
     assert [each["name"] for each in documents["dataflow://models"]["models"]] == list(MODELS)
     assert documents["dataflow://models/Company"]["record_schema"]["required"][:2] == ["id", "name"]
