@@ -18,7 +18,7 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.shared import _httpx_utils
 
 from kailash_mcp_prod.agent_servers import AgentServer, HttpServer
 from kailash_mcp_prod.client import ToolClient
@@ -27,13 +27,13 @@ _log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS: Final = 10.0
 _LONGEST_REASON: Final = 500
-# So the SDK calls a 404, whether or not there was a session.
-_NOT_FOUND: Final = "Session terminated"
 
-# The SDK has renamed it between its major versions.
+# These have other names in the major versions of the SDK.
 _PROTOCOL_ERROR: Final[type[Exception]] = vars(mcp).get("MCPError") or vars(mcp)["McpError"]
+_HTTP: Final[Any] = vars(_httpx_utils).get("httpx2") or vars(_httpx_utils)["httpx"]
 _FAILURES: Final = (
     _PROTOCOL_ERROR,
+    _HTTP.HTTPError,
     ExceptionGroup,
     OSError,
     RuntimeError,
@@ -72,6 +72,7 @@ class AgentSession:
         self.tools: list[dict[str, Any]] = []
         self.secrets = server.secrets
         self._with_tools = with_tools
+        self._refusal: int | None = None
         self._stop = asyncio.Event()
         self._connected: asyncio.Future[ClientSession] = asyncio.get_running_loop().create_future()
         # The SDK wants a connection to be left in the task that has entered it.
@@ -110,7 +111,8 @@ class AgentSession:
     async def close(self) -> None:
         """Ends the connection; a failure on the way out is only logged."""
         self._stop.set()
-        await asyncio.wait({self._keeper}, timeout=_CLOSE_SECONDS)
+        if self._connected.done():
+            await asyncio.wait({self._keeper}, timeout=_CLOSE_SECONDS)
         self._keeper.cancel()
         await asyncio.wait({self._keeper}, timeout=_CLOSE_SECONDS)
         if self._keeper.done() and not self._keeper.cancelled():
@@ -132,7 +134,7 @@ class AgentSession:
         if isinstance(self.server, HttpServer) and self.server.token_source is not None:
             token = await self.server.token_source()
             self.secrets = (*self.secrets, token)
-        streams = await stack.enter_async_context(_streams(self.server, token))
+        streams = await stack.enter_async_context(self._streams(token))
         session = await stack.enter_async_context(ClientSession(streams[0], streams[1]))
         async with asyncio.timeout(self.server.timeout):
             await session.initialize()
@@ -141,6 +143,7 @@ class AgentSession:
         return session
 
     async def _answer(self, coroutine: Coroutine[Any, Any, Any]) -> dict[str, Any]:
+        self._refusal = None
         call = asyncio.ensure_future(coroutine)
         try:
             await asyncio.wait(
@@ -149,8 +152,9 @@ class AgentSession:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if not call.done():
-                ended = self._keeper.done()
-                raise self._failure(ConnectionError("it has gone") if ended else TimeoutError())
+                if self._keeper.done():
+                    self._keeper.result()
+                raise self._failure(TimeoutError())
             try:
                 answer: dict[str, Any] = call.result().model_dump(
                     mode="json", by_alias=True, exclude_none=True
@@ -161,39 +165,61 @@ class AgentSession:
         finally:
             call.cancel()
 
+    @asynccontextmanager
+    async def _streams(self, token: str | None) -> AsyncIterator[Sequence[Any]]:
+        """The two streams of messages from and to the server."""
+        server = self.server
+        if not isinstance(server, HttpServer):
+            # A variable of ours may be what the server is configured by, as with the stock node.
+            parameters = StdioServerParameters(
+                command=server.command,
+                args=list(server.args),
+                env={**os.environ, **server.env},
+                cwd=server.cwd,
+            )
+            async with stdio_client(parameters) as pair:
+                yield pair
+            return
+        headers = dict(server.headers)
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        if server.sse:
+            async with sse_client(
+                server.url, headers, server.timeout, httpx_client_factory=self._http_client
+            ) as pair:
+                yield pair
+            return
+        async with (
+            self._http_client(headers) as client,
+            streamable_http_client(server.url, http_client=client) as streams,
+        ):
+            yield streams
+
+    def _http_client(self, *given: Any, **named: Any) -> Any:
+        client = _httpx_utils.create_mcp_http_client(*given, **named)
+        client.event_hooks = {"response": [self._note_refusal]}
+        return client
+
+    async def _note_refusal(self, response: Any) -> None:
+        # The stream of events that is asked for with GET may be missing.
+        if response.status_code >= 400 and response.request.method == "POST":
+            self._refusal = response.status_code
+
     def _failure(self, error: Exception) -> AgentServerError:
-        reason = hide(_reason_of(error, self.server.timeout), self.secrets)
-        if reason == _NOT_FOUND and not self._connected.done():
-            reason = "its URL is no MCP endpoint (HTTP 404)"
+        leaf = _first_leaf(error)
+        status = getattr(getattr(leaf, "response", None), "status_code", None) or self._refusal
+        if status in {401, 403}:
+            reason = f"its credential is missing or not accepted (HTTP {status})"
+        elif status is not None:
+            reason = f"it answers HTTP {status}"
+        elif isinstance(leaf, TimeoutError):
+            reason = f"no answer within {self.server.timeout:g} seconds"
+        elif isinstance(leaf, FileNotFoundError):
+            reason = "its command or working directory is not found"
+        else:
+            text = str(leaf).strip().rstrip(".")[:_LONGEST_REASON]
+            reason = hide(text, self.secrets) or type(leaf).__name__
         return AgentServerError(self.server.name, reason)
-
-
-@asynccontextmanager
-async def _streams(server: AgentServer, token: str | None) -> AsyncIterator[Sequence[Any]]:
-    """The two streams of messages from and to a server."""
-    if not isinstance(server, HttpServer):
-        # A variable of ours may be what the server is configured by, as with the stock node.
-        parameters = StdioServerParameters(
-            command=server.command,
-            args=list(server.args),
-            env={**os.environ, **server.env},
-            cwd=server.cwd,
-        )
-        async with stdio_client(parameters) as pair:
-            yield pair
-        return
-    headers = dict(server.headers)
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    if server.sse:
-        async with sse_client(server.url, headers=headers, timeout=server.timeout) as pair:
-            yield pair
-        return
-    async with (
-        create_mcp_http_client(headers=headers) as client,
-        streamable_http_client(server.url, http_client=client) as streams,
-    ):
-        yield streams
 
 
 async def open_sessions(servers: Iterable[AgentServer], *, with_tools: bool) -> list[AgentSession]:
@@ -228,26 +254,7 @@ def hide(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def _reason_of(error: BaseException, timeout: float) -> str:
-    leaves = list(_leaves(error))
-    for leaf in leaves:
-        status = getattr(getattr(leaf, "response", None), "status_code", None)
-        if status in {401, 403}:
-            return f"its credential is missing or not accepted (HTTP {status})"
-        if status is not None:
-            return f"it answers HTTP {status}"
-    leaf = leaves[0]
-    if isinstance(leaf, TimeoutError):
-        return f"no answer within {timeout:g} seconds"
-    if isinstance(leaf, FileNotFoundError):
-        return "its command or working directory is not found"
-    text = str(leaf).strip().rstrip(".")[:_LONGEST_REASON]
-    return text or type(leaf).__name__
-
-
-def _leaves(error: BaseException) -> Iterable[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
+def _first_leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
