@@ -198,7 +198,8 @@ def _opened(inputs: Mapping[str, Any]) -> Iterator[_Run]:
     background = BackgroundLoop("mcp-agent")
     sessions: list[AgentSession] = []
     try:
-        sessions = background.run(open_sessions(servers, with_tools=discovering))
+        needed = servers if discovering or uris else []
+        sessions = background.run(open_sessions(needed, with_tools=discovering))
         secrets = [secret for session in sessions for secret in session.secrets]
         tools = offered_tools(sessions, patterns, _names_of(inputs.get("tools") or []))
         yield _Run(

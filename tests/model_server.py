@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,11 @@ class ModelServer(ThreadingHTTPServer):
     def url(self) -> str:
         """What a client takes as `base_url`."""
         return f"http://localhost:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client may leave before it is answered; anything else is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -82,6 +88,12 @@ def call(tool: str, arguments: dict[str, Any], number: int = 1) -> Message:
     """A model's call of a tool, as part of its message."""
     function = {"name": tool, "arguments": json.dumps(arguments)}
     return {"id": f"call_{number}", "type": "function", "function": function}
+
+
+def user_of(body: dict[str, Any]) -> str:
+    """What the user has said first."""
+    said: str = next(each["content"] for each in body["messages"] if each["role"] == "user")
+    return said
 
 
 def results_in(body: dict[str, Any]) -> list[str]:

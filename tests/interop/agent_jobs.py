@@ -1,10 +1,10 @@
-"""Runs agent nodes in workflows, each with the settings that it is given.
+"""Runs agent nodes, each with the settings that it is given.
 
     python agent_jobs.py < jobs.json
 
-A job is `{"node": …, "settings": {…}, "runtime": "local" | "async", "inputs": {…}}`, where `inputs`
-are given to the run instead of the workflow. The report has what each node has put out, or `failed`
-and its `error`. Everything that is logged goes to standard error.
+The jobs are an object of `{"node": …, "settings": {…}, "runtime": "local" | "async" | "none",
+"inputs": {…}}`, where `inputs` are given to the run instead of the node. The report has under the
+same names what the nodes have put out, or `failed` and an `error`. Standard error gets the log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import logging
 import sys
 from typing import Any
 
-import loopback  # noqa: F401 - lets models be asked on this machine
+import agent_programs  # noqa: F401 - lets models be asked on this machine
+from kailash.nodes.base import NodeRegistry
 from kailash.runtime import AsyncLocalRuntime
 from kailash.runtime.local import LocalRuntime
 from kailash.sdk_exceptions import KailashException
@@ -24,24 +25,28 @@ from kailash.workflow.builder import WorkflowBuilder
 import kailash_mcp_prod.agents  # noqa: F401 - registers the node
 
 
-def run(job: dict[str, Any]) -> dict[str, Any]:
-    workflow = WorkflowBuilder()
-    workflow.add_node(job["node"], "agent", job["settings"])
-    inputs = {"agent": job["inputs"]} if "inputs" in job else {}
-    if job.get("runtime") == "async":
-        runtime = AsyncLocalRuntime()
-        results, _ = asyncio.run(runtime.execute_workflow_async(workflow.build(), inputs))
+def run(job: dict[str, Any]) -> Any:
+    runtime, inputs = job.get("runtime", "local"), job.get("inputs", {})
+    if runtime == "none":
+        node = NodeRegistry.get(job["node"])(**job["settings"])
+        return asyncio.run(node.async_run(**inputs))
+    builder = WorkflowBuilder()
+    builder.add_node(job["node"], "agent", job["settings"])
+    workflow, parameters = builder.build(), {"agent": inputs} if inputs else {}
+    if runtime == "async":
+        asynchronous = AsyncLocalRuntime()
+        results, _ = asyncio.run(asynchronous.execute_workflow_async(workflow, parameters))
     else:
         with LocalRuntime() as local:
-            results, _ = local.execute(workflow.build(), parameters=inputs)
+            results, _ = local.execute(workflow, parameters=parameters)
     return {name: value for name, value in results["agent"].items() if name != "_exception"}
 
 
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, force=True)
-reports = []
-for job in json.load(sys.stdin):
+reports = {}
+for name, job in json.load(sys.stdin).items():
     try:
-        reports.append(run(job))
+        reports[name] = run(job)
     except KailashException as error:
-        reports.append({"failed": True, "error": str(error)})
+        reports[name] = {"failed": True, "error": str(error)}
 json.dump(reports, sys.stdout)
