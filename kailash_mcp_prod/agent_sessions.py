@@ -143,6 +143,9 @@ class AgentSession:
         return session
 
     async def _answer(self, coroutine: Coroutine[Any, Any, Any]) -> dict[str, Any]:
+        if self._keeper.done():
+            coroutine.close()
+            self._keeper.result()
         self._refusal = None
         call = asyncio.ensure_future(coroutine)
         try:

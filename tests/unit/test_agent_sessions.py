@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import uvicorn
 from mcp.server.mcpserver import MCPServer
 
 from kailash_mcp_prod.agent_servers import servers_of
-from kailash_mcp_prod.agent_sessions import AgentServerError, hide, open_sessions
+from kailash_mcp_prod.agent_sessions import AgentServerError, close_sessions, hide, open_sessions
 from tests.odd_server import TOOLS
 from tests.unit.agent_peers import KEY, PROGRAM, connected, odd
 
@@ -105,16 +106,36 @@ async def test_no_connection_is_left_when_one_of_them_fails() -> None:
     assert [command for command in children if PROGRAM in command] == []
 
 
+RESULTS: dict[str, Any] = {
+    "initialize": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "serverInfo": {"name": "brief", "version": "1"},
+    },
+    "tools/call": {"content": [{"type": "text", "text": "done"}]},
+}
+
+
 @contextmanager
 def answering(status: int) -> Iterator[str]:
-    """The URL of a server that answers every request with a status."""
+    """The URL of a server that answers every request with a status, or properly if it is 200."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
+            message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            answer = b""
+            if status == 200 and "id" in message:
+                reply = {
+                    "jsonrpc": "2.0",
+                    "id": message["id"],
+                    "result": RESULTS[message["method"]],
+                }
+                answer = json.dumps(reply).encode()
+            self.send_response(status if answer or status != 200 else 202)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, *_: Any) -> None:
             """Nothing is logged."""
@@ -141,6 +162,21 @@ def answering(status: int) -> Iterator[str]:
 async def test_a_status_of_http_is_the_reason(status: int, reason: str) -> None:
     with answering(status) as url, pytest.raises(AgentServerError, match=reason):
         await open_sessions(servers_of([{"url": url}]), with_tools=True)
+
+
+async def test_a_connection_that_is_lost_says_why_and_its_end_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with answering(200) as url:
+        [session] = await open_sessions(servers_of([{"url": url}]), with_tools=False)
+        assert (await session.call("any", {}))["content"][0]["text"] == "done"
+    for _ in range(2):
+        with pytest.raises(AgentServerError, match="'server1'"):
+            await session.call("any", {})
+    await close_sessions([session])
+
+    [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith("The connection has ended badly: MCP server 'server1': All connection")
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
