@@ -112,6 +112,7 @@ RESULTS: dict[str, Any] = {
         "capabilities": {},
         "serverInfo": {"name": "brief", "version": "1"},
     },
+    "tools/list": {"tools": []},
     "tools/call": {"content": [{"type": "text", "text": "done"}]},
 }
 
@@ -175,7 +176,8 @@ async def test_a_connection_that_is_lost_says_why_and_its_end_is_logged(
             await session.call("any", {})
     await close_sessions([session])
 
-    [line] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    ours = [record for record in caplog.records if record.name.startswith("kailash_mcp_prod")]
+    [line] = [record.message for record in ours if record.levelname == "WARNING"]
     assert line.startswith("The connection has ended badly: MCP server 'server1': All connection")
 
 
