@@ -14,9 +14,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kailash_mcp_prod.agent_servers import servers_of
-from kailash_mcp_prod.agent_sessions import AgentSession, close_sessions, open_sessions
-from kailash_mcp_prod.agent_tools import OfferedTool, ToolCalls, offered_tools, read_context
+from kailash_mcp_prod.agent_client.servers import servers_of
+from kailash_mcp_prod.agent_client.sessions import AgentSession, close_sessions, open_sessions
+from kailash_mcp_prod.agent_client.tools import OfferedTool, ToolCalls, offered_tools, read_context
 from kailash_mcp_prod.background import BackgroundLoop
 from kailash_mcp_prod.errors import InvalidArgumentsError
 

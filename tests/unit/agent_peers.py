@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from kailash_mcp_prod.agent_servers import servers_of
-from kailash_mcp_prod.agent_sessions import AgentSession, close_sessions, open_sessions
+from kailash_mcp_prod.agent_client.servers import servers_of
+from kailash_mcp_prod.agent_client.sessions import AgentSession, close_sessions, open_sessions
 from tests.e2e.servers import ROOT
 
 KEY = "the-key-of-the-odd-server"

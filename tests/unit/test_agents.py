@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kailash_mcp_prod import agent_servers
+from kailash_mcp_prod.agent_client import servers as agent_servers
 from tests.agent_jobs import run_jobs, settings_for
 from tests.e2e.servers import environment
 from tests.interop.peers import HERE, peer_python

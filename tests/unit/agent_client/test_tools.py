@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kailash_mcp_prod.agent_sessions import AgentSession
-from kailash_mcp_prod.agent_tools import OfferedTool, ToolCalls, offered_tools, read_context
+from kailash_mcp_prod.agent_client.sessions import AgentSession
+from kailash_mcp_prod.agent_client.tools import OfferedTool, ToolCalls, offered_tools, read_context
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from tests.model_server import call
 from tests.odd_server import TOOLS

@@ -14,8 +14,13 @@ import pytest
 import uvicorn
 from mcp.server.mcpserver import MCPServer
 
-from kailash_mcp_prod.agent_servers import servers_of
-from kailash_mcp_prod.agent_sessions import AgentServerError, close_sessions, hide, open_sessions
+from kailash_mcp_prod.agent_client.servers import servers_of
+from kailash_mcp_prod.agent_client.sessions import (
+    AgentServerError,
+    close_sessions,
+    hide,
+    open_sessions,
+)
 from tests.odd_server import TOOLS
 from tests.unit.agent_peers import KEY, PROGRAM, connected, odd
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from kailash_mcp_prod.agent_sessions import AgentServerError, AgentSession, hide
+from kailash_mcp_prod.agent_client.sessions import AgentServerError, AgentSession, hide
 from kailash_mcp_prod.errors import InvalidArgumentsError
 
 # What providers allow in the name of a function.

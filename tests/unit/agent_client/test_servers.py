@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kailash_mcp_prod.agent_servers import HttpServer, StdioServer, servers_of
+from kailash_mcp_prod.agent_client.servers import HttpServer, StdioServer, servers_of
 from kailash_mcp_prod.errors import InvalidArgumentsError
 
 URL = "http://127.0.0.1:3001/mcp"

@@ -20,7 +20,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared import _httpx_utils
 
-from kailash_mcp_prod.agent_servers import AgentServer, HttpServer
+from kailash_mcp_prod.agent_client.servers import AgentServer, HttpServer
 from kailash_mcp_prod.client import ToolClient
 
 _log = logging.getLogger(__name__)
