@@ -2,9 +2,9 @@
 
 The first bar is the time of `create_agent_session` beside that of `Company_create`, both through
 the service of the reference application on SQLite. In the second, 500 agents with a session each
-work at once on one server with PostgreSQL. The third is the time from the beginning of a call on one
-replica until a member that watches the workspace on another one, over HTTP, has the notification;
-the two replicas share PostgreSQL, Redis and this process.
+work at once on one server with PostgreSQL. The third is the time from the beginning of a call on
+one replica until a member that watches the workspace on another one, over HTTP, has the
+notification; the two replicas share PostgreSQL, Redis and this process.
 """
 
 from __future__ import annotations

@@ -22,7 +22,23 @@ from tests.e2e.snippets import only, run_in, snippets
 
 PAGE = ROOT / "docs" / "agents.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = {
+    "agent_sessions.py": [
+        "pricing has a session with ['quotes']",
+        "the context is at version 1",
+        "conflict: expected_version",
+        "4 calls, 1 errors",
+        "not_found: session_id",
+    ],
+    "collaboration.py": [
+        "sales invites pricing to 'Quote for Nordlicht'",
+        "conflict: held by pricing",
+        "pricing: The price is there.",
+        "conflict: expected_version",
+        "1. sales created",
+    ],
+}
+"""How lines begin that the examples print."""
 
 
 def tools() -> list[ToolSpec]:
@@ -88,13 +104,13 @@ def test_the_call_of_the_page_makes_a_session(development_server: HttpServer) ->
     assert '"capabilities":["quotes"]' in answer
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_and_is_described(example: Any) -> None:
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs_and_is_described(name: str) -> None:
     readme = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
-    assert f"]({example.name})" in readme
-    assert f"python examples/{example.name}" in readme
+    assert f"]({name})" in readme
+    assert f"python examples/{name}" in readme
     done = subprocess.run(
-        [sys.executable, example.relative_to(ROOT)],
+        [sys.executable, f"examples/{name}"],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
@@ -104,22 +120,5 @@ def test_an_example_runs_and_is_described(example: Any) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    expected = {
-        "agent_sessions": [
-            "pricing has a session with ['quotes']",
-            "the context is at version 1",
-            "conflict: expected_version",
-            "4 calls, 1 errors",
-            "not_found: session_id",
-        ],
-        "collaboration": [
-            "sales invites pricing to 'Quote for Nordlicht'",
-            "conflict: held by pricing",
-            "pricing: The price is there.",
-            "conflict: expected_version",
-            "1. sales created",
-        ],
-    }
-    # Others are run where they are tested.
-    for start in expected.get(example.stem, []):
+    for start in EXAMPLES[name]:
         assert any(line.startswith(start) for line in done.stdout.splitlines()), start
