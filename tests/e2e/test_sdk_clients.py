@@ -45,6 +45,7 @@ def assert_content(content: dict[str, Any]) -> None:
     assert content["templates"] == [
         "dataflow://models/{model}",
         "dataflow://models/{model}/{id}",
+        "collaboration://{workspace_id}",
     ]
     assert content["prompts"] == [each.name for each in PROMPTS]
     assert json.loads(content["read"])["count"] == len(MODELS)

@@ -68,6 +68,9 @@ ODD = [
 ]
 TOO_LARGE = b" " * (4 * 1024 * 1024 + 1)
 SURFACES = ("full", "compact", "search", "models/Company")
+# They need no argument, so some of these make something: things of the agent's own.
+MAKE_THEIR_OWN = {"create_agent_session", "enable_agent_collaboration"}
+OWN_TABLES = ("mcp_agent_sessions", "mcp_workspace", "mcp_collaboration_events")
 
 
 @dataclass
@@ -82,9 +85,13 @@ class Site:
     seen: list[str] = field(default_factory=list)
 
     def stored(self) -> list[str]:
-        """All that is in the database."""
+        """All that is in the database, but for what agents make for themselves."""
         with closing(sqlite3.connect(self.database)) as connection:
-            return list(connection.iterdump())
+            return [
+                line
+                for line in connection.iterdump()
+                if not any(table in line for table in OWN_TABLES)
+            ]
 
     def rest(self, method: str, path: str, **given: Any) -> httpx.Response:
         return self.web.request(method, f"{self.server.rest_url}{path}", **given)
@@ -233,7 +240,8 @@ def hostile_arguments(tool: Json) -> Iterator[Json]:
 def fits(tool: Json, arguments: Json) -> bool:
     """Whether a tool may take it: some odd values are good ones for what only reads."""
     wrong = {"no such thing", "_agent_id", "_idempotency_key"} & arguments.keys()
-    return tool["annotations"]["readOnlyHint"] and not wrong and "margin" not in str(arguments)
+    may = tool["annotations"]["readOnlyHint"] or tool["name"] in MAKE_THEIR_OWN
+    return may and not wrong and "margin" not in str(arguments)
 
 
 Ask = Callable[[Site, str, str, Json], Any]
