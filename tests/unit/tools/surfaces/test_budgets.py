@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS
 from kailash_mcp_prod.records.operations import Operation
+from kailash_mcp_prod.sessions.agent_tools import agent_session_tools
+from kailash_mcp_prod.sessions.collaboration_tools import collaboration_tools
+from kailash_mcp_prod.tools.spec import ToolSpec
 from kailash_mcp_prod.tools.surfaces.names import CHOICES
 from tests.unit.tools.conftest import Reference
 
@@ -17,11 +22,19 @@ BUDGETS = {"full": 25_000, "compact": 2_500, "search": 1_200}
 CHARACTERS_PER_TOKEN = 4
 
 
+def tools_of_agents() -> list[ToolSpec]:
+    """The tools of sessions and collaboration, which work on nothing here."""
+    nothing = cast("Any", SimpleNamespace(timeout_seconds=3600))
+    return [*agent_session_tools(nothing), *collaboration_tools(nothing)]
+
+
 @pytest.mark.parametrize("surface", CHOICES)
 def test_a_list_stays_within_its_budget(
     reference: Reference, surface: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    encoded = reference.service().encoded_list(ANONYMOUS, surface)
+    service = reference.service()
+    service.registry.add(tools_of_agents())
+    encoded = service.encoded_list(ANONYMOUS, surface)
     tokens = len(encoded.body.decode()) / CHARACTERS_PER_TOKEN
 
     with capsys.disabled():
@@ -37,7 +50,9 @@ def test_a_list_stays_within_its_budget(
 def test_all_schemas_of_a_list_are_valid_and_say_what_is_an_object(
     reference: Reference, surface: str
 ) -> None:
-    for each in json.loads(reference.service(*Operation).encoded_list(ANONYMOUS, surface).body):
+    service = reference.service(*Operation)
+    service.registry.add(tools_of_agents())
+    for each in json.loads(service.encoded_list(ANONYMOUS, surface).body):
         schema = each["inputSchema"]
         Draft202012Validator.check_schema(schema)
         assert schema["type"] == "object"
@@ -53,7 +68,7 @@ def test_all_schemas_of_a_list_are_valid_and_say_what_is_an_object(
 
 
 def test_the_exact_schemas_are_a_setting_away(reference: Reference) -> None:
-    for each in reference.registry(*Operation):
+    for each in [*reference.registry(*Operation), *tools_of_agents()]:
         exact = each.to_mcp(complete=True)
 
         assert exact["inputSchema"] is each.input_schema
