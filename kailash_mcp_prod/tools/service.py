@@ -220,6 +220,8 @@ class ToolService:
             async with self._concurrency.slot(call.principal.subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
+                        if passage.probes:
+                            await passage.ask()
                         result = await self._run(meant.tool, self._keyed(meant), passage)
                 except ServerError as error:
                     if meant.below is None:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,47 @@ async def test_a_redis_that_stops_hangs_and_returns_changes_no_answer(
         await until(lambda: redis.is_up)
         assert await burst("four", 50) == {"done": 40, "rate_limited": 10}
         assert await burst("three", 5) == {"rate_limited": 5}
+
+
+async def test_two_servers_on_one_redis_send_one_probe(
+    sqlite_url: str, redis_server: RedisServer
+) -> None:
+    settings: dict[str, Any] = {
+        "redis_url": redis_server.url,
+        "circuit_breaker_failure_threshold": 1,
+        "circuit_breaker_recovery_seconds": 0.3,
+    }
+    came, answer = 0, asyncio.Event()
+
+    async def handle(_call: ToolCall) -> dict[str, Any]:
+        nonlocal came
+        came += 1
+        if came == 1:
+            raise UnavailableError("Away.")
+        await answer.wait()
+        return {}
+
+    remote = replace(tool("remote", read_only=True), backend="elsewhere", handler=handle)
+    async with serving(sqlite_url, **settings) as one, serving(sqlite_url, **settings) as other:
+        both = one, other
+        for each in both:
+            each.registry.add([remote])
+        assert await outcome(call(one, "remote")) == "unavailable"
+        await until(lambda: all(each._guard.breakers.unclosed() for each in both))
+
+        calls: list[asyncio.Task[str]] = []
+
+        def all_but_probes_are_done() -> bool:
+            return sum(each.done() for each in calls) >= len(calls) - (came > 1)
+
+        while came == 1:
+            calls = [asyncio.create_task(outcome(call(each, "remote"))) for each in 5 * both]
+            await until(all_but_probes_are_done)
+        assert came == 2
+        answer.set()
+        await until(lambda: not any(each._guard.breakers.unclosed() for each in both))
+        codes = Counter(await asyncio.gather(*calls))
+        assert codes == {"done": 1, "circuit_open": 9}
 
 
 async def test_a_client_that_never_reads_keeps_no_place(sqlite_url: str) -> None:
