@@ -359,6 +359,54 @@ async def test_two_servers_on_one_redis_send_one_probe(
         assert codes == {"done": 1, "circuit_open": 9}
 
 
+async def test_two_servers_on_one_redis_share_what_they_have_read(
+    sqlite_url: str, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "redis_url": redis_server.url,
+        "enable_caching": True,
+        "cache_backend": "redis",
+        "cursor_secret": "0123456789abcdef0123456789abcdef",
+    }
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    async with (
+        serving(sqlite_url, **settings) as one,
+        serving(sqlite_url, **settings) as other,
+        serving(elsewhere, **settings) as stranger,
+    ):
+        created = await call(one, "Company_create", data={"name": "first"})
+        await call(one, "Company_list")
+        assert (await call(other, "Company_list"))["records"] == [created]
+        assert fetched(other) == 1
+        assert (await call(stranger, "Company_list"))["records"] == []
+        assert fetched(stranger) == 0
+        for number, (writer, reader) in enumerate(2 * [(one, other), (other, one)]):
+            changed = await call(
+                writer, "Company_update", id=created["id"], data={"name": f"name-{number}"}
+            )
+            for each in (reader, writer):
+                assert (await call(each, "Company_list"))["records"] == [changed]
+        assert fetched(one) + fetched(other) == 5
+        health = {"status": "healthy", "state": "caching", "backend": "redis", "entries": 1}
+        assert await component(other, "cache") == health
+
+        redis = other._guard.redis
+        assert redis is not None
+        redis_server.stop()
+        assert (await call(other, "Company_list"))["records"] == [changed]
+        found = await component(other, "cache")
+        assert (found["status"], found["state"]) == ("degraded", "bypassed: Redis does not answer")
+        redis_server.start()
+        await until(lambda: redis.is_up)
+        assert (await call(other, "Company_list"))["records"] == [changed]
+        assert (await component(other, "cache"))["status"] == "healthy"
+
+
+def fetched(server: ProductionMCPServer) -> int:
+    assert server.reads is not None
+    return server.reads.cache.snapshot().fetched
+
+
 async def test_a_client_that_never_reads_keeps_no_place(sqlite_url: str) -> None:
     async with serving(sqlite_url, max_concurrent_requests=1) as server:
         server.registry.add([tool("quick", read_only=True)])
