@@ -13,6 +13,7 @@ from typing import Final
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.protocol import (
     Batch,
+    CancelScope,
     Context,
     Dispatcher,
     Era,
@@ -40,7 +41,12 @@ from kailash_mcp_prod.transports.http_headers import (
 )
 from kailash_mcp_prod.transports.http_resuming import ResumableAnswer, pump, write_log
 from kailash_mcp_prod.transports.http_sessions import Session
-from kailash_mcp_prod.transports.stopping import stopped_reply, stopped_serving
+from kailash_mcp_prod.transports.stopping import (
+    revoked_during,
+    revoked_reply,
+    stopped_reply,
+    stopped_serving,
+)
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget, unread_reply
 
 _LEGACY_STATUS: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400}
@@ -113,12 +119,19 @@ class Answers:
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, stream.start, scope.cancel)
+                # What is subscribed to ends in a way of its own.
+                if not self._dispatcher.streams(request):
+                    begin.end_with_credential(self._revocations, principal, scope)
                 try:
                     reply = await self._dispatcher.handle(request, context)
                 finally:
                     begin.forget()
                     exchange.stream = None
-            if scope.cancelled:
+            if begin.revoked:
+                if not stream.started:
+                    raise revoked_during(request)
+                await stream.event(revoked_reply(request, exchange.request_id).body)
+            elif scope.cancelled:
                 await self._end_if_stopped(exchange, stream, request)
             elif reply is not None and len(reply.body) > LARGE:
                 with self._held(exchange, principal, request, reply) as held:
@@ -154,12 +167,17 @@ class Answers:
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, answer.begin)
+                begin.end_with_credential(self._revocations, principal, scope)
                 try:
                     reply = await self._dispatcher.handle(message, context)
                 finally:
                     begin.forget()
                     exchange.stream = None
-            if scope.cancelled and answer.begun:
+            if begin.revoked and answer.begun:
+                await answer.finish(revoked_reply(message, exchange.request_id))
+            elif begin.revoked:
+                raise revoked_during(message)
+            elif scope.cancelled and answer.begun:
                 await answer.finish(stopped_reply(message, exchange.request_id))
             elif scope.cancelled:
                 await self._end_if_stopped(exchange, stream, message)
@@ -303,7 +321,18 @@ class _Attendance:
         gone: Called when the client disconnects, which in the new era is its way to cancel.
     """
 
-    __slots__ = ("_begin", "_exchange", "_gone", "_stream_after", "_tasks", "_timer", "_under_way")
+    __slots__ = (
+        "_begin",
+        "_credential",
+        "_exchange",
+        "_forget_credential",
+        "_gone",
+        "_stream_after",
+        "_tasks",
+        "_timer",
+        "_under_way",
+        "revoked",
+    )
 
     def __init__(
         self,
@@ -318,11 +347,23 @@ class _Attendance:
         self._gone = gone
         self._tasks: list[asyncio.Task[None]] = []
         self._under_way = False
+        self._credential: tuple[Revocations, Principal, CancelScope] | None = None
+        self._forget_credential: Callable[[], None] | None = None
+        self.revoked = False
         self._timer = exchange.loop.call_later(_ATTEND_SECONDS, self._attend)
+
+    def end_with_credential(
+        self, revocations: Revocations | None, principal: Principal, scope: CancelScope
+    ) -> None:
+        """Cancel the scope, and note it in `revoked`, if the credential is revoked meanwhile."""
+        if revocations is not None:
+            self._credential = revocations, principal, scope
 
     def forget(self) -> None:
         """Begin nothing any more; a stream that is under way goes on."""
         self._timer.cancel()
+        if self._forget_credential is not None:
+            self._forget_credential()
         for task in self._tasks:
             if task.get_name() == _WATCH or not self._under_way:
                 task.cancel()
@@ -331,9 +372,17 @@ class _Attendance:
         loop = self._exchange.loop
         if self._gone is not None:
             self._tasks.append(loop.create_task(self._watch(self._gone), name=_WATCH))
+        if self._credential is not None:
+            revocations, principal, _ = self._credential
+            self._forget_credential = revocations.on_revoked(principal, self._revoke)
         if self._stream_after is not None:
             rest = max(self._stream_after - _ATTEND_SECONDS, 0)
             self._timer = loop.call_later(rest, self._start)
+
+    def _revoke(self) -> None:
+        if self._credential is not None:
+            self.revoked = True
+            self._credential[2].cancel()
 
     async def _watch(self, gone: Callable[[], None]) -> None:
         await wait_for_disconnect(self._exchange.receive)
