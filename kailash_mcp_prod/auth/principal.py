@@ -76,7 +76,8 @@ def _digest(claims: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, because one is made for each request, and that takes several times as long.
+@dataclass(slots=True)
 class Credentials:
     """What a transport found on a request, unverified. Values never appear in `repr`."""
 

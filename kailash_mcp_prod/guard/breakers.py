@@ -299,11 +299,13 @@ class Passage:
         return backend is not None and self._breakers.is_probe(backend, self._backend_number)
 
     async def ask(self) -> None:
-        """Asks the other replicas whether this call may be the probe that it is.
+        """Asks the other replicas whether this call may be the probe, if it is one.
 
         Raises:
             CircuitOpenError: It may not.
         """
+        if not self.probes:
+            return
         try:
             await self._breakers.ask_to_probe(self._tool, self._tool_number)
             if self._backend is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.errors import (
     InternalError,
     Interruption,
@@ -84,6 +86,7 @@ class ToolService:
         self._concurrency = concurrency
         self._breakers = breakers
         self._timeout_seconds = timeout_seconds
+        self._timeouts = Delays(timeout_seconds)
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
         self._surface = surface
         self._reads = reads
@@ -220,8 +223,7 @@ class ToolService:
             async with self._concurrency.slot(call.principal.subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
-                        if passage.probes:
-                            await passage.ask()
+                        await passage.ask()
                         result = await self._run(meant.tool, self._keyed(meant), passage)
                 except ServerError as error:
                     if meant.below is None:
@@ -275,7 +277,7 @@ class ToolService:
 
     async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
         try:
-            with Deadline(self._timeout_seconds) as deadline:
+            with Deadline(self._timeouts) as deadline:
                 handle = tool.handler if self._turns is None else self._turns.of(tool)
                 if self._reads is not None:
                     return await self._reads.run(tool, call, passage, handle)

@@ -1,4 +1,8 @@
-"""A tool as the server knows it, and one call of it."""
+"""A tool as the server knows it, and one call of it.
+
+The call is a struct of msgspec, because one is made for each request, and dataclasses that are
+frozen take ten times as long to make.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.auth.rules import Mask
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True):
     """One call: who calls, with which arguments, under which request id, by which client.
 
     With an `idempotency_key` it is done once, however often it is sent.

@@ -5,15 +5,14 @@ A long request becomes a stream of events too, whose comments show the client th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.protocol import (
     Batch,
-    CancelScope,
     Context,
     Dispatcher,
     Era,
@@ -31,7 +30,8 @@ from kailash_mcp_prod.protocol.faults import (
     PARSE_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
 )
-from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect, wait_for_disconnect
+from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect
+from kailash_mcp_prod.transports.http_attendance import ATTEND_SECONDS, Attendance
 from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at, cancel_on_revocation
 from kailash_mcp_prod.transports.http_exchange import Exchange
 from kailash_mcp_prod.transports.http_headers import (
@@ -60,8 +60,6 @@ _MODERN_STATUS: Final = {
     METHOD_NOT_FOUND: 404,
 }
 _STATUS: Final = {Era.LEGACY: _LEGACY_STATUS, Era.MODERN: _MODERN_STATUS}
-_ATTEND_SECONDS: Final = 0.02
-_WATCH: Final = "watch-for-disconnect"
 
 
 def status_of(reply: Reply, era: Era) -> int:
@@ -91,6 +89,7 @@ class Answers:
         *,
         revocations: Revocations | None = None,
     ) -> None:
+        self._soon = Delays(ATTEND_SECONDS)
         self._unread = unread
         self._dispatcher = dispatcher
         self._capacity = capacity
@@ -100,7 +99,10 @@ class Answers:
 
     async def modern(self, exchange: Exchange, principal: Principal, request: Request) -> None:
         """Answer a request of the new era; the client cancels it by closing the connection."""
-        with self._span(principal, request) as lifetime:
+        if self._revocations is None or not self._dispatcher.streams(request):
+            await self._modern(exchange, principal, request, self._lifetime)
+            return
+        with self._span(principal, self._revocations) as lifetime:
             await self._modern(exchange, principal, request, lifetime)
 
     async def _modern(
@@ -119,8 +121,8 @@ class Answers:
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, stream.start, scope.cancel)
-                # What is subscribed to ends in a way of its own.
-                if not self._dispatcher.streams(request):
+                # A span of its own ends with the credential by itself.
+                if lifetime is self._lifetime:
                     begin.end_with_credential(self._revocations, principal, scope)
                 try:
                     reply = await self._dispatcher.handle(request, context)
@@ -253,14 +255,11 @@ class Answers:
         await stream.end()
 
     @contextmanager
-    def _span(self, principal: Principal, request: Request) -> Iterator[Lifetime]:
-        """The lifetime of a request: that of a stream ends with the client's credential."""
-        if self._revocations is None or not self._dispatcher.streams(request):
-            yield self._lifetime
-            return
+    def _span(self, principal: Principal, revocations: Revocations) -> Iterator[Lifetime]:
+        """The lifetime of a stream, which ends with the client's credential."""
         span = Lifetime()
         forget_end = self._lifetime.on_end(span.end)
-        forget_revocation = self._revocations.on_revoked(principal, span.end)
+        forget_revocation = revocations.on_revoked(principal, span.end)
         try:
             yield span
         finally:
@@ -306,96 +305,11 @@ class Answers:
         exchange: Exchange,
         begin: Callable[[], Awaitable[None]],
         gone: Callable[[], None] | None = None,
-    ) -> _Attendance:
+    ) -> Attendance:
         stream_after = self._keepalive_seconds if exchange.accept.events else None
-        return _Attendance(exchange, stream_after, begin, gone)
-
-
-class _Attendance:
-    """What a request needs that takes a while: most are answered before any of it begins.
-
-    Args:
-        exchange: The request.
-        stream_after: After how many seconds its answer becomes a stream; `None` for never.
-        begin: Makes it one.
-        gone: Called when the client disconnects, which in the new era is its way to cancel.
-    """
-
-    __slots__ = (
-        "_begin",
-        "_credential",
-        "_exchange",
-        "_forget_credential",
-        "_gone",
-        "_stream_after",
-        "_tasks",
-        "_timer",
-        "_under_way",
-        "revoked",
-    )
-
-    def __init__(
-        self,
-        exchange: Exchange,
-        stream_after: float | None,
-        begin: Callable[[], Awaitable[None]],
-        gone: Callable[[], None] | None,
-    ) -> None:
-        self._exchange = exchange
-        self._stream_after = stream_after
-        self._begin = begin
-        self._gone = gone
-        self._tasks: list[asyncio.Task[None]] = []
-        self._under_way = False
-        self._credential: tuple[Revocations, Principal, CancelScope] | None = None
-        self._forget_credential: Callable[[], None] | None = None
-        self.revoked = False
-        self._timer = exchange.loop.call_later(_ATTEND_SECONDS, self._attend)
-
-    def end_with_credential(
-        self, revocations: Revocations | None, principal: Principal, scope: CancelScope
-    ) -> None:
-        """Cancel the scope, and note it in `revoked`, if the credential is revoked meanwhile."""
-        if revocations is not None:
-            self._credential = revocations, principal, scope
-
-    def forget(self) -> None:
-        """Begin nothing any more; a stream that is under way goes on."""
-        self._timer.cancel()
-        if self._forget_credential is not None:
-            self._forget_credential()
-        for task in self._tasks:
-            if task.get_name() == _WATCH or not self._under_way:
-                task.cancel()
-
-    def _attend(self) -> None:
-        loop = self._exchange.loop
-        if self._gone is not None:
-            self._tasks.append(loop.create_task(self._watch(self._gone), name=_WATCH))
-        if self._credential is not None:
-            revocations, principal, _ = self._credential
-            self._forget_credential = revocations.on_revoked(principal, self._revoke)
-        if self._stream_after is not None:
-            rest = max(self._stream_after - _ATTEND_SECONDS, 0)
-            self._timer = loop.call_later(rest, self._start)
-
-    def _revoke(self) -> None:
-        if self._credential is not None:
-            self.revoked = True
-            self._credential[2].cancel()
-
-    async def _watch(self, gone: Callable[[], None]) -> None:
-        await wait_for_disconnect(self._exchange.receive)
-        gone()
-
-    def _start(self) -> None:
-        self._tasks.append(self._exchange.loop.create_task(self._run()))
-
-    async def _run(self) -> None:
-        self._under_way = True
-        # A lost client is noticed by those who send the answer.
-        with suppress(OSError):
-            await self._begin()
+        attendance = Attendance(exchange, self._soon.on(exchange.loop), stream_after, begin, gone)
+        attendance.wait()
+        return attendance
 
 
 def _to_outbox(session: Session) -> Callable[[bytes], Awaitable[None]]:

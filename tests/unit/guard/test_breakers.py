@@ -274,8 +274,7 @@ def others(breakers: Breakers) -> Others:
 
 async def asking_call(breakers: Breakers, ending: Exception | None = None) -> None:
     with breakers.around("database", "a") as passage:
-        if passage.probes:
-            await passage.ask()
+        await passage.ask()
         if ending is not None:
             raise ending
 

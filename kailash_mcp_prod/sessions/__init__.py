@@ -1,0 +1,1 @@
+"""What agents keep between calls: sessions, collaboration and sessions of workflows."""
