@@ -226,6 +226,7 @@ class ToolService:
             async with self._concurrency.slot(call.principal.subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
+                        await passage.ask()
                         own, run = for_tool(with_key(meant.call), meant.tool), self._run
                         if own.session_id is not None:
                             run = partial(in_session, self.sessions, run)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from dataflow import DataFlow
+from jsonschema import Draft202012Validator
 from sqlalchemy import create_engine
 
 from kailash_mcp_prod import ProductionMCPServer, ServerConfig
@@ -60,9 +61,14 @@ class Deployment:
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))
 
     async def call(self, who: Principal, tool: str, **arguments: Any) -> dict[str, Any]:
-        """The result of a call."""
+        """The result of a call, which has to be as the tool says."""
         replica = self.chance.choice(self.replicas)
-        return await replica.mcp_server.call_tool(tool, arguments, principal=who)
+        result = await replica.mcp_server.call_tool(tool, arguments, principal=who)
+        spec = replica.registry.get(tool)
+        assert spec is not None
+        if spec.group == "session":
+            Draft202012Validator(spec.output_schema).validate(result)
+        return result
 
     async def refused(self, who: Principal, tool: str, **arguments: Any) -> ServerError:
         """The error of a call that has to fail, the same from each replica."""
