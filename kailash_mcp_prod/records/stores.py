@@ -62,6 +62,11 @@ class ModelStores:
         self._executions[model.name] = execution
         return self._given[execution.store]
 
+    @property
+    def sql(self) -> RecordStore:
+        """The store that runs SQL, whose writes of the server's own tables nobody has to hear of."""
+        return self._sql
+
     def execution(self, name: str) -> Execution:
         """The store of a model that was added, and why it has that one."""
         return self._executions[name]

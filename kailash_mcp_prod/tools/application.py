@@ -12,6 +12,7 @@ from kailash_mcp_prod.errors import (
     DatabaseStartupError,
     ModelError,
     StartupError,
+    UnavailableError,
 )
 from kailash_mcp_prod.models_loader import absolute_sqlite_url
 from kailash_mcp_prod.observe.logs import get_logger
@@ -268,6 +269,18 @@ class DataFlowApplication:
     def database_url(self) -> str | None:
         """The address of the application's database, once it is known."""
         return self._url
+
+    async def own_store(self) -> RecordStore:
+        """The store in whose transactions tables of the server's own can be written.
+
+        Raises:
+            UnavailableError: The server is still starting, or stops.
+        """
+        if self._stores is not None:
+            return self._stores.sql
+        if self._instant is not None:
+            return await self._instant.store()
+        raise UnavailableError("The server is not ready. Try again.", retry_after_seconds=1)
 
     async def answers(self) -> bool:
         """Whether the database answers if it is asked now."""

@@ -23,7 +23,7 @@ from kailash_mcp_prod.records.receipts import Receipt, Receipts
 from kailash_mcp_prod.records.refusals import ContentionError
 from kailash_mcp_prod.records.store import RecordStore, Transaction
 from kailash_mcp_prod.tools.keys import KEY_ARGUMENT
-from kailash_mcp_prod.tools.spec import ToolCall
+from kailash_mcp_prod.tools.spec import Companion, ToolCall
 
 Work = Callable[[Transaction], Awaitable[dict[str, Any]]]
 
@@ -88,7 +88,8 @@ class KeyedWrites:
         try:
             await self._receipts.tidy(store)
             return await self._again(
-                partial(self._attempt, store, work, name, digest), upserts=upserts
+                partial(self._attempt, store, work, name, digest, call.companion),
+                upserts=upserts,
             )
         except UnavailableError as failure:
             if (failure.details or {}).get("outcome") != "unknown":
@@ -120,16 +121,24 @@ class KeyedWrites:
         return await attempt()
 
     async def _attempt(
-        self, store: RecordStore, work: Work, name: str, digest: str
+        self,
+        store: RecordStore,
+        work: Work,
+        name: str,
+        digest: str,
+        companion: Companion | None,
     ) -> dict[str, Any]:
         async with store.transaction() as transaction:
             receipt = await self._receipts.claim(transaction, name, digest)
             if receipt is not None:
-                return _answer_again(receipt, digest)
-            result = await work(transaction)
-            encoded = msgspec.json.encode(result)
-            if len(encoded) <= MAX_RESULT_BYTES:
-                await self._receipts.keep(transaction, name, encoded)
+                result = _answer_again(receipt, digest)
+            else:
+                result = await work(transaction)
+                encoded = msgspec.json.encode(result)
+                if len(encoded) <= MAX_RESULT_BYTES:
+                    await self._receipts.keep(transaction, name, encoded)
+            if companion is not None:
+                await companion(transaction, result)
             return result
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
     from kailash_mcp_prod.records.sql.database import PoolSettings
     from kailash_mcp_prod.records.sql.store import SqlStore
+    from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.tools.idempotency import KeyedWrites
 
 
@@ -100,6 +101,10 @@ class InstantModels:
     def execution(self, name: str) -> Execution:
         """How the records of a model are reached."""
         return self._served[name].execution
+
+    async def store(self) -> RecordStore:
+        """The store of the records."""
+        return await self._opened()
 
     async def ping(self) -> None:
         """Asks the database for an answer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.records.turns import caller
+from kailash_mcp_prod.tools.call_listeners import CallListener, CallListeners
 from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
 from kailash_mcp_prod.tools.keys import for_tool, with_key
@@ -43,9 +45,6 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.tools.turns import Turns
 
 log = get_logger(__name__)
-
-CallListener = Callable[[ToolSpec, Principal, dict[str, Any]], None]
-"""Hears of a successful call: the tool, who called, and the result."""
 
 
 class ToolService:
@@ -89,7 +88,7 @@ class ToolService:
         self._reads = reads
         self._turns = turns
         self._header_paths: dict[str, HeaderPaths] = {}
-        self._call_listeners: dict[object, CallListener] = {}
+        self._call_listeners = CallListeners()
         registry.subscribe(self._header_paths.clear)
         self._ready = asyncio.Event()
         self._failed = False
@@ -192,6 +191,18 @@ class ToolService:
         finally:
             of_the_call.reset(before)
 
+    async def call_part(self, call: ToolCall, name: str) -> dict[str, Any]:
+        """Runs a tool for a call that runs, such as a step of it, as `call` does.
+
+        It is counted and checked as a call of its own, by the names of the full surface. Only the
+        place in which the whole call runs is that of its parts too.
+        """
+        before = of_the_call.set({"request_id": call.request_id, "tool": name[:128]})
+        try:
+            return await self._call(call, lambda: self._resolve(call, name, FULL), is_part=True)
+        finally:
+            of_the_call.reset(before)
+
     async def run(
         self, principal: Principal, tool: ToolSpec, *, request_id: str, peer: Peer = NOBODY
     ) -> dict[str, Any]:
@@ -213,11 +224,14 @@ class ToolService:
         finally:
             of_the_call.reset(before)
 
-    async def _call(self, call: ToolCall, resolve: Callable[[], Resolved]) -> dict[str, Any]:
-        caller.set(call.principal.subject)
+    async def _call(
+        self, call: ToolCall, resolve: Callable[[], Resolved], *, is_part: bool = False
+    ) -> dict[str, Any]:
+        subject = call.principal.subject
+        caller.set(subject)
         try:
-            meant = await self._admit(call.principal, resolve)
-            async with self._concurrency.slot(call.principal.subject):
+            meant = await self._admit(call.principal, resolve, is_part)
+            async with nullcontext() if is_part else self._concurrency.slot(subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
                         result = await self._run(meant.tool, self._keyed(meant), passage)
@@ -225,8 +239,7 @@ class ToolService:
                     if meant.below is None:
                         raise
                     raise error.below(meant.below) from error
-            if self._call_listeners:
-                self._tell(meant.tool, call.principal, result)
+            self._call_listeners.tell(meant.tool, call.principal, result)
             return result
         except ServerError as error:
             log.info("call_failed", code=error.code)
@@ -245,9 +258,11 @@ class ToolService:
         call = with_key(meant.call)
         return call if call.idempotency_key is None else for_tool(call, meant.tool)
 
-    async def _admit(self, principal: Principal, resolve: Callable[[], Resolved]) -> Resolved:
+    async def _admit(
+        self, principal: Principal, resolve: Callable[[], Resolved], is_part: bool
+    ) -> Resolved:
         """What the call comes to, if it may be made now; counts it."""
-        if self._draining:
+        if self._draining and not is_part:
             raise UnavailableError("The server is shutting down.", retry_after_seconds=1)
         # First, because to resolve a name that is not there costs more than to refuse.
         self._rates.check(principal)
@@ -286,28 +301,14 @@ class ToolService:
     def on_called(self, listener: CallListener) -> Callable[[], None]:
         """Calls the listener after each successful call; the returned function ends that.
 
-        It runs before the result goes out, so it should be quick. What it raises is logged and
-        changes nothing for the caller.
+        It runs before the result goes out, so it should be quick.
 
         Example:
             ```python
             end = service.on_called(lambda tool, principal, result: seen.append(tool.name))
             ```
         """
-        key = object()
-        self._call_listeners[key] = listener
-        return lambda: self._forget_listener(key)
-
-    def _forget_listener(self, key: object) -> None:
-        self._call_listeners.pop(key, None)
-
-    def _tell(self, tool: ToolSpec, principal: Principal, result: dict[str, Any]) -> None:
-        for listener in tuple(self._call_listeners.values()):
-            try:
-                listener(tool, principal, result)
-            except Exception:
-                # The call is done; a listener's defect must not make it look undone.
-                log.exception("call_listener_broke")
+        return self._call_listeners.add(listener)
 
     def _allowed(self, call: ToolCall, tool: ToolSpec) -> Resolved:
         if not self.allows(call.principal, tool):

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.auth.rules import Mask
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 
+if TYPE_CHECKING:
+    from kailash_mcp_prod.records.store import Transaction
+
+
+Companion = Callable[["Transaction", dict[str, Any]], Awaitable[None]]
+"""Stores something of its own with the change of a call, in the same transaction."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One call: who calls, with which arguments, under which request id, by which client.
 
-    With an `idempotency_key` it is done once, however often it is sent.
+    With an `idempotency_key` it is done once, however often it is sent. `companion` then gets the
+    transaction and the result, and what it raises undoes the change.
     """
 
     principal: Principal
@@ -24,6 +32,7 @@ class ToolCall:
     request_id: str
     peer: Peer = NOBODY
     idempotency_key: str | None = None
+    companion: Companion | None = None
 
 
 _FAILED: Final = {

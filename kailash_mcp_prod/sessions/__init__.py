@@ -1,0 +1,1 @@
+"""What agents have going on: their sessions, collaborations and workflows."""
