@@ -86,7 +86,7 @@ class _Resolution:
         if _PATH.fullmatch(path) is None:
             raise InvalidArgumentsError(
                 f"{field}: '{{{{{shown(path)}}}}}' is no reference. Write names with dots and "
-                "indexes, such as {{steps.create_customer.id}} or {{previous_result.records[0].id}}.",
+                "indexes, such as {{steps.make.id}} or {{previous_result.records[0].id}}.",
                 field=field,
             )
         found = _follow(path, self._scope, field)

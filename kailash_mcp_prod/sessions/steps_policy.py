@@ -72,17 +72,17 @@ def parse_on_error(given: Any, field: str) -> OnError:
     if then not in {"stop", "compensate", "continue"}:
         raise _wrong(f"{field}.then", "use one of stop, compensate, continue")
     retries = action == "retry"
-    attempts = _number(given, "attempts", 3 if retries else 1, 1, MAX_ATTEMPTS, field)
-    return OnError(
-        then if retries else action,
-        int(attempts),
-        _number(given, "backoff_seconds", 0.2, 0, MAX_BACKOFF_SECONDS, field),
-        _number(given, "max_backoff_seconds", 5, 0, MAX_BACKOFF_SECONDS, field),
-    )
+    default = 3 if retries else 1
+    attempts = _number(given, "attempts", default, least=1, most=MAX_ATTEMPTS, field=field)
+    pauses = [
+        _number(given, name, usual, least=0, most=MAX_BACKOFF_SECONDS, field=field)
+        for name, usual in (("backoff_seconds", 0.2), ("max_backoff_seconds", 5.0))
+    ]
+    return OnError(then if retries else action, int(attempts), *pauses)
 
 
 def _number(
-    given: Mapping[str, Any], name: str, default: float, least: float, most: float, field: str
+    given: Mapping[str, Any], name: str, default: float, *, least: float, most: float, field: str
 ) -> float:
     value = given.get(name, default)
     good = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -7,7 +7,7 @@ no crash can part the two.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -44,7 +44,7 @@ ON CONFLICT (id) DO NOTHING RETURNING id
 """  # noqa: S608
 _COUNT: Final = f"SELECT count(*) FROM {_S} WHERE owner = $1 AND expires_at > $2"  # noqa: S608
 _MOVE: Final = f"""
-UPDATE {_S} SET version = version + 1, result_bytes = result_bytes + $4, updated_at = $5,
+UPDATE {_S} SET version = version + 1, result_bytes = $4, updated_at = $5,
     expires_at = $6, status = $7, error = $8
 WHERE id = $1 AND owner = $2 AND version = $3 RETURNING version
 """  # noqa: S608
@@ -153,6 +153,7 @@ class WorkflowStore:
         *,
         within: Transaction | None = None,
         status: Status | None = None,
+        error: Mapping[str, Any] | None = None,
     ) -> Session:
         """Keeps a step of the session, and that the session has gone on by it.
 
@@ -161,6 +162,7 @@ class WorkflowStore:
             step: The step, at the top.
             within: The transaction that keeps it; by default one of its own.
             status: What becomes of the session.
+            error: Why.
 
         Raises:
             MovedOnError: Somebody else has gone on with the session meanwhile.
@@ -171,9 +173,13 @@ class WorkflowStore:
                 f"The results of this workflow session come to more than {MAX_SESSION_BYTES} "
                 "bytes. Go on in a new one."
             )
-        moved: Session = await self._write(
-            within, lambda run: self._moved(run, session, added, status or session.status, step)
+        turned = replace(
+            session,
+            status=status or session.status,
+            error=session.error if error is None else error,
+            result_bytes=session.result_bytes + added,
         )
+        moved: Session = await self._write(within, lambda run: self._moved(run, turned, step))
         return moved.with_step(step)
 
     async def put_part(
@@ -204,16 +210,17 @@ class WorkflowStore:
         async with self._transaction() as run:
             await run(_RELEASE, (session_id, step.path, step.token))
 
-    async def turn(
-        self, session: Session, status: Status, error: dict[str, Any] | None = None
-    ) -> Session:
-        """Gives the session another status.
+    async def turn(self, session: Session) -> Session:
+        """Keeps another status of the session.
+
+        Args:
+            session: With that status.
 
         Raises:
             MovedOnError: Somebody else has gone on with the session meanwhile.
         """
         async with self._transaction() as run:
-            return await self._moved(run, session, 0, status, None, error)
+            return await self._moved(run, session, None)
 
     async def of(self, owner: str) -> list[Session]:
         """The sessions of an owner, the oldest first, without their steps."""
@@ -251,48 +258,33 @@ class WorkflowStore:
             if await run(_HELD, (session_id,)):
                 raise moved_on()
 
-    async def _moved(
-        self,
-        run: Run,
-        session: Session,
-        added: int,
-        status: Status,
-        step: Step | None,
-        error: dict[str, Any] | None = None,
-    ) -> Session:
+    async def _moved(self, run: Run, session: Session, step: Step | None) -> Session:
         now = self.clock()
         expires_at = now + session.config.timeout_minutes * 60
-        kept = session.error if error is None else error
         values = (
             session.id,
             session.owner,
             session.version,
-            added,
+            session.result_bytes,
             now,
             expires_at,
-            status,
-            _text(kept),
+            session.status,
+            _text(session.error),
         )
         if not await run(_MOVE, values):
             raise moved_on()
         if step is not None and not await run(_PUT, (*_step_values(session.id, step), now)):
             raise moved_on()
-        return replace(
-            session,
-            version=session.version + 1,
-            result_bytes=session.result_bytes + added,
-            updated_at=now,
-            expires_at=expires_at,
-            status=status,
-            error=kept,
-        )
+        return replace(session, version=session.version + 1, updated_at=now, expires_at=expires_at)
 
     async def _tidy(self, run: Run, owner: str, now: float) -> None:
         for [each] in await run(_OVER, (owner, now)):
             await run(_DROP, (each,))
             await run(_DROP_STEPS, (each,))
 
-    async def _write(self, within: Transaction | None, work: Callable[[Run], Awaitable[Any]]) -> Any:
+    async def _write(
+        self, within: Transaction | None, work: Callable[[Run], Awaitable[Any]]
+    ) -> Any:
         if within is None:
             async with self._transaction() as run:
                 return await work(run)

@@ -85,6 +85,8 @@ class DataFlowToolDiscovery:
 
         async def handle(call: ToolCall) -> dict[str, object]:
             scope = scopes.of(model, call.principal)
+            if call.within is not None:
+                return await run.within(call.within)(call.arguments, scope)
             if keyed is None or call.idempotency_key is None:
                 return await run(call.arguments, scope)
             return await keyed.run(

@@ -140,9 +140,11 @@ class InstantModels:
             if run is None:
                 run = await self._operation(model, operation)
             scope = self._scopes.of(model, call.principal)
+            if call.within is not None:
+                return await run.within(call.within)(call.arguments, scope)
             if call.idempotency_key is None:
                 return await run(call.arguments, scope)
-            keyed, store, part = await self._keyed_writes(), await self._opened(), run.within
+            keyed, store, part = await self.keyed_writes(), await self._opened(), run.within
             return await keyed.run(
                 f"{model.name}_{operation}",
                 call,
@@ -153,7 +155,8 @@ class InstantModels:
 
         return handle
 
-    async def _keyed_writes(self) -> KeyedWrites:
+    async def keyed_writes(self) -> KeyedWrites:
+        """What runs the writes with idempotency keys."""
         if self._keyed is None:
             self._keyed = await asyncio.to_thread(self._make_keyed)
         return self._keyed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -30,6 +29,7 @@ from kailash_mcp_prod.tools.keys import for_tool, with_key
 from kailash_mcp_prod.tools.kinds import kind_of
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
+from kailash_mcp_prod.tools.readiness import Readiness
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL
@@ -90,8 +90,7 @@ class ToolService:
         self._header_paths: dict[str, HeaderPaths] = {}
         self._call_listeners = CallListeners()
         registry.subscribe(self._header_paths.clear)
-        self._ready = asyncio.Event()
-        self._failed = False
+        self._readiness = Readiness()
         self._draining = False
 
     def visible(self, principal: Principal) -> list[ToolSpec]:
@@ -203,6 +202,10 @@ class ToolService:
         finally:
             of_the_call.reset(before)
 
+    async def run_part(self, call: ToolCall, tool: ToolSpec) -> dict[str, Any]:
+        """Runs a tool that no list shows for a call that runs, as `call_part` does."""
+        return await self._call(call, lambda: self._allowed(call, tool), is_part=True)
+
     async def run(
         self, principal: Principal, tool: ToolSpec, *, request_id: str, peer: Peer = NOBODY
     ) -> dict[str, Any]:
@@ -234,6 +237,7 @@ class ToolService:
             async with nullcontext() if is_part else self._concurrency.slot(subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
+                        passage.used = not meant.tool.runs_others
                         result = await self._run(meant.tool, self._keyed(meant), passage)
                 except ServerError as error:
                     if meant.below is None:
@@ -289,6 +293,9 @@ class ToolService:
     async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
         try:
             with Deadline(self._timeout_seconds) as deadline:
+                if call.within is not None:
+                    # Whoever began the transaction has the turn, and sees what nobody else does.
+                    return await tool.handler(call)
                 handle = tool.handler if self._turns is None else self._turns.of(tool)
                 if self._reads is not None:
                     return await self._reads.run(tool, call, passage, handle)
@@ -353,7 +360,7 @@ class ToolService:
 
         Until the tools are ready nobody can have seen any, so there is no change to tell.
         """
-        return self.registry.subscribe(lambda: listener() if self._ready.is_set() else None)
+        return self.registry.subscribe(lambda: listener() if self._readiness.is_known else None)
 
     async def drain(self, seconds: float) -> bool:
         """Refuses new calls from now on, and lets those finish that run or wait.
@@ -378,13 +385,11 @@ class ToolService:
     def mark_ready(self) -> None:
         """Lets `ready` return: the tools are there."""
         self._draining = False
-        self._failed = False
-        self._ready.set()
+        self._readiness.mark(good=True)
 
     def mark_failed(self) -> None:
         """Lets `ready` raise: the models could not be loaded."""
-        self._failed = True
-        self._ready.set()
+        self._readiness.mark(good=False)
 
     async def ready(self) -> None:
         """Waits until tools can be listed and called.
@@ -392,6 +397,4 @@ class ToolService:
         Raises:
             UnavailableError: The models could not be loaded.
         """
-        await self._ready.wait()
-        if self._failed:
-            raise UnavailableError("The server could not start; its log says why.")
+        await self._readiness.wait()

@@ -24,7 +24,8 @@ class ToolCall:
     """One call: who calls, with which arguments, under which request id, by which client.
 
     With an `idempotency_key` it is done once, however often it is sent. `companion` then gets the
-    transaction and the result, and what it raises undoes the change.
+    transaction and the result, and what it raises undoes the change. A record tool works `within` a
+    transaction of its store, if there is one.
     """
 
     principal: Principal
@@ -33,6 +34,7 @@ class ToolCall:
     peer: Peer = NOBODY
     idempotency_key: str | None = None
     companion: Companion | None = None
+    within: Transaction | None = None
 
 
 _FAILED: Final = {
@@ -101,7 +103,8 @@ class ToolSpec:
     for other tools that stand for it, such as those of the surface `compact`, and for nobody else.
     `family` makes the tool for callers who may not reach all fields of the model. `backend` is what
     the tool can't do without, such as `database`; when that fails again and again, the tool is not
-    run for a while. With `takes_keys`, `handler` heeds the idempotency key of a call.
+    run for a while. With `runs_others` it fails as the tools do that it calls, and is never left
+    alone itself. With `takes_keys`, `handler` heeds the idempotency key of a call.
     """
 
     name: str
@@ -118,6 +121,7 @@ class ToolSpec:
     backend: str | None = None
     listed: bool = True
     takes_keys: bool = False
+    runs_others: bool = False
     family: Family | None = field(default=None, compare=False, repr=False)
 
     @property
