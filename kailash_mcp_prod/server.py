@@ -27,6 +27,7 @@ from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.records.connecting import is_postgresql
+from kailash_mcp_prod.sessions.assembly import Agents
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.tools.caching import CachedReads
@@ -103,6 +104,7 @@ class ProductionMCPServer:
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
+        self._agents = Agents(self.config, self.state, self.service, self._guard.redis)
         catalogue = Catalogue(self.service, self.application.models)
         self._health = Health(
             self.application.health,
@@ -141,6 +143,7 @@ class ProductionMCPServer:
             stack.push_async_callback(self.state.close)
             stack.push_async_callback(self._credentials.close)
             stack.push_async_callback(self._guard.stop)
+            stack.push_async_callback(self._agents.stop)
             stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
@@ -244,6 +247,7 @@ class ProductionMCPServer:
         try:
             await self._guard.start()
             await self.application.start()
+            await self._agents.start()
         except StartupError:
             self.service.mark_failed()
             raise

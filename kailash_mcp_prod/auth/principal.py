@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 Owner = tuple[str, str | None, frozenset[str], frozenset[str], bool, str]
 """Whose a session, a task or a state is: subject, tenant, grants and claims of a principal."""
 
@@ -76,12 +78,19 @@ def _digest(claims: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """What a transport found on a request, unverified. Values never appear in `repr`."""
 
-    authorization: str | None = field(default=None, repr=False)
-    api_key: str | None = field(default=None, repr=False)
+    authorization: str | None = None
+    api_key: str | None = None
+
+    def __repr__(self) -> str:
+        """Nothing of the values."""
+        return "Credentials()"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """The same for `rich`, which would look at the fields."""
+        return []
 
     @property
     def bearer_token(self) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 from typing import Any
 
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.errors import OverloadedError
 from kailash_mcp_prod.guard.deadline import Deadline
 
@@ -45,7 +46,7 @@ class ConcurrencyLimit:
         self._most_waiting = running if waiting is None else waiting
         self._share = running if share is None else share
         self._owned: Counter[str] = Counter()
-        self._wait_seconds = wait_seconds
+        self._waits = Delays(wait_seconds)
         self._running = 0
         self._waiting = 0
         self._queues: OrderedDict[str, deque[Turn]] = OrderedDict()
@@ -78,7 +79,7 @@ class ConcurrencyLimit:
         self._queues.setdefault(subject, deque()).append(turn)
         self._waiting += 1
         try:
-            with Deadline(self._wait_seconds):
+            with Deadline(self._waits):
                 given = await turn
         except BaseException as ending:
             self._give_up(subject, turn)
@@ -97,7 +98,10 @@ class ConcurrencyLimit:
         self._owned[subject] -= 1
         if not self._owned[subject]:
             del self._owned[subject]
-        while (following := next(filter(self._may_run, self._queues), None)) is not None:
+        while (
+            self._queues
+            and (following := next(filter(self._may_run, self._queues), None)) is not None
+        ):
             queue = self._queues.pop(following)
             turn = queue.popleft()
             self._waiting -= 1

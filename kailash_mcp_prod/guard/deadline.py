@@ -6,6 +6,8 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from kailash_mcp_prod.delays import Delays
+
 
 class Deadline:
     """Cancels what runs in its block after a time, and then raises `TimeoutError`.
@@ -14,19 +16,20 @@ class Deadline:
     asks the system for the process's id each time it looks for the loop.
 
     Args:
-        seconds: How long the block may take.
+        delays: Waits of the time that the block may take.
 
     Example:
         ```python
-        with Deadline(30):
+        half_a_minute = Delays(30)
+        with Deadline(half_a_minute):
             await work()
         ```
     """
 
-    __slots__ = ("_earlier", "_seconds", "_task", "_timer", "expired")
+    __slots__ = ("_delays", "_earlier", "_task", "_waiting", "expired")
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, delays: Delays) -> None:
+        self._delays = delays
         self.expired = False
 
     def __enter__(self) -> Self:
@@ -36,7 +39,8 @@ class Deadline:
             raise RuntimeError("A Deadline needs a running task.")
         self._task = task
         self._earlier = task.cancelling()
-        self._timer = loop.call_later(self._seconds, self._expire)
+        self._waiting = self._delays.on(loop)
+        self._waiting.add(self)
         return self
 
     def __exit__(
@@ -45,13 +49,14 @@ class Deadline:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._timer.cancel()
+        self._waiting.discard(self)
         if not self.expired:
             return
         ours_alone = self._task.uncancel() <= self._earlier
         if ours_alone and exc_type is asyncio.CancelledError:
             raise TimeoutError from exc
 
-    def _expire(self) -> None:
+    def late(self) -> None:
+        """Cancels the block."""
         self.expired = True
         self._task.cancel()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.observe.logs import get_logger
@@ -75,6 +76,7 @@ class RedisConnection:
         self._url = url
         self._prefix = prefix
         self._operation_seconds = operation_seconds
+        self._operations = Delays(operation_seconds)
         self._probe_seconds = probe_seconds
         self._failures: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
         self._client: Redis | None = None
@@ -125,7 +127,7 @@ class RedisConnection:
         if client is None or not self._up:
             raise RedisDownError
         try:
-            with Deadline(self._operation_seconds):
+            with Deadline(self._operations):
                 return await operation(client)
         except self._failures as failure:
             self._mark_down(failure)
@@ -189,7 +191,7 @@ class RedisConnection:
     async def _probe(self) -> None:
         client = self.client()
         try:
-            with Deadline(self._operation_seconds):
+            with Deadline(self._operations):
                 await client.set(self.key("probe", uuid4().hex[:2]), b"1", px=1000)
         except self._failures as failure:
             self._mark_down(failure)

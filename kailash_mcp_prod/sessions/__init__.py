@@ -1,1 +1,1 @@
-"""What agents have going on: their sessions, collaborations and workflows."""
+"""What agents keep between calls: sessions, collaboration and sessions of workflows."""

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from kailash_mcp_prod.errors import CallTimeoutError, ConflictError, InternalError
-from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.sessions.steps import StepConfig
 from kailash_mcp_prod.sessions.steps_course import Course
 from kailash_mcp_prod.sessions.workflow_state import Step
 
 
-class timed:  # noqa: N801 - used as a function
-    """Ends a step after the seconds of its configuration, if it has such.
+@asynccontextmanager
+async def timed(config: StepConfig) -> AsyncIterator[None]:
+    """Ends the block after the seconds of a step's configuration, if it has such.
 
     Raises:
         CallTimeoutError: It took longer.
     """
-
-    def __init__(self, config: StepConfig) -> None:
-        self._config = config
-        seconds = config.timeout_seconds
-        self._deadline = None if seconds is None else Deadline(seconds)
-
-    def __enter__(self) -> None:
-        if self._deadline is not None:
-            self._deadline.__enter__()
-
-    def __exit__(self, kind: Any, failure: Any, trace: Any) -> None:
-        if self._deadline is None:
-            return
-        try:
-            self._deadline.__exit__(kind, failure, trace)
-        except TimeoutError:
-            raise CallTimeoutError(
-                f"{self._config.field}: the step took longer than its timeout_seconds and was "
-                "stopped. Execute it again: what it has written is not written twice.",
-                field=f"{self._config.field}.timeout_seconds",
-            ) from None
+    limit = asyncio.timeout(config.timeout_seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise CallTimeoutError(
+            f"{config.field}: the step took longer than its timeout_seconds and was stopped. "
+            "Execute it again: what it has written is not written twice.",
+            field=f"{config.field}.timeout_seconds",
+        ) from None
 
 
 def part_of(course: Course, config: StepConfig, path: str) -> Step:

@@ -192,7 +192,7 @@ class StepEngine:
         while True:
             attempt += 1
             try:
-                with timed(config):
+                async with timed(config):
                     return await self._once(course, config, step)
             except MovedOnError:
                 raise

@@ -231,7 +231,7 @@ class StepRunner:
         while True:
             attempt += 1
             try:
-                with timed(config):
+                async with timed(config):
                     return await self._part_once(course, config, path, scope)
             except MovedOnError:
                 raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL
 from kailash_mcp_prod.errors import ForbiddenError

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.errors import (
     InternalError,
     Interruption,
@@ -83,6 +85,7 @@ class ToolService:
         self._concurrency = concurrency
         self._breakers = breakers
         self._timeout_seconds = timeout_seconds
+        self._timeouts = Delays(timeout_seconds)
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
         self._surface = surface
         self._reads = reads
@@ -292,7 +295,7 @@ class ToolService:
 
     async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
         try:
-            with Deadline(self._timeout_seconds) as deadline:
+            with Deadline(self._timeouts) as deadline:
                 if call.within is not None:
                     # Whoever began the transaction has the turn, and sees what nobody else does.
                     return await tool.handler(call)
@@ -309,11 +312,6 @@ class ToolService:
         """Calls the listener after each successful call; the returned function ends that.
 
         It runs before the result goes out, so it should be quick.
-
-        Example:
-            ```python
-            end = service.on_called(lambda tool, principal, result: seen.append(tool.name))
-            ```
         """
         return self._call_listeners.add(listener)
 

@@ -1,10 +1,16 @@
-"""A tool as the server knows it, and one call of it."""
+"""A tool as the server knows it, and one call of it.
+
+The call is a struct of msgspec, because one is made for each request, and dataclasses that are
+frozen take ten times as long to make.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.auth.rules import Mask
@@ -19,8 +25,7 @@ Companion = Callable[["Transaction", dict[str, Any]], Awaitable[None]]
 """Stores something of its own with the change of a call, in the same transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True):
     """One call: who calls, with which arguments, under which request id, by which client.
 
     With an `idempotency_key` it is done once, however often it is sent. `companion` then gets the

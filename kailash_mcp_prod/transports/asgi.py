@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.protocol import CancelScope
 
 Scope = MutableMapping[str, Any]
@@ -16,7 +17,10 @@ Receive = Callable[[], Awaitable[ASGIMessage]]
 Send = Callable[[ASGIMessage], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
 
-_BODY_SECONDS: Final = 30
+_HALF_A_MINUTE: Final = Delays(30)
+WHOLE_BODY: Final = "kailash_mcp_prod.whole_body"
+"""The extension of a scope that gives the request's body, or `None` if it has to be received."""
+_NONE: Final[dict[str, Any]] = {}
 LARGE: Final = 64 * 1024
 """What is longer may be more than the server's own buffers hold."""
 JSON_TYPE: Final = (b"content-type", b"application/json")
@@ -44,6 +48,13 @@ def path_below_root(scope: Scope) -> str:
     return path[len(root) :] if path == root or path.startswith(f"{root}/") else path
 
 
+def whole_body(scope: Scope) -> bytes | None:
+    """The request's body, if the server has all of it and can say so; else it is received."""
+    take = scope.get("extensions", _NONE).get(WHOLE_BODY)
+    body: bytes | None = None if take is None else take()
+    return body
+
+
 async def read_body(
     receive: Receive, limit: int, declared_length: str | None, hold: Callable[[int], None]
 ) -> bytes:
@@ -63,13 +74,20 @@ async def read_body(
         raise BodyTooLargeError
     # As `asyncio.timeout`, for a fraction of what that takes.
     loop = asyncio.get_running_loop()
-    with CancelScope(loop) as scope:
-        timer = loop.call_later(_BODY_SECONDS, scope.cancel)
+    waiting = _HALF_A_MINUTE.on(loop)
+    with _Reading(loop) as scope:
+        waiting.add(scope)
         try:
             return await _read_parts(receive, limit, hold)
         finally:
-            timer.cancel()
+            waiting.discard(scope)
     raise ClientGoneError
+
+
+class _Reading(CancelScope):
+    def late(self) -> None:
+        """Ends the wait for the rest of a body."""
+        self.cancel()
 
 
 async def _read_parts(receive: Receive, limit: int, hold: Callable[[int], None]) -> bytes:
@@ -193,7 +211,7 @@ class EventStream:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if exc_type is None:
+            if exc_type is None and self.started:
                 await self.end()
         finally:
             # A start may still wait for its client, and must not begin to tick then.

@@ -47,6 +47,7 @@ from kailash_mcp_prod.transports.asgi import (
     Scope,
     Send,
     path_below_root,
+    whole_body,
 )
 from kailash_mcp_prod.transports.base import BaseTransport
 from kailash_mcp_prod.transports.body_budget import BodyBudget
@@ -66,9 +67,9 @@ from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
 _log = logging.getLogger(__name__)
 
-_SESSION_HEADER: Final = "mcp-session-id"
+_SESSION_HEADER: Final = b"mcp-session-id"
 _SINGLE: Final = (
-    *("host", "origin", "authorization", "x-api-key", "content-type"),
+    *(b"host", b"origin", b"authorization", b"x-api-key", b"content-type"),
     _SESSION_HEADER,
     IDEMPOTENCY_HEADER,
 )
@@ -175,24 +176,28 @@ class HttpTransport(BaseTransport):
             self._keepalive_seconds,
             challenges=self._challenges,
         )
-        # Whoever has gone gets no answer, and leaves no trace of a defect.
-        with contextlib.suppress(ClientGoneError):
-            await self._serve(scope, exchange)
-
-    async def _serve(self, scope: Scope, exchange: Exchange) -> None:
         try:
             await self._route(scope, exchange)
-        except Refusal as refusal:
-            await exchange.refuse(refusal)
-        except ServerError as error:
-            await exchange.refuse(Refusal(error))
         except ClientGoneError:
-            raise
-        except Exception:  # noqa: BLE001 - the boundary: the client gets an answer, the log the defect
-            _log.exception(
+            # Whoever has gone gets no answer, and leaves no trace of a defect.
+            return
+        except Exception as failure:  # noqa: BLE001 - the boundary
+            with contextlib.suppress(ClientGoneError):
+                await self._answer_failure(exchange, failure)
+
+    @staticmethod
+    async def _answer_failure(exchange: Exchange, failure: Exception) -> None:
+        """The client gets an answer, and the log a defect."""
+        if isinstance(failure, Refusal):
+            await exchange.refuse(failure)
+        elif isinstance(failure, ServerError):
+            await exchange.refuse(Refusal(failure))
+        else:
+            _log.error(
                 "HTTP request %s failed",
                 exchange.request_id,
                 extra={"request_id": exchange.request_id},
+                exc_info=failure,
             )
             if not exchange.answered:
                 message = "Internal error; the server's log has it under the request id."
@@ -212,21 +217,21 @@ class HttpTransport(BaseTransport):
             raise bad_request(f"{scope['method']} is not allowed here.", 405, [allow])
         principal = await self.authenticator.authenticate(
             Credentials(
-                authorization=exchange.headers.get("authorization"),
-                api_key=exchange.headers.get("x-api-key"),
+                authorization=exchange.headers.get(b"authorization"),
+                api_key=exchange.headers.get(b"x-api-key"),
             )
         )
         if exchange.surface is not None:
             self.dispatcher.host.check_surface(principal, exchange.surface)
-        await serve(exchange, principal)
+        await serve(scope, exchange, principal)
 
-    async def _post(self, exchange: Exchange, principal: Principal) -> None:
-        if not is_json(exchange.headers.get("content-type")):
+    async def _post(self, scope: Scope, exchange: Exchange, principal: Principal) -> None:
+        if not is_json(exchange.headers.get(b"content-type")):
             raise bad_request("The Content-Type must be application/json, in UTF-8.", 415)
         if not (exchange.accept.json or exchange.accept.events):
             message = "The Accept header must allow application/json or text/event-stream."
             raise bad_request(message, 406)
-        body = await self._read_body(exchange, principal)
+        body = await self._read_body(scope, exchange, principal)
         try:
             rpc = decode(body)
         except InvalidMessageError as error:
@@ -241,9 +246,14 @@ class HttpTransport(BaseTransport):
             refusal.id = rpc.id if isinstance(rpc, Request) else None
             raise refusal from None
 
-    async def _read_body(self, exchange: Exchange, principal: Principal) -> bytes:
-        length = exchange.headers.get("content-length")
+    async def _read_body(self, scope: Scope, exchange: Exchange, principal: Principal) -> bytes:
         try:
+            body = whole_body(scope)
+            if body is not None and len(body) > self._max_body_bytes:
+                raise BodyTooLargeError
+            if body is not None:
+                return body
+            length = exchange.headers.get(b"content-length")
             return await self._bodies.read(exchange.receive, length, principal.subject)
         except BodyTooLargeError:
             message = f"The body is longer than {self._max_body_bytes} bytes."
@@ -311,14 +321,14 @@ class HttpTransport(BaseTransport):
             await exchange.reply(reply, status_of(reply, Era.LEGACY))
         else:
             self._end_when_revoked(session, principal)
-            await exchange.reply(reply, 200, [(_SESSION_HEADER.encode(), session.id.encode())])
+            await exchange.reply(reply, 200, [(_SESSION_HEADER, session.id.encode())])
 
     def _end_when_revoked(self, session: Session, principal: Principal) -> None:
         if self._revocations is not None:
             forget = self._revocations.on_revoked(principal, lambda: self._sessions.end(session))
             session.connection.lifetime.on_end(forget)
 
-    async def _get(self, exchange: Exchange, principal: Principal) -> None:
+    async def _get(self, _scope: Scope, exchange: Exchange, principal: Principal) -> None:
         if not exchange.accept.events:
             raise bad_request("The Accept header must allow text/event-stream.", 406)
         self._check_version(exchange)
@@ -329,12 +339,12 @@ class HttpTransport(BaseTransport):
             session.streams += 1
             try:
                 await self._answers.relay(
-                    exchange, principal, session, exchange.headers.get("last-event-id")
+                    exchange, principal, session, exchange.headers.get(b"last-event-id")
                 )
             finally:
                 session.streams -= 1
 
-    async def _delete(self, exchange: Exchange, principal: Principal) -> None:
+    async def _delete(self, _scope: Scope, exchange: Exchange, principal: Principal) -> None:
         self._check_version(exchange)
         self._sessions.end(self._session(exchange, principal))
         await exchange.empty(204)

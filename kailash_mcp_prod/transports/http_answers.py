@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.delays import Delays, Waiting
 from kailash_mcp_prod.protocol import (
     Batch,
     Context,
@@ -85,6 +86,7 @@ class Answers:
         *,
         revocations: Revocations | None = None,
     ) -> None:
+        self._soon = Delays(_ATTEND_SECONDS)
         self._unread = unread
         self._dispatcher = dispatcher
         self._capacity = capacity
@@ -94,7 +96,10 @@ class Answers:
 
     async def modern(self, exchange: Exchange, principal: Principal, request: Request) -> None:
         """Answer a request of the new era; the client cancels it by closing the connection."""
-        with self._span(principal, request) as lifetime:
+        if self._revocations is None or not self._dispatcher.streams(request):
+            await self._modern(exchange, principal, request, self._lifetime)
+            return
+        with self._span(principal, self._revocations) as lifetime:
             await self._modern(exchange, principal, request, lifetime)
 
     async def _modern(
@@ -235,14 +240,11 @@ class Answers:
         await stream.end()
 
     @contextmanager
-    def _span(self, principal: Principal, request: Request) -> Iterator[Lifetime]:
-        """The lifetime of a request: that of a stream ends with the client's credential."""
-        if self._revocations is None or not self._dispatcher.streams(request):
-            yield self._lifetime
-            return
+    def _span(self, principal: Principal, revocations: Revocations) -> Iterator[Lifetime]:
+        """The lifetime of a stream, which ends with the client's credential."""
         span = Lifetime()
         forget_end = self._lifetime.on_end(span.end)
-        forget_revocation = self._revocations.on_revoked(principal, span.end)
+        forget_revocation = revocations.on_revoked(principal, span.end)
         try:
             yield span
         finally:
@@ -290,7 +292,9 @@ class Answers:
         gone: Callable[[], None] | None = None,
     ) -> _Attendance:
         stream_after = self._keepalive_seconds if exchange.accept.events else None
-        return _Attendance(exchange, stream_after, begin, gone)
+        attendance = _Attendance(exchange, self._soon.on(exchange.loop), stream_after, begin, gone)
+        attendance.wait()
+        return attendance
 
 
 class _Attendance:
@@ -298,16 +302,27 @@ class _Attendance:
 
     Args:
         exchange: The request.
+        soon: Waits for the time after which it begins.
         stream_after: After how many seconds its answer becomes a stream; `None` for never.
         begin: Makes it one.
         gone: Called when the client disconnects, which in the new era is its way to cancel.
     """
 
-    __slots__ = ("_begin", "_exchange", "_gone", "_stream_after", "_tasks", "_timer", "_under_way")
+    __slots__ = (
+        "_begin",
+        "_exchange",
+        "_gone",
+        "_soon",
+        "_stream_after",
+        "_tasks",
+        "_timer",
+        "_under_way",
+    )
 
     def __init__(
         self,
         exchange: Exchange,
+        soon: Waiting,
         stream_after: float | None,
         begin: Callable[[], Awaitable[None]],
         gone: Callable[[], None] | None,
@@ -316,18 +331,29 @@ class _Attendance:
         self._stream_after = stream_after
         self._begin = begin
         self._gone = gone
-        self._tasks: list[asyncio.Task[None]] = []
+        self._soon = soon
+        self._tasks: list[asyncio.Task[None]] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._under_way = False
-        self._timer = exchange.loop.call_later(_ATTEND_SECONDS, self._attend)
+
+    def wait(self) -> None:
+        """Begin, unless the request is answered before."""
+        self._soon.add(self)
 
     def forget(self) -> None:
         """Begin nothing any more; a stream that is under way goes on."""
-        self._timer.cancel()
+        self._soon.discard(self)
+        if self._tasks is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
         for task in self._tasks:
             if task.get_name() == _WATCH or not self._under_way:
                 task.cancel()
 
-    def _attend(self) -> None:
+    def late(self) -> None:
+        """Attend to the request: it takes a while."""
+        self._tasks = []
         loop = self._exchange.loop
         if self._gone is not None:
             self._tasks.append(loop.create_task(self._watch(self._gone), name=_WATCH))
@@ -340,6 +366,7 @@ class _Attendance:
         gone()
 
     def _start(self) -> None:
+        assert self._tasks is not None  # noqa: S101 - set before the timer is
         self._tasks.append(self._exchange.loop.create_task(self._run()))
 
     async def _run(self) -> None:

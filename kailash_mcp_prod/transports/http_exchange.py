@@ -78,7 +78,7 @@ def check_address(guard: HostGuard, headers: Headers) -> None:
     Raises:
         Refusal: With 421 or 403; it says which setting is meant.
     """
-    host, origin = headers.get("host"), headers.get("origin")
+    host, origin = headers.get(b"host"), headers.get(b"origin")
     if not guard.allows_host(host):
         message = f"The Host {(host or '')[:_SHOWN]!r} is not among the setting allowed_hosts."
         raise Refusal(ForbiddenError(message), status=421)
@@ -119,8 +119,8 @@ class Exchange:
         self.surface: str | None = None
         self.message: Request | Batch | None = None
         self.stream: EventStream | None = None
-        self.accept = Accept.parse(headers.get("accept"))
-        self.version = headers.get("mcp-protocol-version")
+        self.accept = Accept.parse(headers.get(b"accept"))
+        self.version = headers.get(b"mcp-protocol-version")
         self._send = send
         self._keepalive_seconds = keepalive_seconds
         self._challenges = challenges or Challenges()
@@ -169,7 +169,7 @@ class Exchange:
             part: What of the message is compressed already, for a client that takes that.
         """
         body, own = reply.body, [JSON_TYPE, *self.own_headers, *(headers or [])]
-        if part is not None and accepts_gzip(self.headers.get("accept-encoding")):
+        if part is not None and accepts_gzip(self.headers.get(b"accept-encoding")):
             spliced = part.spliced(body)
             if spliced is not None:
                 body = spliced

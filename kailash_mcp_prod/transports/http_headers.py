@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -16,50 +16,45 @@ from kailash_mcp_prod.protocol import MirroredHeaders
 _BASE64_PREFIX: Final = "=?base64?"
 _BASE64_SUFFIX: Final = "?="
 _CACHED_LENGTH: Final = 256
-_CACHED_NAME_LENGTH: Final = 40
-_PARAM: Final = "mcp-param-"
-IDEMPOTENCY_HEADER: Final = "idempotency-key"
+_PARAM: Final = b"mcp-param-"
+IDEMPOTENCY_HEADER: Final = b"idempotency-key"
 _ESCAPED: Final = re.compile(r"\\(.)")
-_MIRRORED: Final = ("mcp-protocol-version", "mcp-method", "mcp-name")
-
-
-@lru_cache(maxsize=512)
-def _known_name(name: bytes) -> str:
-    return name.decode("latin-1").lower()
-
-
-def _name(name: bytes) -> str:
-    # Most requests have the same few; long ones are not worth the room.
-    if len(name) > _CACHED_NAME_LENGTH:
-        return name.decode("latin-1").lower()
-    return _known_name(name)
+_MIRRORED: Final = (b"mcp-protocol-version", b"mcp-method", b"mcp-name")
 
 
 class Headers:
-    """Request headers by name, and which of them came more than once.
+    """Request headers by name, in lower case as ASGI gives them.
 
-    `get` gives the value of a name in lower case, the last one where there are several, or `None`.
+    Args:
+        raw: The `headers` of an ASGI scope.
     """
 
-    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self._raw = tuple(raw)
-        self._values = {_name(name): value.decode("latin-1").strip() for name, value in self._raw}
-        self.get = self._values.get
+    __slots__ = ("_raw", "_values")
 
-    def starting_with(self, prefix: str) -> dict[str, str]:
-        """The headers whose names begin so, by the rest of their names."""
-        return {
-            name[len(prefix) :]: value
-            for name, value in self._values.items()
-            if name.startswith(prefix)
-        }
+    def __init__(self, raw: Collection[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._values = dict(raw)
 
-    def repeats(self, *names: str) -> str | None:
+    def get(self, name: bytes) -> str | None:
+        """The value of a header, the last one where there are several."""
+        value = self._values.get(name)
+        return None if value is None else value.decode("latin-1").strip()
+
+    def starting_with(self, prefix: bytes) -> list[bytes]:
+        """The names that begin so."""
+        return [name for name in self._values if name.startswith(prefix)]
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether any header came more than once."""
+        return len(self._raw) != len(self._values)
+
+    def repeats(self, *names: bytes) -> str | None:
         """The first of these headers that came more than once."""
-        if len(self._raw) == len(self._values):
+        if not self.has_repeats:
             return None
-        counts = Counter(name.decode("latin-1").lower() for name, _ in self._raw)
-        return next((name for name in names if counts[name] > 1), None)
+        counts = Counter(name for name, _ in self._raw)
+        return next((name.decode() for name in names if counts[name] > 1), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +111,9 @@ def is_json(content_type: str | None) -> bool:
 
 def decode_value(value: str) -> str | None:
     """Undo the Base64 form of a header value; `None` when it is malformed."""
-    if not (value.startswith(_BASE64_PREFIX) and value.endswith(_BASE64_SUFFIX)):
+    if value[:2] != "=?" or not (
+        value.startswith(_BASE64_PREFIX) and value.endswith(_BASE64_SUFFIX)
+    ):
         return value
     payload = value[len(_BASE64_PREFIX) : -len(_BASE64_SUFFIX)]
     try:
@@ -134,20 +131,43 @@ def idempotency_key(header: str | None) -> str | None:
 
 def mirrored(headers: Headers) -> MirroredHeaders:
     """What the client repeated of its message in headers."""
-    params = headers.starting_with(_PARAM)
-    malformed = headers.repeats(*_MIRRORED, *(f"{_PARAM}{param}" for param in params))
-    name = headers.get("mcp-name")
+    malformed = None
+    if headers.has_repeats:
+        malformed = headers.repeats(*_MIRRORED, *headers.starting_with(_PARAM))
+    name = headers.get(b"mcp-name")
     if name is not None:
         name = decode_value(name)
         if name is None:
             malformed = malformed or "mcp-name"
     return MirroredHeaders(
-        version=headers.get("mcp-protocol-version"),
-        method=headers.get("mcp-method"),
+        version=headers.get(b"mcp-protocol-version"),
+        method=headers.get(b"mcp-method"),
         name=name,
         malformed=malformed,
-        params={param: decode_value(value) for param, value in params.items()},
+        params=_Params(headers),
     )
+
+
+class _Params(Mapping[str, str | None]):
+    """The headers of arguments, read when they are asked for: most tools have none."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Headers) -> None:
+        self._headers = headers
+
+    def __getitem__(self, param: str) -> str | None:
+        value = self._headers.get(_PARAM + param.encode("latin-1", "replace"))
+        if value is None:
+            raise KeyError(param)
+        return decode_value(value)
+
+    def __iter__(self) -> Iterator[str]:
+        names = self._headers.starting_with(_PARAM)
+        return (name[len(_PARAM) :].decode("latin-1") for name in names)
+
+    def __len__(self) -> int:
+        return len(self._headers.starting_with(_PARAM))
 
 
 def accepts_gzip(header: str | None) -> bool:

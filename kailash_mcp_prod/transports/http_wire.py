@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import lru_cache
 from typing import ClassVar, Final
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from kailash_mcp_prod.delays import Delays, Waiting
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
+from kailash_mcp_prod.transports.http_cycle import OneWriteCycle
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_HEADERS: Final = 100
+_CACHED_TARGET: Final = 64
 _TOO_LARGE: Final = (
     f"The head of a request may have {_MAX_HEAD_BYTES} bytes and {_MAX_HEADERS} headers."
 )
@@ -39,6 +44,16 @@ _BUSY: Final = (
 ).encode()
 
 
+def _target(url: bytes) -> tuple[str, bytes, bytes]:
+    """The path, decoded and as it came, and the query of a request's target."""
+    parsed = httptools.parse_url(url)
+    path: str = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
+_known_target = lru_cache(maxsize=128)(_target)
+
+
 class _TooManyHeadersError(Exception):
     """Ends the parser's work."""
 
@@ -53,15 +68,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     head. A client that takes less than `least_progress` bytes of what waits for it in
     `write_seconds` is dropped. Trailers are left out, and a request whose client has gone is
     told so, even if another one came behind it. A connection beyond `limit` is answered with 503
-    before anything of it is read.
+    before anything of it is read. One that was `quiet` for that time after an answer is closed.
     """
 
     limit: ClassVar[ConnectionLimit | None] = None
+    quiet: ClassVar[Delays] = Delays(5.0)
 
     head_seconds: ClassVar[float] = 10.0
     write_seconds: ClassVar[float] = 20.0
     least_progress: ClassVar[int] = 64 * 1024
 
+    _quiet: Waiting | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
@@ -134,11 +151,32 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        super().on_headers_complete()
+        self._begin_request()
         if not self.pipeline:
             self._running = self.cycle
         # Trailers are added to these; the request that runs already must not see them.
         self.headers = self.headers.copy()
+
+    def _begin_request(self) -> None:
+        """As uvicorn, whose own cycle it would make."""
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        scope = self.scope
+        scope["method"] = method.decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
+        scope["path"], scope["raw_path"], scope["query_string"] = (
+            _known_target(self.url) if len(self.url) <= _CACHED_TARGET else _target(self.url)
+        )
+        before = self.cycle
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        self.cycle = OneWriteCycle(self, scope, keep_alive=keep_alive)
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
         """End the request, but for one that comes again without its upgrade."""
@@ -197,13 +235,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Go on with the next request, or wait for it."""
         if self.pipeline:
             self._running = self.pipeline[-1][0]
-        super().on_response_complete()
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
+                self._quiet = self.quiet.on(self.loop)
+                self._quiet.add(self)
         if self.transport.is_closing():
             self._watch_closing()
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection without requests."""
-        super().timeout_keep_alive_handler()
+    def _unset_keepalive_if_required(self) -> None:
+        if self._quiet is not None:
+            self._quiet.discard(self)
+
+    def late(self) -> None:
+        """Close a connection that has been without requests for a while."""
+        if not self.transport.is_closing():
+            self.transport.close()
         self._watch_closing()
 
     def pause_writing(self) -> None:
@@ -258,3 +307,4 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         self._head_timer = self._write_timer = None
+        self._unset_keepalive_if_required()

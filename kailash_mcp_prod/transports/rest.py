@@ -59,7 +59,10 @@ _ANSWERING = "kailash.answering"
 _MAX_DEPTH = 64
 _STOP_SECONDS = 1.0
 _SERVING = frozenset({"healthy", "degraded"})
-_SINGLE = ("host", "origin", "authorization", "x-api-key", "content-type", IDEMPOTENCY_HEADER)
+_SINGLE = (
+    *(b"host", b"origin", b"authorization", b"x-api-key", b"content-type"),
+    IDEMPOTENCY_HEADER,
+)
 _ARGUMENTS_BODY = {
     "requestBody": {
         "description": "The tool's arguments, as its `inputSchema` says.",
@@ -150,7 +153,7 @@ def create_rest_app(
             arguments,
             request_id=request_id,
             surface=surface,
-            idempotency_key=idempotency_key(request.headers.get(IDEMPOTENCY_HEADER)),
+            idempotency_key=idempotency_key(request.headers.get(IDEMPOTENCY_HEADER.decode())),
         )
         response = JsonBytes(result)
         request.scope[_ANSWERING].hold(principal, response, unknown_outcome=True)

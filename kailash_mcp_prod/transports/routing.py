@@ -33,7 +33,11 @@ class TransportRouter:
         """Serve one ASGI connection."""
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
-        elif self._metadata is not None and path_below_root(scope).startswith(WELL_KNOWN):
+        elif (
+            self._metadata is not None
+            and WELL_KNOWN in scope["path"]
+            and path_below_root(scope).startswith(WELL_KNOWN)
+        ):
             await self._metadata(scope, receive, send)
         elif self._http is not None:
             await self._http(scope, receive, send)

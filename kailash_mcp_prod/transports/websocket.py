@@ -47,7 +47,7 @@ from kailash_mcp_prod.transports.websocket_session import (
 _log = logging.getLogger(__name__)
 
 SUBPROTOCOL: Final = "mcp"
-_SINGLE: Final = ("host", "origin", "authorization", "x-api-key")
+_SINGLE: Final = (b"host", b"origin", b"authorization", b"x-api-key")
 _REASON_BYTES: Final = 123
 _STOP_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 0.8
@@ -182,7 +182,7 @@ class WebSocketTransport(BaseTransport):
         if SUBPROTOCOL not in scope.get("subprotocols", ()):
             raise bad_request(f"The WebSocket must offer the subprotocol {SUBPROTOCOL}.", 400)
         principal = await self.authenticator.authenticate(
-            Credentials(headers.get("authorization"), headers.get("x-api-key"))
+            Credentials(headers.get(b"authorization"), headers.get(b"x-api-key"))
         )
         if surface is not None:
             self.dispatcher.host.check_surface(principal, surface)

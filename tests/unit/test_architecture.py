@@ -32,7 +32,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # The rooms that may know anything but what is listed.
 MUST_NOT_IMPORT: dict[str, set[str]] = {
-    "tools": {"protocol", "transports", "content"},
+    "tools": {"protocol", "transports", "content", "sessions"},
+    "guard": {"sessions"},
+    "sessions": {"protocol", "transports", "content"},
 }
 
 # The modules that put the rooms together; the package itself hands out their names.

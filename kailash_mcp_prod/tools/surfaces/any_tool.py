@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, NotRequired
 
 from annotated_types import MaxLen
+from msgspec.structs import replace
 from pydantic import ConfigDict, Field, Strict
 from typing_extensions import TypedDict
 

@@ -4,17 +4,18 @@ import asyncio
 
 import pytest
 
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.guard.deadline import Deadline
 
 
 async def test_what_ends_in_time_is_left_alone() -> None:
-    with Deadline(5) as deadline:
+    with Deadline(Delays(5)) as deadline:
         await asyncio.sleep(0)
     assert not deadline.expired
 
 
 async def test_what_takes_longer_is_cancelled_and_raises() -> None:
-    with pytest.raises(TimeoutError), Deadline(0.01) as deadline:
+    with pytest.raises(TimeoutError), Deadline(Delays(0.01)) as deadline:
         await asyncio.Event().wait()
     assert deadline.expired
     task = asyncio.current_task()
@@ -24,7 +25,7 @@ async def test_what_takes_longer_is_cancelled_and_raises() -> None:
 
 async def test_a_cancellation_of_the_task_itself_passes_through() -> None:
     async def work() -> None:
-        with Deadline(5):
+        with Deadline(Delays(5)):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -35,13 +36,13 @@ async def test_a_cancellation_of_the_task_itself_passes_through() -> None:
 
 
 async def test_a_failure_passes_through() -> None:
-    with pytest.raises(ValueError, match="broken"), Deadline(5):
+    with pytest.raises(ValueError, match="broken"), Deadline(Delays(5)):
         raise ValueError("broken")
 
 
 async def test_what_ends_although_it_was_cancelled_keeps_its_result() -> None:
     result = []
-    with Deadline(0.01) as deadline:
+    with Deadline(Delays(0.01)) as deadline:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -51,6 +52,6 @@ async def test_what_ends_although_it_was_cancelled_keeps_its_result() -> None:
 
 
 async def test_a_time_out_of_the_work_itself_is_told_apart() -> None:
-    with pytest.raises(TimeoutError), Deadline(5) as deadline:
+    with pytest.raises(TimeoutError), Deadline(Delays(5)) as deadline:
         raise TimeoutError
     assert not deadline.expired

@@ -1,0 +1,70 @@
+"""All that agents keep between calls, put together as the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.guard.redis import RedisConnection
+from kailash_mcp_prod.state.opening import State
+from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.tools.spec import ToolSpec
+
+
+class Part(Protocol):
+    """A family of tools and what runs behind it."""
+
+    def tools(self) -> Iterable[ToolSpec]:
+        """The tools, always the same."""
+
+    async def start(self) -> None:
+        """Starts what runs in the background; the application's database is known by now."""
+
+    async def stop(self) -> None:
+        """Ends that; a part that was not started does nothing."""
+
+
+class Agents:
+    """The agent sessions of a server and what belongs to them.
+
+    Args:
+        config: The settings.
+        state: Where they are kept; opened when it is first needed.
+        service: The tools that agents use meanwhile.
+        redis: What replicas tell each other through; `None` where there is no Redis.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        state: State,
+        service: ToolService,
+        redis: RedisConnection | None,
+    ) -> None:
+        self._config = config
+        self._state = state
+        self._service = service
+        self._redis = redis
+        self._parts: tuple[Part, ...] = ()
+        self._running: AsyncExitStack | None = None
+
+    async def start(self) -> None:
+        """Adds the tools to those of the server."""
+        async with AsyncExitStack() as stack:
+            for part in self._parts:
+                stack.push_async_callback(part.stop)
+                await part.start()
+            self._service.registry.add(self.tools())
+            self._running = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Ends what runs in the background, what was started last first."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.aclose()
+
+    def tools(self) -> list[ToolSpec]:
+        """The tools of all parts."""
+        return [tool for part in self._parts for tool in part.tools()]
