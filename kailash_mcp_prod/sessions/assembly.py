@@ -8,6 +8,9 @@ from typing import Protocol
 
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.redis import RedisConnection
+from kailash_mcp_prod.sessions.workflow_places import WorkflowRecords
+from kailash_mcp_prod.sessions.workflow_registry import WorkflowRegistry
+from kailash_mcp_prod.sessions.workflow_sessions import WorkflowSessions
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolSpec
@@ -34,6 +37,7 @@ class Agents:
         state: Where they are kept; opened when it is first needed.
         service: The tools that agents use meanwhile.
         redis: What replicas tell each other through; `None` where there is no Redis.
+        records: The stores of the application, which workflow sessions share.
     """
 
     def __init__(
@@ -42,12 +46,15 @@ class Agents:
         state: State,
         service: ToolService,
         redis: RedisConnection | None,
+        records: WorkflowRecords,
     ) -> None:
         self._config = config
         self._state = state
         self._service = service
         self._redis = redis
-        self._parts: tuple[Part, ...] = ()
+        self.workflows = WorkflowRegistry()
+        workflow_sessions = WorkflowSessions(config, state, service, records, self.workflows)
+        self._parts: tuple[Part, ...] = (workflow_sessions,)
         self._running: AsyncExitStack | None = None
 
     async def start(self) -> None:

@@ -58,12 +58,21 @@ def placed(error: ServerError, field: str, *, flat: bool) -> ServerError:
         flat: Whether the fields of a record stand there without `data`.
     """
     moved = error.below(field)
-    if not flat or moved.field is None:
+    if not flat:
         return moved
-    before, after = f"{field}.data", field
-    for name in ("field", "message"):
-        text = getattr(moved, name)
-        if text.startswith((f"{before}.", f"{before}:")) or text == before:
-            setattr(moved, name, after + text[len(before) :])
-    moved.args = (moved.message,)
+    before = f"{field}.data"
+
+    def without_data(text: str) -> str:
+        return (
+            field + text[len(before) :] if text.startswith((f"{before}.", f"{before}:")) else text
+        )
+
+    if moved.field is not None:
+        moved.field = without_data(moved.field)
+        moved.message = without_data(moved.message)
+        moved.args = (moved.message,)
+    problems = (moved.details or {}).get("problems")
+    if isinstance(problems, list):
+        found = [{**each, "field": without_data(each["field"])} for each in problems]
+        moved.details = {**(moved.details or {}), "problems": found}
     return moved

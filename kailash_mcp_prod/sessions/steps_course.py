@@ -157,7 +157,6 @@ def _done(step: Step, result: Any, call: str | None, now: float) -> Step:
         result=encoded(result),
         error=None,
         call=call,
-        token=None,
         lease_until=0,
         finished_at=now,
     )
