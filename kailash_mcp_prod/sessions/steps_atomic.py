@@ -13,7 +13,6 @@ from kailash_mcp_prod.sessions.steps_course import Course, Keeper
 from kailash_mcp_prod.sessions.steps_scope import InnerScope
 from kailash_mcp_prod.sessions.workflow_state import MovedOnError
 from kailash_mcp_prod.tools.idempotency import KeyedWrites
-from kailash_mcp_prod.tools.peer import NOBODY
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import DATABASE, Hints, ToolCall, ToolSpec
 
@@ -50,7 +49,6 @@ class Atomic:
         self,
         course: Course,
         config: StepConfig,
-        path: str,
         scope: Mapping[str, Any],
         keep: Keeper,
     ) -> dict[str, Any]:
@@ -82,18 +80,11 @@ class Atomic:
         async def companion(transaction: Transaction, result: dict[str, Any]) -> None:
             await keep(result, call=None, within=transaction)
 
-        async def handle(call: ToolCall) -> dict[str, Any]:
-            return await keyed.run("atomic", call, store, work, upserts=True)
+        async def handle(_call: ToolCall) -> dict[str, Any]:
+            return await keyed.accompanied(companion, store, work, upserts=True)
 
         whole = course.call
-        call = ToolCall(
-            whole.principal,
-            {"digest": config.digest},
-            whole.request_id,
-            NOBODY,
-            course.key(path),
-            companion,
-        )
+        call = ToolCall(whole.principal, {}, whole.request_id)
         result = await self._service.run_part(call, _tool(handle))
         keep.settle()
         return result
@@ -129,5 +120,4 @@ def _tool(handle: Any) -> ToolSpec:
         group="workflow",
         handler=handle,
         backend=DATABASE,
-        takes_keys=True,
     )

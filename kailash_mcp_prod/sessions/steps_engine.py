@@ -108,10 +108,7 @@ class StepEngine:
         session = await self._store.find(course.session.id, course.session.owner)
         step = session.steps.get(name)
         if step is None or step.status != "running" or step.digest != config.digest:
-            held = any(
-                each.status == "running" and not each.is_part for each in session.steps.values()
-            )
-            if held:
+            if session.held is not None:
                 raise moved_on()
             await asyncio.sleep(_LOOK_AGAIN_SECONDS * secrets.randbelow(10) / 10)
             return
@@ -133,7 +130,7 @@ class StepEngine:
         again = before if before is not None and before.status == "running" else None
         step = Step(
             path=name,
-            number=session.next_number() if again is None else again.number,
+            number=session.last_number + 1 if again is None else again.number,
             type=config.type,
             digest=config.digest,
             status="running",
@@ -158,28 +155,24 @@ class StepEngine:
     def _check_turn(
         self, session: Session, name: str, config: StepConfig, before: Step | None
     ) -> None:
-        now = self._store.clock()
-        for each in session.steps.values():
-            if each.status != "running" or each.is_part or each is before:
-                continue
-            if each.lease_until > now:
+        held = session.held
+        if held is not None:
+            if held.lease_until > self._store.clock():
                 raise moved_on()
-            raise ConflictError(
-                f"The step {each.path} was interrupted. Execute it again, as it was, before other "
-                "steps.",
-                field="step_name",
-                details={"interrupted_step": each.path},
-            )
-        if before is not None and before.status == "running":
-            if before.lease_until > now:
-                raise moved_on()
-            if before.digest != config.digest:
+            if before is None or before.path != held.path:
+                raise ConflictError(
+                    f"The step {held.path} was interrupted. Execute it again, as it was, before "
+                    "other steps.",
+                    field="step_name",
+                    details={"interrupted_step": held.path},
+                )
+            if held.digest != config.digest:
                 raise ConflictError(
                     f"The step {name} was interrupted with another step_config. Execute it as it "
                     "was.",
                     field="step_config",
                 )
-        if before is None and session.next_number() > MAX_STEPS:
+        if before is None and session.last_number >= MAX_STEPS:
             raise ConflictError(
                 f"This workflow session has {MAX_STEPS} steps. Go on in a new one.",
                 field="workflow_session_id",
@@ -209,7 +202,7 @@ class StepEngine:
         scope = Scope(course.session)
         if config.is_atomic:
             keep = TopKeeper(course, step)
-            return await self._runner.atomic.run(course, config, step.path, scope, keep), False
+            return await self._runner.atomic.run(course, config, scope, keep), False
         if config.type in {"dataflow_operation", "tool"}:
             prepared = self._runner.prepare(course, config, scope)
             if self._runner.is_plain(prepared.tool):

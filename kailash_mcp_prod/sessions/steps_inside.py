@@ -12,7 +12,7 @@ from kailash_mcp_prod.sessions.steps_checks import part_named
 from kailash_mcp_prod.sessions.steps_course import Course, PartKeeper, read_digest
 from kailash_mcp_prod.tools.peer import NOBODY
 from kailash_mcp_prod.tools.service import ToolService
-from kailash_mcp_prod.tools.spec import ToolCall
+from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 from kailash_mcp_prod.tools.surfaces.unknown import no_such_tool
 
 GROUP: Final = "workflow"
@@ -57,7 +57,7 @@ class NodeCalls:
             raise no_such_tool(name, names, "tool", "List the tools for names.")
         if seen.group == GROUP:
             raise ConflictError(f"{name}: a workflow drives no workflow session.", field="tool")
-        kept = self._course.holder is not None and not seen.read_only and seen.takes_keys
+        kept = self._course.holder is not None and is_write(seen)
         step = part_named(self._course, path, "call", read_digest(name, arguments))
         keep = PartKeeper(self._course, step)
 
@@ -69,13 +69,18 @@ class NodeCalls:
             arguments,
             self._course.call.request_id,
             NOBODY,
-            self._course.key(path) if seen.takes_keys else None,
+            self._course.key(path) if seen.takes_keys and not kept else None,
             companion if kept else None,
         )
         result = await self._service.call_part(part, name)
         if kept:
             keep.settle()
         return result
+
+
+def is_write(tool: ToolSpec) -> bool:
+    """Whether a tool writes records, and so in a transaction that can keep more."""
+    return tool.operation is not None and tool.takes_keys
 
 
 class CustomCall:

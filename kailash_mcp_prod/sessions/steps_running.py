@@ -33,7 +33,7 @@ from kailash_mcp_prod.sessions.steps_course import (
     PartKeeper,
     read_digest,
 )
-from kailash_mcp_prod.sessions.steps_inside import GROUP, CustomCall, NodeCalls
+from kailash_mcp_prod.sessions.steps_inside import GROUP, CustomCall, NodeCalls, is_write
 from kailash_mcp_prod.sessions.steps_policy import OnError
 from kailash_mcp_prod.sessions.steps_scope import InnerScope
 from kailash_mcp_prod.sessions.workflow_registry import WorkflowRegistry
@@ -133,12 +133,10 @@ class StepRunner:
             await keep(known.value(), call=read)
             keep.settle()
             return known.value(), True
-        kept = False
+        kept = is_write(tool)
 
         async def companion(transaction: Transaction, result: dict[str, Any]) -> None:
-            nonlocal kept
             await keep(result, call=read, within=transaction)
-            kept = True
 
         async def call(_node: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             whole = course.call
@@ -147,8 +145,8 @@ class StepRunner:
                 arguments,
                 whole.request_id,
                 whole.peer if course.holder is None else NOBODY,
-                course.key(path) if tool.takes_keys else None,
-                companion,
+                course.key(path) if tool.takes_keys and not kept else None,
+                companion if kept else None,
             )
             return await self._service.call_part(part, name)
 
@@ -259,7 +257,7 @@ class StepRunner:
             result, _ = await self.single(course, config, path, prepared, PartKeeper(course, step))
             return result
         if config.is_atomic:
-            return await self.atomic.run(course, config, path, scope, PartKeeper(course, step))
+            return await self.atomic.run(course, config, scope, PartKeeper(course, step))
         if config.type != "workflow" and not self._repeatable(config):
             await self._begin(course, config, step, before)
         result = json_value(await self.body(course, config, path, scope), config)

@@ -18,24 +18,26 @@ class Results(Mapping[str, Any]):
     """
 
     def __init__(self, session: Session) -> None:
-        self._steps: dict[str, Step] = {
-            path: each
-            for path, each in session.steps.items()
-            if not each.is_part and each.status != "running"
-        }
+        self._steps = session.steps
         self._read: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._read:
             step = self._steps[name]
+            if not _is_seen(step):
+                raise KeyError(name)
             self._read[name] = {"error": step.error} if step.status == "failed" else step.value()
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._steps)
+        return (name for name, step in self._steps.items() if _is_seen(step))
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(list(iter(self)))
+
+
+def _is_seen(step: Step) -> bool:
+    return not step.is_part and step.status != "running"
 
 
 class Scope(Mapping[str, Any]):
@@ -49,8 +51,7 @@ class Scope(Mapping[str, Any]):
     def __init__(self, session: Session, further: Mapping[str, Any] | None = None) -> None:
         self._results: Mapping[str, Any] = Results(session)
         self._further = dict(further or {})
-        done = session.finished()
-        self._previous = done[-1].path if done else None
+        self._previous = None if session.last is None else session.last.path
         self._session = {
             **session.config.variables,
             "id": session.id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -100,28 +100,29 @@ class Session:
     expires_at: float
     error: Mapping[str, Any] | None = None
     steps: Mapping[str, Step] = field(default_factory=dict)
+    last: Step | None = None
+    held: Step | None = None
+    last_number: int = 0
 
-    def finished(self) -> list[Step]:
-        """The steps that are done, in their order, without those inside others."""
-        done = (each for each in self.steps.values() if each.status == "done" and not each.is_part)
-        return sorted(done, key=lambda each: each.number)
+    def with_steps(self, stored: Iterable[Step]) -> Session:
+        """The session with steps that were stored.
 
-    def parts(self, path: str) -> dict[str, Step]:
-        """The steps right inside one, by name."""
-        start = f"{path}/"
-        return {
-            name: each
-            for each in self.steps.values()
-            if each.path.startswith(start) and "/" not in (name := each.path[len(start) :])
-        }
-
-    def next_number(self) -> int:
-        """The number of the next step."""
-        return 1 + max((each.number for each in self.steps.values()), default=0)
-
-    def with_step(self, step: Step, **changes: Any) -> Session:
-        """The session with a step that was stored."""
-        return replace(self, steps={**self.steps, step.path: step}, **changes)
+        Noted here, so that a long session takes no longer at each step: `last` is the last one that
+        was done, `held` the one that is running. Steps inside others are neither.
+        """
+        steps, last, held, number = dict(self.steps), self.last, self.held, self.last_number
+        for step in stored:
+            steps[step.path] = step
+            if step.is_part:
+                continue
+            number = max(number, step.number)
+            if step.status == "running":
+                held = step
+            elif held is not None and held.path == step.path:
+                held = None
+            if step.status == "done" and (last is None or step.number >= last.number):
+                last = step
+        return replace(self, steps=steps, last=last, held=held, last_number=number)
 
 
 def encoded(result: Any) -> bytes | None:

@@ -37,7 +37,10 @@ _T: Final = "mcp_workflow_steps"
 
 # All of it is put together from constants.
 _FIND: Final = f"SELECT {_SESSION_COLUMNS} FROM {_S} WHERE id = $1 AND owner = $2"  # noqa: S608
-_FIND_STEPS: Final = f"SELECT {_STEP_COLUMNS} FROM {_T} WHERE session_id = $1"  # noqa: S608
+_FIND_STEPS: Final = f"""
+SELECT {_STEP_COLUMNS} FROM {_T} WHERE session_id = $1
+    AND EXISTS (SELECT 1 FROM {_S} WHERE id = $1 AND owner = $2)
+"""  # noqa: S608
 _ADD: Final = f"""
 INSERT INTO {_S} ({_SESSION_COLUMNS}) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)
 ON CONFLICT (id) DO NOTHING RETURNING id
@@ -94,8 +97,9 @@ _ON_SQLITE: Final = {
 Opened = Callable[[], Awaitable[tuple[RecordStore, bool]]]
 """The store of the records, with the tables made, and whether it is on PostgreSQL."""
 
-Run = Callable[[str, Sequence[Any]], Awaitable[Sequence[Sequence[Any]]]]
-"""Runs a statement in an open transaction."""
+Rows = Sequence[Sequence[Any]]
+Run = Callable[..., Awaitable[Sequence[Rows]]]
+"""Runs statements in an open transaction, each a text with its values; the rows of each."""
 
 
 class WorkflowStore:
@@ -119,14 +123,15 @@ class WorkflowStore:
         now = self.clock()
         async with self._transaction() as run:
             await self._tidy(run, "", now)
-            [[count]] = await run(_COUNT, (session.owner, now))
+            [[[count]]] = await run((_COUNT, (session.owner, now)))
             if count >= MAX_SESSIONS_OF_ONE:
                 raise ConflictError(
                     f"You have {count} workflow sessions already. Remove some with "
                     "cleanup_workflow_sessions.",
                     details={"limit": MAX_SESSIONS_OF_ONE},
                 )
-            return bool(await run(_ADD, _session_values(session)))
+            [added] = await run((_ADD, _session_values(session)))
+            return bool(added)
 
     async def find(self, session_id: str, owner: str) -> Session:
         """The session with its steps.
@@ -135,16 +140,16 @@ class WorkflowStore:
             NotFoundError: There is none of that id, or it is somebody else's, or over.
         """
         async with self._transaction() as run:
-            rows = await run(_FIND, (session_id, owner))
-            steps = await run(_FIND_STEPS, (session_id,)) if rows else ()
+            rows, steps = await run(
+                (_FIND, (session_id, owner)), (_FIND_STEPS, (session_id, owner))
+            )
         if not rows or rows[0][10] <= self.clock():
             raise NotFoundError(
                 "There is no workflow session of this id: it may have expired. Make one with "
                 "create_agent_workflow_session.",
                 field="workflow_session_id",
             )
-        found = {each.path: each for each in map(_step, steps)}
-        return _session(rows[0], found)
+        return _session(rows[0]).with_steps(map(_step, steps))
 
     async def put(
         self,
@@ -180,7 +185,7 @@ class WorkflowStore:
             result_bytes=session.result_bytes + added,
         )
         moved: Session = await self._write(within, lambda run: self._moved(run, turned, step))
-        return moved.with_step(step)
+        return moved.with_steps([step])
 
     async def put_part(
         self, session_id: str, step: Step, holder: Step, *, within: Transaction | None = None
@@ -193,8 +198,11 @@ class WorkflowStore:
 
         async def write(run: Run) -> None:
             now = self.clock()
-            held = await run(_HOLD, (session_id, holder.path, holder.token, now + LEASE_SECONDS))
-            if not held or not await run(_PUT, (*_step_values(session_id, step), now)):
+            held, put = await run(
+                (_HOLD, (session_id, holder.path, holder.token, now + LEASE_SECONDS)),
+                (_PUT, (*_step_values(session_id, step), now)),
+            )
+            if not held or not put:
                 raise moved_on()
 
         await self._write(within, write)
@@ -203,12 +211,13 @@ class WorkflowStore:
         """Goes on holding a running step; whether the caller still does."""
         async with self._transaction() as run:
             until = self.clock() + LEASE_SECONDS
-            return bool(await run(_HOLD, (session_id, step.path, step.token, until)))
+            [held] = await run((_HOLD, (session_id, step.path, step.token, until)))
+            return bool(held)
 
     async def release(self, session_id: str, step: Step) -> None:
         """Lets others take a running step over at once."""
         async with self._transaction() as run:
-            await run(_RELEASE, (session_id, step.path, step.token))
+            await run((_RELEASE, (session_id, step.path, step.token)))
 
     async def turn(self, session: Session) -> Session:
         """Keeps another status of the session.
@@ -225,16 +234,17 @@ class WorkflowStore:
     async def of(self, owner: str) -> list[Session]:
         """The sessions of an owner, the oldest first, without their steps."""
         async with self._transaction() as run:
-            return [_session(row, {}) for row in await run(_OWN, (owner,))]
+            [rows] = await run((_OWN, (owner,)))
+            return [_session(row) for row in rows]
 
     async def remove(self, session_ids: Sequence[str]) -> list[str]:
         """Removes sessions; the ids of those that were there."""
         removed = []
         async with self._transaction() as run:
             for each in session_ids:
-                if await run(_DROP, (each,)):
+                found, _ = await run((_DROP, (each,)), (_DROP_STEPS, (each,)))
+                if found:
                     removed.append(each)
-                await run(_DROP_STEPS, (each,))
         return removed
 
     async def transfer(self, session_id: str, from_owner: str, to_owner: str) -> None:
@@ -251,11 +261,14 @@ class WorkflowStore:
         """
         now = self.clock()
         async with self._transaction() as run:
-            if not await run(_HAND_OVER, (session_id, from_owner, to_owner, now)):
+            found, held = await run(
+                (_HAND_OVER, (session_id, from_owner, to_owner, now)), (_HELD, (session_id,))
+            )
+            if not found:
                 raise NotFoundError(
                     "There is no workflow session of this id.", field="workflow_session_id"
                 )
-            if await run(_HELD, (session_id,)):
+            if held:
                 raise moved_on()
 
     async def _moved(self, run: Run, session: Session, step: Step | None) -> Session:
@@ -271,16 +284,15 @@ class WorkflowStore:
             session.status,
             _text(session.error),
         )
-        if not await run(_MOVE, values):
-            raise moved_on()
-        if step is not None and not await run(_PUT, (*_step_values(session.id, step), now)):
+        put = [] if step is None else [(_PUT, (*_step_values(session.id, step), now))]
+        if not all(await run((_MOVE, values), *put)):
             raise moved_on()
         return replace(session, version=session.version + 1, updated_at=now, expires_at=expires_at)
 
     async def _tidy(self, run: Run, owner: str, now: float) -> None:
-        for [each] in await run(_OVER, (owner, now)):
-            await run(_DROP, (each,))
-            await run(_DROP_STEPS, (each,))
+        [over] = await run((_OVER, (owner, now)))
+        for [each] in over:
+            await run((_DROP, (each,)), (_DROP_STEPS, (each,)))
 
     async def _write(
         self, within: Transaction | None, work: Callable[[Run], Awaitable[Any]]
@@ -299,9 +311,10 @@ class WorkflowStore:
 
 
 def _runner(transaction: Transaction, on_postgresql: bool) -> Run:
-    async def run(text: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        words = text if on_postgresql else _ON_SQLITE[text]
-        return await transaction.statement(words, values)
+    async def run(*statements: tuple[str, Sequence[Any]]) -> Sequence[Rows]:
+        return await transaction.statements(
+            [(text if on_postgresql else _ON_SQLITE[text], values) for text, values in statements]
+        )
 
     return run
 
@@ -323,7 +336,7 @@ def _session_values(session: Session) -> tuple[Any, ...]:
     )
 
 
-def _session(row: Sequence[Any], steps: dict[str, Step]) -> Session:
+def _session(row: Sequence[Any]) -> Session:
     return Session(
         id=row[0],
         owner=row[1],
@@ -337,7 +350,6 @@ def _session(row: Sequence[Any], steps: dict[str, Step]) -> Session:
         updated_at=row[9],
         expires_at=row[10],
         error=_value(row[11]),
-        steps=steps,
     )
 
 

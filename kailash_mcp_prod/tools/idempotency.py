@@ -88,8 +88,7 @@ class KeyedWrites:
         try:
             await self._receipts.tidy(store)
             return await self._again(
-                partial(self._attempt, store, work, name, digest, call.companion),
-                upserts=upserts,
+                partial(self._attempt, store, work, name, digest), upserts=upserts
             )
         except UnavailableError as failure:
             if (failure.details or {}).get("outcome") != "unknown":
@@ -103,6 +102,29 @@ class KeyedWrites:
         finally:
             del self._running[name]
             ended.set()
+
+    async def accompanied(
+        self, companion: Companion, store: RecordStore, work: Work, *, upserts: bool = False
+    ) -> dict[str, Any]:
+        """Runs a write with what a companion stores of its own, all or nothing.
+
+        Args:
+            companion: Gets the result, and sees to it that nothing is done twice.
+            store: As for `run`.
+            work: As for `run`.
+            upserts: As for `run`.
+
+        Raises:
+            ServerError: As `work` and the companion do.
+        """
+
+        async def attempt() -> dict[str, Any]:
+            async with store.transaction() as transaction:
+                result = await work(transaction)
+                await companion(transaction, result)
+                return result
+
+        return await self._again(attempt, upserts=upserts)
 
     @staticmethod
     async def _again(
@@ -121,24 +143,16 @@ class KeyedWrites:
         return await attempt()
 
     async def _attempt(
-        self,
-        store: RecordStore,
-        work: Work,
-        name: str,
-        digest: str,
-        companion: Companion | None,
+        self, store: RecordStore, work: Work, name: str, digest: str
     ) -> dict[str, Any]:
         async with store.transaction() as transaction:
             receipt = await self._receipts.claim(transaction, name, digest)
             if receipt is not None:
-                result = _answer_again(receipt, digest)
-            else:
-                result = await work(transaction)
-                encoded = msgspec.json.encode(result)
-                if len(encoded) <= MAX_RESULT_BYTES:
-                    await self._receipts.keep(transaction, name, encoded)
-            if companion is not None:
-                await companion(transaction, result)
+                return _answer_again(receipt, digest)
+            result = await work(transaction)
+            encoded = msgspec.json.encode(result)
+            if len(encoded) <= MAX_RESULT_BYTES:
+                await self._receipts.keep(transaction, name, encoded)
             return result
 
 

@@ -142,9 +142,16 @@ class InstantModels:
             scope = self._scopes.of(model, call.principal)
             if call.within is not None:
                 return await run.within(call.within)(call.arguments, scope)
-            if call.idempotency_key is None:
+            if call.idempotency_key is None and call.companion is None:
                 return await run(call.arguments, scope)
             keyed, store, part = await self.keyed_writes(), await self._opened(), run.within
+            if call.companion is not None:
+                return await keyed.accompanied(
+                    call.companion,
+                    store,
+                    lambda transaction: part(transaction)(call.arguments, scope),
+                    upserts=run.upserts,
+                )
             return await keyed.run(
                 f"{model.name}_{operation}",
                 call,

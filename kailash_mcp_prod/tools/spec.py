@@ -28,9 +28,10 @@ Companion = Callable[["Transaction", dict[str, Any]], Awaitable[None]]
 class ToolCall(msgspec.Struct, frozen=True):
     """One call: who calls, with which arguments, under which request id, by which client.
 
-    With an `idempotency_key` it is done once, however often it is sent. `companion` then gets the
-    transaction and the result, and what it raises undoes the change. A record tool works `within` a
-    transaction of its store, if there is one.
+    With an `idempotency_key` it is done once, however often it is sent. For the call of a record
+    tool that takes keys a `companion` can take the place of the key: it gets the transaction and
+    the result, and what it raises undoes the change. A record tool works `within` a transaction of
+    its store, if one is given.
     """
 
     principal: Principal
