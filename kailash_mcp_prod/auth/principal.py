@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
 Owner = tuple[str, str | None, frozenset[str], frozenset[str], bool, str]
 """Whose a session, a task or a state is: subject, tenant, grants and claims of a principal."""
 
@@ -78,19 +76,13 @@ def _digest(claims: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class Credentials(msgspec.Struct, frozen=True):
+# Not frozen, because one is made for each request, and that takes several times as long.
+@dataclass(slots=True)
+class Credentials:
     """What a transport found on a request, unverified. Values never appear in `repr`."""
 
-    authorization: str | None = None
-    api_key: str | None = None
-
-    def __repr__(self) -> str:
-        """Nothing of the values."""
-        return "Credentials()"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """The same for `rich`, which would look at the fields."""
-        return []
+    authorization: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
 
     @property
     def bearer_token(self) -> str | None:
