@@ -53,8 +53,8 @@ class Agents:
         self._service = service
         self._redis = redis
         self.workflows = WorkflowRegistry()
-        workflow_sessions = WorkflowSessions(config, state, service, records, self.workflows)
-        self._parts: tuple[Part, ...] = (workflow_sessions,)
+        self.workflow_sessions = WorkflowSessions(config, state, service, records, self.workflows)
+        self._parts: tuple[Part, ...] = (self.workflow_sessions,)
         self._running: AsyncExitStack | None = None
 
     async def start(self) -> None:

@@ -75,6 +75,9 @@ class StepEngine:
         patience = asyncio.get_running_loop().time() + 2 * LEASE_SECONDS
         for number in range(_TRIES):
             known = self.seen.get(session_id, owner) if number == 0 else None
+            if known is not None and name in known.steps:
+                # Nothing will be stored that would show whether the session is still the caller's.
+                known = None
             session = known or await self._store.find(session_id, owner)
             course = Course(call, self._store, session, self._caching_seconds)
             try:

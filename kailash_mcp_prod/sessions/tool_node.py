@@ -76,4 +76,7 @@ class MCPToolNode(AsyncNode):  # type: ignore[misc]
             arguments = resolve(self.config.get("arguments") or {}, scope, "arguments")
         if not isinstance(arguments, Mapping):
             raise InvalidArgumentsError("arguments: use an object.", field="arguments")
-        return {"result": await current_calls()(self.id, tool, arguments)}
+        result = await current_calls()(self.id, tool, arguments)
+        # An edge from `result` carries just that with LocalRuntime, and the whole output with
+        # AsyncLocalRuntime; so the members of the result are there in both.
+        return {**result, "result": result}
