@@ -17,6 +17,7 @@ from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL, AnyTool
 from kailash_mcp_prod.tools.surfaces.base import FullSurface, Resolved
+from kailash_mcp_prod.tools.surfaces.groups import GROUPS
 from kailash_mcp_prod.tools.surfaces.shortcuts import SHORTCUTS, Shortcut
 from kailash_mcp_prod.tools.visibility import Visibility
 
@@ -25,6 +26,7 @@ DESCRIBE_MODELS = "describe_models"
 _MAX_PRINCIPALS = 256
 _MAX_CHOICES_SHOWN = 50
 _BY_NAME = {each.name: each for each in SHORTCUTS}
+_GROUPS = {each.name: each for each in GROUPS}
 
 # For each model that a shortcut reaches: the record tools by the value of `action`.
 _Targets = Mapping[str, Mapping[str, ToolSpec]]
@@ -67,6 +69,8 @@ class CompactSurface:
             tools.append({**described, "name": DESCRIBE_MODELS})
         for name, targets in self._reach(principal).items():
             tools.append(_listed(_BY_NAME[name], targets))
+        reached = ((group, group.reached(self._tools, principal)) for group in GROUPS)
+        tools.extend(group.listed(own) for group, own in reached if own)
         return [*tools, dict(self._call_any.listed)]
 
     def resolve(self, call: ToolCall, name: str) -> Resolved | None:
@@ -75,6 +79,9 @@ class CompactSurface:
             return self._call_any.resolve(call)
         if name == DESCRIBE_MODELS:
             return self._tools.resolve(call, models_info.NAME)
+        if name in _GROUPS:
+            reached = _GROUPS[name].reached(self._tools, call.principal)
+            return _GROUPS[name].resolve(reached, call) if reached else None
         targets = self._reach(call.principal).get(name)
         return None if targets is None else _resolve(_BY_NAME[name], targets, call)
 

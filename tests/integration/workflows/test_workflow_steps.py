@@ -20,7 +20,7 @@ from kailash_mcp_prod.errors import (
     UnknownToolError,
 )
 from kailash_mcp_prod.sessions.workflow_state import MovedOnError, owner_of
-from tests.integration.sessions.workflow_world import (
+from tests.integration.workflows.workflow_world import (
     ALICE,
     BOB,
     CLEANUP,

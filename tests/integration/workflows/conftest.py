@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.integration.sessions.workflow_world import World, running
+from tests.integration.workflows.workflow_world import World, running
 from tests.postgres import PostgresServer
 from tests.redis_server import running_redis
 
