@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.errors import ServerError, StartupError
     from kailash_mcp_prod.server import ProductionMCPServer
     from kailash_mcp_prod.sessions.calling import calling_tools_of
+    from kailash_mcp_prod.sessions.procedure_node import MCPProcedureNode, ToolCalls
     from kailash_mcp_prod.sessions.tool_node import MCPToolNode
     from kailash_mcp_prod.sessions.workflow_registry import StepCall, WorkflowRegistry
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
@@ -27,6 +28,7 @@ _HOMES = {
     "BaseTransport": "transports.base",
     "Credentials": "auth.principal",
     "DataFlowToolDiscovery": "tools.discovery",
+    "MCPProcedureNode": "sessions.procedure_node",
     "MCPToolNode": "sessions.tool_node",
     "Principal": "auth.principal",
     "ProductionMCPServer": "server",
@@ -34,6 +36,7 @@ _HOMES = {
     "ServerError": "errors",
     "StartupError": "errors",
     "StepCall": "sessions.workflow_registry",
+    "ToolCalls": "sessions.procedure_node",
     "WorkflowRegistry": "sessions.workflow_registry",
     "calling_tools_of": "sessions.calling",
 }
@@ -43,6 +46,7 @@ __all__ = [
     "BaseTransport",
     "Credentials",
     "DataFlowToolDiscovery",
+    "MCPProcedureNode",
     "MCPToolNode",
     "Principal",
     "ProductionMCPServer",
@@ -50,6 +54,7 @@ __all__ = [
     "ServerError",
     "StartupError",
     "StepCall",
+    "ToolCalls",
     "WorkflowRegistry",
     "__version__",
     "calling_tools_of",

@@ -97,7 +97,9 @@ class StepRuntime:
 def _make() -> tuple[Any, Any]:
     module = importlib.import_module("kailash.runtime.async_local")
     builder = importlib.import_module("kailash.workflow.builder").WorkflowBuilder()
-    importlib.import_module("kailash_mcp_prod.sessions.tool_node")
+    for name in ("tool_node", "procedure_node"):
+        # Their import makes the nodes known by their names.
+        importlib.import_module(f"kailash_mcp_prod.sessions.{name}")
     builder.add_node("MCPToolNode", _STEP, {"tool": "the step's", "arguments": {}})
     runtime = module.AsyncLocalRuntime(
         max_concurrent_nodes=_MOST_NODES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,6 +16,7 @@ from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 from kailash_mcp_prod.tools.surfaces.unknown import no_such_tool
 
+_LONGEST_PATH: Final = 400
 GROUP: Final = "workflow"
 """The group of the tools that drive workflow sessions, which no step may call."""
 
@@ -38,7 +40,10 @@ class NodeCalls:
     async def call(self, node: str, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Calls a tool for a node."""
         self._counts[node] += 1
-        return await self._call(f"{self._path}/{node}#{self._counts[node]}", tool, arguments)
+        path = f"{self._path}/{node}#{self._counts[node]}"
+        if len(path) > _LONGEST_PATH:
+            path = f"{self._path}/{hashlib.sha256(path.encode()).hexdigest()}"
+        return await self._call(path, tool, arguments)
 
     async def _call(self, path: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """A call that a workflow's node or a custom step makes; a write is kept as a part.
@@ -46,7 +51,14 @@ class NodeCalls:
         When the step runs again after a break-down, what was written then is not written anew.
         """
         before = self._course.part(path)
+        kind = f"call {name}"[:64]
         if before is not None and before.status == "done":
+            if before.type != kind:
+                raise ConflictError(
+                    f"The step was interrupted after {before.type.removeprefix('call ')}, and now "
+                    f"does {name} in its place. Undo what it has done, or start a new session.",
+                    details={"outcome": "unknown"},
+                )
             found: dict[str, Any] = before.value()
             return found
         tool = self._service.registry.get(name)
@@ -58,7 +70,7 @@ class NodeCalls:
         if seen.group == GROUP:
             raise ConflictError(f"{name}: a workflow drives no workflow session.", field="tool")
         kept = self._course.holder is not None and is_write(seen)
-        step = part_named(self._course, path, "call", read_digest(name, arguments))
+        step = part_named(self._course, path, kind, read_digest(name, arguments))
         keep = PartKeeper(self._course, step)
 
         async def companion(transaction: Transaction, result: dict[str, Any]) -> None:
