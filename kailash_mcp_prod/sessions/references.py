@@ -8,7 +8,7 @@ again, so data that holds `{{` stays data.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -42,6 +42,20 @@ def resolve(value: Any, scope: Mapping[str, Any], field: str) -> Any:
         is `{"id": 7}`.
     """
     return _Resolution(scope).value(value, field, 0)
+
+
+def names_in(value: Any) -> list[str]:
+    """The first names of all references in a JSON value."""
+    if isinstance(value, str):
+        paths = (match[1].strip() for match in _REFERENCE.finditer(value))
+        found = [re.split(r"[.\[]", path, maxsplit=1)[0] for path in paths]
+    elif isinstance(value, Mapping):
+        found = [name for each in value.values() for name in names_in(each)]
+    elif isinstance(value, list):
+        found = [name for each in value for name in names_in(each)]
+    else:
+        found = []
+    return list(dict.fromkeys(name for name in found if name))
 
 
 class _Resolution:
@@ -138,9 +152,3 @@ def _as_text(value: Any) -> str:
 
 def _below(field: str, name: str) -> str:
     return f"{field}.{shown(str(name))}"
-
-
-def names_of(values: Sequence[str]) -> str:
-    """Names for a message: not too many of them."""
-    some = ", ".join(values[:_MAX_NAMES_SHOWN])
-    return f"{some}, …" if len(values) > _MAX_NAMES_SHOWN else some

@@ -13,7 +13,7 @@ from kailash.nodes.base_async import AsyncNode
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.sessions.calling import current_calls
-from kailash_mcp_prod.sessions.references import resolve
+from kailash_mcp_prod.sessions.references import names_in, resolve
 
 _OWN = frozenset({"tool", "arguments"})
 
@@ -44,8 +44,18 @@ class MCPToolNode(AsyncNode):  # type: ignore[misc]
     """
 
     def get_parameters(self) -> dict[str, NodeParameter]:
-        """The node's parameters, for Kailash."""
+        """The node's parameters, for Kailash: its own, and the inputs that its arguments name.
+
+        `LocalRuntime` hands on no others.
+        """
+        inputs = names_in(getattr(self, "config", {}).get("arguments"))
         return {
+            **{
+                name: NodeParameter(
+                    name=name, type=object, required=False, description="An input of the node."
+                )
+                for name in inputs
+            },
             "tool": NodeParameter(
                 name="tool", type=str, required=False, default="", description="The tool's name."
             ),

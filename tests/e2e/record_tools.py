@@ -33,7 +33,13 @@ OPERATIONS = (
 )
 NAMES = [f"{model}_{operation}" for model in MODELS for operation in OPERATIONS]
 UTILITIES = ["get_dataflow_models_info"]
-ALL_TOOLS = [*NAMES, *UTILITIES]
+WORKFLOWS = [
+    "create_agent_workflow_session",
+    "execute_workflow_step",
+    "get_workflow_session_status",
+    "cleanup_workflow_sessions",
+]
+ALL_TOOLS = [*NAMES, *UTILITIES, *WORKFLOWS]
 
 ID = {"$ref": [0, "id"]}
 CALLS: list[Any] = [

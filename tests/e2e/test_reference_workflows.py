@@ -24,6 +24,9 @@ class Office:
             "create_agent_workflow_session", workflow_type="office", agent_id="clerk"
         )["workflow_session_id"]
 
+    def close(self) -> None:
+        self._client.close()
+
     def ask(self, tool: str, /, **arguments: Any) -> dict[str, Any]:
         """The answer, be it a result or an error."""
         answer: dict[str, Any] = self._client.post(f"/tools/{tool}", json=arguments).json()
@@ -59,7 +62,9 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         "CLASSIFICATION_MODEL": "tests.e2e.sample_classifier:answer",
     }
     with serving(tmp_path_factory.mktemp("office"), *DEVELOPMENT, settings=settings) as server:
-        yield Office(server.rest)
+        found = Office(server.rest)
+        yield found
+        found.close()
 
 
 def test_a_customer_is_made_once(office: Office) -> None:

@@ -15,9 +15,10 @@ from kailash_mcp_prod.records.problems import shown
 from kailash_mcp_prod.tools import models_info
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from kailash_mcp_prod.tools.surfaces import groups
 from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL, AnyTool
 from kailash_mcp_prod.tools.surfaces.base import FullSurface, Resolved
-from kailash_mcp_prod.tools.surfaces.groups import GROUPS
+from kailash_mcp_prod.tools.surfaces.groups import GROUPS, ToolGroup
 from kailash_mcp_prod.tools.surfaces.shortcuts import SHORTCUTS, Shortcut
 from kailash_mcp_prod.tools.visibility import Visibility
 
@@ -37,7 +38,7 @@ class CompactSurface:
 
     Those for records take `model` and the arguments of the record tool that they stand for. They
     list the models for which the caller may call that tool, so what may not be called is not seen
-    here either. `call_tool` reaches every other tool.
+    here either. Those of a group take an `action`. `call_tool` reaches every other tool.
 
     Args:
         registry: The tools.
@@ -69,8 +70,8 @@ class CompactSurface:
             tools.append({**described, "name": DESCRIBE_MODELS})
         for name, targets in self._reach(principal).items():
             tools.append(_listed(_BY_NAME[name], targets))
-        reached = ((group, group.reached(self._tools, principal)) for group in GROUPS)
-        tools.extend(group.listed(own) for group, own in reached if own)
+        reached = ((group, self._actions(principal, group)) for group in GROUPS)
+        tools += [groups.listed(group, actions) for group, actions in reached if actions]
         return [*tools, dict(self._call_any.listed)]
 
     def resolve(self, call: ToolCall, name: str) -> Resolved | None:
@@ -79,11 +80,20 @@ class CompactSurface:
             return self._call_any.resolve(call)
         if name == DESCRIBE_MODELS:
             return self._tools.resolve(call, models_info.NAME)
-        if name in _GROUPS:
-            reached = _GROUPS[name].reached(self._tools, call.principal)
-            return _GROUPS[name].resolve(reached, call) if reached else None
+        group = _GROUPS.get(name)
+        if group is not None:
+            actions = self._actions(call.principal, group)
+            return groups.resolve(actions, call) if actions else None
         targets = self._reach(call.principal).get(name)
         return None if targets is None else _resolve(_BY_NAME[name], targets, call)
+
+    def _actions(self, principal: Principal, group: ToolGroup) -> groups.Actions:
+        """The tools of a group that the principal may call, by their actions."""
+        return {
+            action: tool
+            for action, name in group.actions.items()
+            if (tool := self._tools.find(principal, name)) is not None
+        }
 
     def _reach(self, principal: Principal) -> Mapping[str, _Targets]:
         """What each shortcut reaches, without those that reach nothing."""

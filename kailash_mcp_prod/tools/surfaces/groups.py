@@ -1,101 +1,152 @@
-"""Tools of the surface `compact` that stand for a few tools each, chosen by `action`.
-
-The arguments are those of the tool that is chosen, which validates them.
-"""
+"""Tools of the surface `compact` that stand for a family of other tools: `action` says which."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, Final, NotRequired
 
+from annotated_types import MaxLen
 from msgspec.structs import replace
+from pydantic import ConfigDict, Field, Strict
+from typing_extensions import TypedDict
 
-from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import InvalidArgumentsError
-from kailash_mcp_prod.records.problems import shown
+from kailash_mcp_prod.records.forms import Form, FormError
+from kailash_mcp_prod.records.problems import describe_findings
 from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
-from kailash_mcp_prod.tools.surfaces.base import FullSurface, Resolved
+from kailash_mcp_prod.tools.surfaces.base import Resolved
+
+
+class _Arguments(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    action: Annotated[str, Strict(), MaxLen(64)]
+    arguments: NotRequired[
+        Annotated[dict[str, Any], Strict(), Field(description="Those of the action.")]
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """One tool of the surface: its tools by the value of `action`."""
+class ToolGroup:
+    """A family of tools behind one.
+
+    `actions` says which tool each action is; what a caller may not call is no action for it.
+    """
 
     name: str
     title: str
     description: str
-    tools: Mapping[str, str]
-
-    def reached(self, surface: FullSurface, principal: Principal) -> dict[str, ToolSpec]:
-        """The tools that a principal may call, by action."""
-        found = {action: surface.find(principal, name) for action, name in self.tools.items()}
-        return {action: tool for action, tool in found.items() if tool is not None}
-
-    def listed(self, reached: Mapping[str, ToolSpec]) -> dict[str, Any]:
-        """The tool as an MCP `Tool` object, for those who may call some of its tools."""
-        properties: dict[str, Any] = {"action": {"enum": list(reached)}}
-        for tool in reached.values():
-            properties |= tool.input_schema.get("properties", {})
-        hints = [tool.hints for tool in reached.values()]
-        return {
-            "name": self.name,
-            "title": self.title,
-            "description": self.description,
-            "inputSchema": {
-                "type": "object",
-                "properties": properties,
-                "required": ["action"],
-                "additionalProperties": False,
-            },
-            "annotations": Hints(
-                read_only=all(each.read_only for each in hints),
-                destructive=any(each.destructive for each in hints),
-                idempotent=all(each.idempotent for each in hints),
-            ).to_mcp(),
-        }
-
-    def resolve(self, reached: Mapping[str, ToolSpec], call: ToolCall) -> Resolved:
-        """The tool that a call means, with its arguments.
-
-        Raises:
-            InvalidArgumentsError: `action` names none that the caller may call.
-        """
-        arguments = dict(call.arguments)
-        action = arguments.pop("action", None)
-        if not isinstance(action, str) or action not in reached:
-            raise InvalidArgumentsError(
-                f"action: use one of: {', '.join(reached)}.",
-                field="action",
-                details={"choices": list(reached)},
-            )
-        tool = reached[action]
-        known = tool.input_schema.get("properties", {})
-        for name in arguments:
-            if name not in known:
-                raise InvalidArgumentsError(
-                    f"{shown(name)}: the action {action} does not take this: remove it.",
-                    field=shown(name),
-                    details={"known_fields": list(known)},
-                )
-        return Resolved(tool, replace(call, arguments=arguments))
+    actions: Mapping[str, str]
 
 
-GROUPS: tuple[Group, ...] = (
-    Group(
-        name="workflows",
-        title="Workflow sessions",
-        description=(
-            "Durable sequences of steps. start {workflow_type}; execute {workflow_session_id, "
-            "step_name, step_config}: type dataflow_operation {model, operation, parameters}, "
-            "tool, workflow, parallel, sequence or condition, values such as "
-            "{{previous_result.id}}; status; remove."
-        ),
-        tools={
-            "start": "create_agent_workflow_session",
-            "execute": "execute_workflow_step",
-            "status": "get_workflow_session_status",
-            "remove": "cleanup_workflow_sessions",
-        },
+SESSIONS: Final = ToolGroup(
+    name="sessions",
+    title="Sessions and collaboration",
+    description=(
+        "Keeps sessions of yours, and lets you work with other agents in workspaces: roles, a "
+        "blackboard, messages, leases on records."
     ),
+    actions={
+        "create": "create_agent_session",
+        "get": "get_agent_session",
+        "list": "list_agent_sessions",
+        "get_context": "get_agent_context",
+        "update_context": "update_agent_context",
+        "end": "end_agent_session",
+        "collaborate": "enable_agent_collaboration",
+        "respond": "respond_to_invitation",
+        "workspaces": "list_collaborations",
+        "leave": "leave_collaboration",
+        "write": "write_blackboard",
+        "read": "read_blackboard",
+        "send": "send_agent_message",
+        "receive": "read_agent_messages",
+        "lease": "acquire_lease",
+        "release": "release_lease",
+    },
 )
+
+WORKFLOWS: Final = ToolGroup(
+    name="workflows",
+    title="Workflow sessions",
+    description=(
+        "Durable sequences of steps. step_config: {type: dataflow_operation, model, operation, "
+        "parameters}, or type tool, workflow, parallel, sequence, condition; values such as "
+        "{{previous_result.id}} refer to earlier steps."
+    ),
+    actions={
+        "start": "create_agent_workflow_session",
+        "execute": "execute_workflow_step",
+        "status": "get_workflow_session_status",
+        "remove": "cleanup_workflow_sessions",
+    },
+)
+
+GROUPS: Final = (SESSIONS, WORKFLOWS)
+
+
+@cache
+def _form() -> Form:
+    # When it is first needed: it takes a while to make.
+    return Form(_Arguments)
+
+
+# The tools by the action that they are.
+Actions = Mapping[str, ToolSpec]
+
+
+def listed(group: ToolGroup, actions: Actions) -> dict[str, Any]:
+    """The MCP `Tool` object of a group, for a caller with these actions."""
+    signatures = ", ".join(f"{name}({_names(tool)})" for name, tool in actions.items())
+    hints = [tool.hints for tool in actions.values()]
+    worst = Hints(
+        read_only=all(each.read_only for each in hints),
+        destructive=any(each.destructive for each in hints),
+        idempotent=all(each.idempotent for each in hints),
+    )
+    return {
+        "name": group.name,
+        "title": group.title,
+        "description": f"{group.description} Actions: {signatures}",
+        "inputSchema": {
+            "type": "object",
+            "properties": {"action": {"enum": list(actions)}, "arguments": {"type": "object"}},
+            "required": ["action"],
+            "additionalProperties": False,
+        },
+        "annotations": worst.to_mcp(),
+    }
+
+
+def resolve(actions: Actions, call: ToolCall) -> Resolved:
+    """The tool that the action is, with its arguments.
+
+    Raises:
+        InvalidArgumentsError: The action is missing or none of these.
+    """
+    try:
+        checked = _form().check(call.arguments)
+    except FormError as error:
+        raise describe_findings(error.found, known=["action", "arguments"]) from None
+    tool = actions.get(checked["action"])
+    if tool is None:
+        raise _unknown(actions)
+    return Resolved(tool, replace(call, arguments=checked.get("arguments", {})), below="arguments")
+
+
+def _unknown(actions: Collection[str]) -> InvalidArgumentsError:
+    return InvalidArgumentsError(
+        f"action: use one of: {', '.join(actions)}.",
+        field="action",
+        details={"choices": list(actions)},
+    )
+
+
+def _names(tool: ToolSpec) -> str:
+    schema = tool.input_schema if tool.listing is None else tool.listing.input_schema
+    required = schema.get("required", ())
+    return ", ".join(
+        name if name in required else f"{name}?" for name in schema.get("properties", {})
+    )
