@@ -209,7 +209,8 @@ def test_the_server_for_a_network_asks_for_the_key_of_the_readme(tmp_path: Path)
         allowed = json.loads(run_in(tmp_path, f"{listing} -H 'X-API-Key: a-long-random-key'"))
     assert refused["error"]["code"] == "unauthenticated"
     readable = [f"{model}_{operation}" for model in MODELS for operation in ("read", "list")]
-    assert [tool["name"] for tool in allowed["tools"]] == [*readable, *UTILITIES]
+    own = ["get_workflow_session_status"]
+    assert [tool["name"] for tool in allowed["tools"]] == [*readable, *UTILITIES, *own]
 
 
 def test_the_page_of_transports_serves_and_calls_over_websocket(tmp_path: Path) -> None:

@@ -13,7 +13,13 @@ from kailash_mcp_prod.sessions.references import MAX_DEPTH, MAX_REFERENCES, reso
 NAMES = st.text(
     st.characters(exclude_characters=".[]{} ~/#", exclude_categories=["C", "Z"]), min_size=1
 )
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 VALUES = st.recursive(
     SCALARS | st.just("{{steps.a}}") | st.just("a {{x}} b"),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
