@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -61,6 +62,7 @@ class World:
         self._random = random.Random(seed)
         self.failures_left = 0
         self.custom_runs = 0
+        self.gate, self.reached = asyncio.Event(), asyncio.Event()
 
     async def call(self, tool: str, /, by: Principal = ALICE, **arguments: Any) -> dict[str, Any]:
         server = self._random.choice(self.servers)
@@ -88,6 +90,7 @@ class World:
     async def empty(self) -> None:
         """Removes what earlier tests have left."""
         self.failures_left = self.custom_runs = 0
+        self.gate, self.reached = asyncio.Event(), asyncio.Event()
         for name in ("Item", "Other"):
             await self.call(f"{name}_bulk_delete", filter={"name": {"$ne": ""}})
         for each in (ALICE, BOB, READER):
@@ -103,7 +106,11 @@ class World:
         registry.add_workflow("two_items", two_items, required=("name",), output="second.result")
         registry.add_workflow("broken", broken)
         registry.add_template("pair", {"first": create("t1"), "second": create("t2")})
+        registry.add_template(
+            "long", {"first": create("l1"), "gate": {"type": "gate"}, "last": create("l2")}
+        )
         registry.add_step_type("flaky", self._flaky, repeatable=True)
+        registry.add_step_type("gate", self._gate, repeatable=True)
         registry.add_step_type("twice", self._twice)
         return registry
 
@@ -114,6 +121,13 @@ class World:
             self.failures_left -= 1
             raise UnavailableError("The other side is away.", retry_after_seconds=0.01)
         return {"said": step.parameters.get("say")}
+
+    async def _gate(self, step: StepCall) -> Any:
+        """Lasts until the test lets it end."""
+        await step.progress(1, 2, "at the gate")
+        self.reached.set()
+        await self.gate.wait()
+        return {"through": True}
 
     async def _twice(self, step: StepCall) -> Any:
         """Two records of one call."""
