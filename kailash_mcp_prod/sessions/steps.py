@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from dataclasses import field as field_of
 from typing import Any, Final
 
-import msgspec
-
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.guard.canonical import canonical
 from kailash_mcp_prod.records.problems import shown
@@ -91,7 +89,7 @@ def parse_step(given: Any, types: Collection[str], field: str = FIELD) -> StepCo
     Raises:
         InvalidArgumentsError: It is no step; the error names the member.
     """
-    if isinstance(given, Mapping) and len(msgspec.json.encode(given)) > MAX_CONFIG_BYTES:
+    if isinstance(given, Mapping) and len(_canonical(given, field)) > MAX_CONFIG_BYTES:
         raise wrong(field, f"longer than {MAX_CONFIG_BYTES} bytes; split the step")
     return _parse(given, types, field, 0)
 
@@ -102,7 +100,12 @@ def check_name(name: Any, field: str) -> str:
     Raises:
         InvalidArgumentsError: It could not be referred to.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
+    if (
+        not isinstance(name, str)
+        or len(name) > MAX_NAME_LENGTH
+        or not name.isprintable()
+        or not _NAME.fullmatch(name)
+    ):
         raise wrong(
             field,
             f"use 1 to {MAX_NAME_LENGTH} characters without spaces, dots, slashes, #, ~, brackets "
@@ -284,7 +287,11 @@ def _seconds(value: Any, field: str) -> float | None:
 
 def _digest(given: Mapping[str, Any], field: str) -> str:
     meant = {name: value for name, value in given.items() if name != "repeat_interrupted"}
-    text = canonical(meant)
+    return hashlib.sha256(_canonical(meant, field)).hexdigest()
+
+
+def _canonical(given: Mapping[str, Any], field: str) -> bytes:
+    text = canonical(given)
     if text is None:
         raise wrong(field, "use values that JSON has")
-    return hashlib.sha256(text).hexdigest()
+    return text

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from kailash_mcp_prod.errors import InvalidArgumentsError
+from kailash_mcp_prod.guard.canonical import canonical
 from kailash_mcp_prod.records.problems import shown
 from kailash_mcp_prod.sessions.steps_policy import OnError, parse_on_error
 
@@ -43,7 +42,10 @@ def parse_session_config(given: Any) -> SessionConfig:
     """
     if not isinstance(given, Mapping):
         raise _wrong("", "use an object")
-    if len(msgspec.json.encode(given)) > MAX_CONFIG_BYTES:
+    text = canonical(given)
+    if text is None:
+        raise _wrong("", "use values that JSON has")
+    if len(text) > MAX_CONFIG_BYTES:
         raise _wrong("", f"longer than {MAX_CONFIG_BYTES} bytes; keep data in records")
     variables = given.get("variables", {})
     if not isinstance(variables, Mapping):

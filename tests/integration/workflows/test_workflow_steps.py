@@ -166,6 +166,36 @@ async def test_a_wrong_step_says_where_and_changes_nothing(
     assert await world.names() == ["right"]
 
 
+@pytest.mark.parametrize("half", ["\ud800", "a\x00b"])
+async def test_what_no_database_takes_is_refused_before_anything_runs(
+    world: World, half: str
+) -> None:
+    session = await world.begin()
+    for arguments in (
+        {"workflow_session_id": session, "step_name": half, "step_config": create("a")},
+        {"workflow_session_id": half, "step_name": "x", "step_config": create("a")},
+        {"workflow_session_id": session, "step_name": "x", "step_config": create(half)},
+    ):
+        with pytest.raises((InvalidArgumentsError, NotFoundError)):
+            await world.call(EXECUTE, **arguments)
+    with pytest.raises(InvalidArgumentsError):
+        await world.call(CREATE, workflow_type=half)
+    if half == "\ud800":
+        with pytest.raises(InvalidArgumentsError):
+            await world.begin(x=half)
+
+    assert await world.names() == []
+
+
+async def test_steps_that_break_close_the_tool_to_nobody(world: World) -> None:
+    session = await world.begin()
+    for _ in range(12):
+        with pytest.raises(InternalError):
+            await world.step(session, "x", {"type": "workflow", "workflow": "broken"})
+
+    assert (await world.step(session, "x", create("a")))["success"]
+
+
 async def test_natural_forms_of_parameters_are_taken(world: World) -> None:
     session = await world.begin()
     await world.result(session, "a", operation("create", data={"name": "nested"}))
