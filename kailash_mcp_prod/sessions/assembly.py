@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.redis import RedisConnection
-from kailash_mcp_prod.sessions.workflow_places import WorkflowRecords
 from kailash_mcp_prod.sessions.workflow_registry import WorkflowRegistry
 from kailash_mcp_prod.sessions.workflow_sessions import WorkflowSessions
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolSpec
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.sessions.workflow_places import WorkflowRecords
 
 
 class Part(Protocol):

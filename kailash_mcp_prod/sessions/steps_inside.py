@@ -11,14 +11,13 @@ from kailash_mcp_prod.errors import ConflictError
 from kailash_mcp_prod.records.store import Transaction
 from kailash_mcp_prod.sessions.steps_checks import part_named
 from kailash_mcp_prod.sessions.steps_course import Course, PartKeeper, read_digest
+from kailash_mcp_prod.sessions.workflow_tools import GROUP
 from kailash_mcp_prod.tools.peer import NOBODY
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 from kailash_mcp_prod.tools.surfaces.unknown import no_such_tool
 
 _LONGEST_PATH: Final = 400
-GROUP: Final = "workflow"
-"""The group of the tools that drive workflow sessions, which no step may call."""
 
 
 class NodeCalls:

@@ -33,11 +33,12 @@ from kailash_mcp_prod.sessions.steps_course import (
     PartKeeper,
     read_digest,
 )
-from kailash_mcp_prod.sessions.steps_inside import GROUP, CustomCall, NodeCalls, is_write
+from kailash_mcp_prod.sessions.steps_inside import CustomCall, NodeCalls, is_write
 from kailash_mcp_prod.sessions.steps_policy import OnError
 from kailash_mcp_prod.sessions.steps_scope import InnerScope
 from kailash_mcp_prod.sessions.workflow_registry import WorkflowRegistry
 from kailash_mcp_prod.sessions.workflow_state import MovedOnError, Step
+from kailash_mcp_prod.sessions.workflow_tools import GROUP
 from kailash_mcp_prod.tools.peer import NOBODY
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec

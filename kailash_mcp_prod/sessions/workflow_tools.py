@@ -7,11 +7,13 @@ from typing import Any, Final, Protocol
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records.problems import shown
-from kailash_mcp_prod.sessions.steps_inside import GROUP
 from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
 
 Schema = dict[str, Any]
 Run = Callable[[ToolCall, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+GROUP: Final = "workflow"
+"""The group of these tools, which no step may call."""
 
 _TEXT: Final[Schema] = {"type": "string"}
 _OBJECT: Final[Schema] = {"type": "object"}

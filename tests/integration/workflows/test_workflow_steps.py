@@ -496,7 +496,7 @@ async def test_steps_may_do_what_their_caller_may_and_nothing_else(world: World)
 async def test_a_session_is_handed_over_between_steps(world: World) -> None:
     session = await world.begin()
     await world.result(session, "make", create("a"))
-    store = world.servers[-1]._agents.workflow_sessions.store
+    store = (await world.servers[-1]._agents.workflow_sessions.driver()).store
     await store.transfer(session, owner_of(ALICE), owner_of(BOB))
 
     with pytest.raises(NotFoundError):

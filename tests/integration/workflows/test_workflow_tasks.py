@@ -160,7 +160,7 @@ async def test_a_step_that_lasts_keeps_its_session(
     session = await world.begin()
     lasting = asyncio.create_task(world.step(session, "gate", {"type": "gate"}))
     await world.reached.wait()
-    store = world.servers[0]._agents.workflow_sessions.store
+    store = (await world.servers[0]._agents.workflow_sessions.driver()).store
     owner = owner_of(ALICE)
     before = (await store.find(session, owner)).steps["gate"].lease_until
     for _ in range(500):
@@ -179,7 +179,7 @@ async def test_a_step_that_lasts_keeps_its_session(
 async def test_whoever_has_lost_a_step_stores_nothing(world: World) -> None:
     """The lease of a step ends while its holder hangs, and somebody else does it."""
     session = await world.begin()
-    store = world.servers[0]._agents.workflow_sessions.store
+    store = (await world.servers[0]._agents.workflow_sessions.driver()).store
     part = {
         "type": "sequence",
         "steps": [{"step_name": "g", "type": "gate"}, {"step_name": "x", **create("once")}],
