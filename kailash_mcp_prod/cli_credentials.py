@@ -37,6 +37,7 @@ _STARTUP_CODES: Final = (
     (ConfigError, "invalid_configuration"),
     (DatabaseStartupError, "unavailable"),
 )
+_NO_RIGHT: Final = "42501"
 _DURATION: Final = re.compile(r"(\d{1,9})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MAX_DAYS: Final = 3650
@@ -111,7 +112,13 @@ async def open_store(config: ServerConfig, *, create: bool) -> AsyncIterator[Cre
 
 @contextlib.asynccontextmanager
 async def open_state(config: ServerConfig) -> AsyncIterator[StateDatabase]:
-    """The database of the application, of which the settings or the models know."""
+    """The database of the application, of which the settings or the models know.
+
+    Raises:
+        DatabaseStartupError: In the block too, where the database refuses what is asked of it.
+    """
+    from sqlalchemy.exc import ProgrammingError
+
     from kailash_mcp_prod.records.connecting import wait_for_database
     from kailash_mcp_prod.state.database import StateDatabase
 
@@ -120,8 +127,19 @@ async def open_state(config: ServerConfig) -> AsyncIterator[StateDatabase]:
     database = StateDatabase(url, connections=1)
     try:
         yield database
+    except ProgrammingError as failure:
+        raise DatabaseStartupError(_why_refused(failure.orig)) from None
     finally:
         await database.close()
+
+
+def _why_refused(failure: BaseException | None) -> str:
+    if getattr(failure, "sqlstate", None) == _NO_RIGHT:
+        return (
+            "The database's user may not use the tables of keys and tokens, mcp_…. Grant it "
+            "SELECT on them, and to mint and revoke INSERT, UPDATE and DELETE too."
+        )
+    return "The tables of keys and tokens, mcp_…, are not those of this version."
 
 
 def _database_of(config: ServerConfig) -> str:

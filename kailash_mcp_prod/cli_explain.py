@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from kailash_mcp_prod.config import ServerConfig
-from kailash_mcp_prod.errors import ConfigError, DatabaseStartupError, UnavailableError
+from kailash_mcp_prod.errors import (
+    ConfigError,
+    DatabaseStartupError,
+    InvalidArgumentsError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.auth.principal import Principal
@@ -41,6 +47,10 @@ def explain(
     permissions: Annotated[_Text, typer.Option(help="Its permissions, with commas.")] = None,
     roles: Annotated[_Text, typer.Option(help="Its roles, with commas.")] = None,
     tenant: Annotated[_Text, typer.Option(help="Its tenant.")] = None,
+    claim: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it
+        typer.Option(help="A claim of its token, as name=value; a value may be JSON. Several."),
+    ] = None,
     claims: Annotated[_Text, typer.Option(help="The claims of its token, as JSON.")] = None,
     read_only: Annotated[bool, typer.Option(help="Its credential is read-only.")] = False,
     config: Annotated[Optional[Path], typer.Option(help="JSON file with settings.")] = None,  # noqa: UP045
@@ -65,7 +75,7 @@ def explain(
         "permissions": None if permissions is None else _words(permissions),
         "roles": None if roles is None else _words(roles),
         "tenant": tenant,
-        "claims": None if claims is None else MappingProxyType(_object(claims, "--claims")),
+        "claims": _claims(claims, claim),
         "read_only": read_only or None,
     }
     given = {name: value for name, value in hypothesis.items() if value is not None}
@@ -114,7 +124,7 @@ async def _principal(settings: ServerConfig, agent: str, given: dict[str, Any]) 
         raise ConfigError(
             f"No configured API key has the agent_id {agent}, and no minted one has it as its "
             f"agent_id, id or label. Configured are: {', '.join(known) or 'none'}. Or say what the "
-            "agent would have, with --permissions, --roles or --claims."
+            "agent would have, with --permissions, --roles or --claim."
         )
     return replace(found or Principal(agent, frozenset(), method="explained"), **given)
 
@@ -153,6 +163,19 @@ async def _keys_named(settings: ServerConfig, name: str) -> list[StoredKey]:
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(word.strip() for word in text.split(",") if word.strip())
+
+
+def _claims(together: str | None, single: list[str] | None) -> Mapping[str, Any] | None:
+    """The claims, however they were given; what was named singly goes before."""
+    from kailash_mcp_prod.cli_credentials import claims_of
+
+    if together is None and not single:
+        return None
+    found = {} if together is None else _object(together, "--claims")
+    try:
+        return MappingProxyType(found | claims_of(single))
+    except InvalidArgumentsError as refused:
+        raise typer.BadParameter(refused.message, param_hint="--claim") from None
 
 
 def _object(text: str, name: str) -> dict[str, Any]:

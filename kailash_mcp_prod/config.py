@@ -130,6 +130,7 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
             return self
         if self.cursor_secret is not None and is_short(self.cursor_secret):
             raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
+        self._check_cache_backend()
         self.check_resource()
         self._check_roles()
         if self.enable_auth:
@@ -142,6 +143,17 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
                 "everything"
             )
         return self
+
+    def _check_cache_backend(self) -> None:
+        if self.cache_backend == "memory":
+            return
+        if self.redis_url is None:
+            raise ValueError("cache_backend redis needs redis_url")
+        if self.cursor_key is None:
+            raise ValueError(
+                "cache_backend redis needs cursor_secret or jwt_secret, the same in all replicas: "
+                "what is kept in Redis is sealed with it"
+            )
 
     def _check_roles(self) -> None:
         """Refuses a key with a role that means nothing: more likely a name was misspelt."""
@@ -170,8 +182,9 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
 
     @property
     def cursor_key(self) -> bytes | None:
-        """What signs page cursors, the same in all replicas; `None` when there is no secret.
+        """What signs page cursors and seals what is in Redis, the same in all replicas.
 
+        `None` when there is no secret.
         API keys are no such secret: clients hold cursors, and could try out short keys on them.
         """
         secret = self.cursor_secret or self.jwt_secret

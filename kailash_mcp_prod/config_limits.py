@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -49,7 +51,17 @@ class LimitSettings(BaseSettings):
         description="How long a cached read is used, and what other programs write not seen.",
     )
     cache_max_size_mb: float = Field(
-        100, gt=0, le=65_536, description="Memory that cached reads take in each process."
+        100,
+        gt=0,
+        le=65_536,
+        description="Memory that cached reads take in each process, and in Redis for all.",
+    )
+    cache_backend: Literal["memory", "redis"] = Field(
+        "memory",
+        description=(
+            "Where cached reads are kept: in each process, or behind that in Redis too, sealed, "
+            "for all replicas. The latter needs redis_url, and cursor_secret or jwt_secret."
+        ),
     )
     cache_exclude_models: Words = Field((), description="Models whose reads are never cached.")
     enable_compression: bool = Field(True, description="Compress large cached reads with zstd.")

@@ -29,7 +29,7 @@ class Breaker:
     Closed, it lets all calls through and counts failures; a call that worked resets the count.
     Open, it refuses all until the time is over. Then one call, the probe, goes through and decides:
     it closes the breaker, or opens it for another while. A probe that says nothing gives its place
-    to the next call.
+    to the next call, and so does one that steps back because another process sends its own.
 
     Each call let through gets a number, and is heard only while that number holds: so calls that
     began before the breaker opened neither close it nor count for what comes after.
@@ -99,6 +99,15 @@ class Breaker:
             self._failures += 1
             if self._failures >= self._threshold:
                 self.open(self._recovery)
+
+    def is_probe(self, number: int) -> bool:
+        """Whether the call with that number is the probe that is under way."""
+        return number == self._number and self.state is State.HALF_OPEN
+
+    def step_back(self, number: int, seconds: float) -> None:
+        """Ends a probe that was not sent after all; the next may try after a time."""
+        if self.is_probe(number):
+            self.open(seconds)
 
     def open(self, seconds: float) -> None:
         """Refuses calls for a time; calls that are running are not heard any more."""

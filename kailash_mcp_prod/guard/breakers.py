@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from kailash_mcp_prod.errors import (
     BusyError,
@@ -25,11 +25,22 @@ from kailash_mcp_prod.observe.logs import get_logger
 
 log = get_logger(__name__)
 
-TurnListener = Callable[[str, float], None]
-"""Hears which circuit opened, and for how many seconds; 0 when it closed."""
-
 Answers = Callable[[], Awaitable[bool]]
 """Says whether a backend answers a question that costs it nothing; raises nothing."""
+
+
+class Replicas(Protocol):
+    """What circuits tell the other replicas and ask them."""
+
+    def turned(self, name: str, seconds: float) -> None:
+        """Hears that a circuit opened by what happened here, for how long; 0 when it closed."""
+
+    async def probe_waits(self, name: str) -> float:
+        """For how many seconds a probe has to wait; 0 when it may be sent now."""
+
+    def probe_ended(self, name: str) -> None:
+        """Hears that the probe of this process has ended, after what it turned."""
+
 
 _TOOL = "tool:"
 # Of tools that existed once, too.
@@ -61,7 +72,7 @@ class Breakers:
         self._clock = clock
         # Only what has failed once has one: to all others, everybody is let through.
         self._breakers: dict[str, Breaker] = {}
-        self._listener: TurnListener | None = None
+        self._replicas: Replicas | None = None
         self._answers: dict[str, Answers] = {}
         # By backend, the calls on which its answer will be the verdict.
         self._doubted: dict[str, list[int]] = {}
@@ -131,6 +142,7 @@ class Breakers:
         elif breaker.state is State.CLOSED:
             log.info("circuit_closed", circuit=name)
             self._announce(name, 0)
+        self._left(name, before)
 
     def doubt(self, name: str, number: int) -> None:
         """Says that a call took too long that was let through under a number.
@@ -168,21 +180,55 @@ class Breakers:
         breaker.open(seconds)
         return True
 
-    def close_from_afar(self, name: str) -> None:
-        """Closes an open circuit because another replica's probe went through."""
+    def close_from_afar(self, name: str, *, although_probing: bool = False) -> None:
+        """Closes an open circuit because another replica's probe went through.
+
+        Args:
+            name: The circuit.
+            although_probing: Do so when a probe of this process is about to be sent, too.
+        """
         breaker = self._breakers.get(name)
-        if breaker is not None and breaker.state is State.OPEN:
+        if breaker is None:
+            return
+        if breaker.state is State.OPEN or (although_probing and breaker.state is State.HALF_OPEN):
             log.info("circuit_closed", circuit=name, by="another replica")
             breaker.close()
+
+    def is_probe(self, name: str, number: int) -> bool:
+        """Whether the call that was let through under a number is a probe."""
+        breaker = self._breakers.get(name)
+        return breaker is not None and breaker.is_probe(number)
+
+    async def ask_to_probe(self, name: str, number: int) -> None:
+        """Asks the other replicas, if the call with that number is a probe, whether it may be.
+
+        Raises:
+            CircuitOpenError: It may not: one of them sends its own, or will.
+        """
+        breaker = self._breakers.get(name)
+        if self._replicas is None or breaker is None or not breaker.is_probe(number):
+            return
+        seconds = await self._replicas.probe_waits(name)
+        if seconds > 0:
+            breaker.step_back(number, seconds)
+            raise _refused(name, breaker)
+
+    def unclosed(self) -> dict[str, float]:
+        """The circuits that are not closed, and after how many seconds each wants a probe."""
+        return {
+            name: breaker.seconds_left() if breaker.state is State.OPEN else 0
+            for name, breaker in self._breakers.items()
+            if breaker.state is not State.CLOSED
+        }
 
     def seconds_left(self, name: str) -> float:
         """For how long calls of that name are refused."""
         breaker = self._breakers.get(name)
         return 0 if breaker is None else breaker.seconds_left()
 
-    def on_turn(self, listener: TurnListener) -> None:
-        """Calls the listener when a circuit opens or closes by what happened here."""
-        self._listener = listener
+    def share_with(self, replicas: Replicas) -> None:
+        """Tells other replicas what turns here, and asks them before each probe."""
+        self._replicas = replicas
 
     def health(self) -> dict[str, Any]:
         """Their component in the report on health: the circuits that are not closed.
@@ -204,14 +250,19 @@ class Breakers:
     def _add(self, name: str) -> Breaker:
         if len(self._breakers) >= _MOST:
             closed = (each for each, of in self._breakers.items() if of.state is State.CLOSED)
-            self._breakers.pop(next(closed, next(iter(self._breakers))))
+            gone = next(closed, next(iter(self._breakers)))
+            self._left(gone, self._breakers.pop(gone).state)
         breaker = Breaker(self._threshold, self._recovery_seconds, self._clock)
         self._breakers[name] = breaker
         return breaker
 
     def _announce(self, name: str, seconds: float) -> None:
-        if self._listener is not None:
-            self._listener(name, seconds)
+        if self._replicas is not None:
+            self._replicas.turned(name, seconds)
+
+    def _left(self, name: str, state: State) -> None:
+        if self._replicas is not None and state is State.HALF_OPEN:
+            self._replicas.probe_ended(name)
 
 
 class Passage:
@@ -238,6 +289,30 @@ class Passage:
             self._breakers.tell(self._tool, self._tool_number, Outcome.SAID_NOTHING)
             raise
         return self
+
+    @property
+    def probes(self) -> bool:
+        """Whether this call is the probe of a circuit."""
+        if self._breakers.is_probe(self._tool, self._tool_number):
+            return True
+        backend = self._backend
+        return backend is not None and self._breakers.is_probe(backend, self._backend_number)
+
+    async def ask(self) -> None:
+        """Asks the other replicas whether this call may be the probe, if it is one.
+
+        Raises:
+            CircuitOpenError: It may not.
+        """
+        if not self.probes:
+            return
+        try:
+            await self._breakers.ask_to_probe(self._tool, self._tool_number)
+            if self._backend is not None:
+                await self._breakers.ask_to_probe(self._backend, self._backend_number)
+        except BaseException:
+            self.used = False
+            raise
 
     def __exit__(
         self, _kind: type[BaseException] | None, ending: BaseException | None, _trace: object

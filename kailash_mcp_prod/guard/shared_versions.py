@@ -1,6 +1,6 @@
 """What replicas tell each other through Redis: who is writing a table, and when it has changed.
 
-Redis holds no records, only a random token for each table, and who is writing it. A token is never
+Redis holds a random token for each table, and who is writing it. A token is never
 used twice, so one that Redis has lost can't come back to life. While a table is being written, no
 replica caches what it reads there: should the writer vanish before it can say how it ended, that
 stays so for as long as its write may last.
@@ -111,7 +111,11 @@ class SharedVersions:
             settled: Whether it is known to have ended. Otherwise it counts as running on.
         """
         try:
-            await self._run(_END, tables, member if settled and member else "")
+            if settled or member is None:
+                await self._run(_END, tables, member or "")
+            else:
+                # From now on, as its own process waits too; nor is it said that it was heard of.
+                await self._run(_BEGIN, tables, member, self._writing_seconds)
         except RedisDownError:
             self._untold.update(tables)
 

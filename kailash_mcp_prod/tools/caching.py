@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
+import uuid
 from collections.abc import Awaitable, Collection, Iterable
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+import msgspec
+
+from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.auth.policy import Policy
+from kailash_mcp_prod.bounded import BoundedMemo
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.breakers import Passage
 from kailash_mcp_prod.guard.cache import ReadCache
@@ -17,6 +24,10 @@ from kailash_mcp_prod.records.effects import Effects, reflect_effects
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.spec import Handler, ToolCall, ToolSpec
 
+if TYPE_CHECKING:
+    from kailash_mcp_prod.guard.shared_values import SharedValues
+
+_MOST_SHAPES: Final = 4096
 # No write outlasts its call by more than the database takes to notice.
 _WRITES_END_SECONDS: Final = 30
 
@@ -28,6 +39,7 @@ class CachedReads:
         cache: The cache.
         policy: Tells callers apart by what they may see.
         excluded: Names of models of which nothing is cached.
+        values: What the cache keeps in Redis, if it does.
     """
 
     def __init__(
@@ -36,11 +48,15 @@ class CachedReads:
         policy: Policy,
         *,
         excluded: Collection[str] = (),
+        values: SharedValues | None = None,
     ) -> None:
         self.cache = cache
         self._policy = policy
         self._excluded = frozenset(excluded)
         self._tables: dict[str, str] = {}
+        self._values = values
+        self._application = b""
+        self._shapes = BoundedMemo[int, tuple[ToolSpec, bytes]](_MOST_SHAPES)
 
     @classmethod
     def configured(
@@ -60,20 +76,33 @@ class CachedReads:
 
         longest = config.request_timeout_seconds + _WRITES_END_SECONDS
         shared = None if redis is None else SharedVersions(redis, writing_seconds=longest)
+        max_bytes = round(config.cache_max_size_mb * 1024 * 1024)
+        values, secret = None, config.cursor_key
+        if redis is not None and secret is not None and config.cache_backend == "redis":
+            from kailash_mcp_prod.guard.shared_values import SharedValues
+
+            values = SharedValues(
+                redis, secret, max_bytes=max_bytes, ttl_seconds=config.cache_ttl_seconds
+            )
         cache = ReadCache(
             Changes(shared, doubt_seconds=longest),
-            max_bytes=round(config.cache_max_size_mb * 1024 * 1024),
+            max_bytes=max_bytes,
             ttl_seconds=config.cache_ttl_seconds,
             compression=Compression() if config.enable_compression else None,
+            values=values,
         )
-        return cls(cache, policy, excluded=config.cache_exclude_models)
+        return cls(cache, policy, excluded=config.cache_exclude_models, values=values)
 
     def health(self) -> dict[str, Any]:
         """The cache's component in the report on health."""
         well = self.cache.changes.is_well
+        state = "caching" if well else "bypassed: Redis does not answer"
+        if well and self._values is not None and self._values.is_full:
+            state = "caching; in Redis, cache_max_size_mb is used up for now"
         return {
             "status": "healthy" if well else "degraded",
-            "state": "caching" if well else "bypassed: Redis does not answer",
+            "state": state,
+            "backend": "memory" if self._values is None else "redis",
             "entries": self.cache.snapshot().entries,
         }
 
@@ -88,6 +117,7 @@ class CachedReads:
             url: The address of their database.
             models: All models that are served.
         """
+        self._application = _identity(url)
         self.serve(models, await reflect_effects(url, [model.table for model in models]))
 
     def serve(self, models: Iterable[Model], effects: Effects) -> None:
@@ -133,4 +163,29 @@ class CachedReads:
             passage.used = True
             return handle(call)
 
-        return await self.cache.read(key, table, load)
+        return await self.cache.read(key, table, load, self._shape(tool))
+
+    def _shape(self, tool: ToolSpec) -> bytes:
+        """What tells results of the tool from those of other versions and databases."""
+        if self._values is None:
+            return b""
+        # With the tool, so that no other gets its id.
+        return self._shapes.get(id(tool), lambda: (tool, self._find_shape(tool)))[1]
+
+    def _find_shape(self, tool: ToolSpec) -> bytes:
+        described = __version__, tool.input_schema, tool.output_schema
+        text = msgspec.json.encode(described, order="deterministic")
+        return hashlib.sha256(self._application + text).digest()
+
+
+def _identity(url: str) -> bytes:
+    """What tells a database, as one of its users sees it, from all others."""
+    from sqlalchemy.engine import make_url
+
+    address = make_url(url)
+    parts = [address.set(password=None).render_as_string()]
+    if address.get_backend_name() == "sqlite":
+        # A file is one of this machine, and what is in memory is this process's.
+        in_memory = not address.database or "memory" in parts[0]
+        parts += [socket.gethostname(), uuid.uuid4().hex if in_memory else ""]
+    return msgspec.json.encode(parts)

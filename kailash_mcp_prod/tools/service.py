@@ -240,6 +240,7 @@ class ToolService:
             async with nullcontext() if is_part else self._concurrency.slot(subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
+                        await passage.ask()
                         passage.used = not meant.tool.runs_others
                         result = await self._run(meant.tool, self._keyed(meant), passage)
                 except ServerError as error:

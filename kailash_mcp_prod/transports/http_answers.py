@@ -5,13 +5,12 @@ A long request becomes a stream of events too, whose comments show the client th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.delays import Delays, Waiting
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.protocol import (
     Batch,
     Context,
@@ -31,7 +30,8 @@ from kailash_mcp_prod.protocol.faults import (
     PARSE_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
 )
-from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect, wait_for_disconnect
+from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect
+from kailash_mcp_prod.transports.http_attendance import ATTEND_SECONDS, Attendance
 from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at, cancel_on_revocation
 from kailash_mcp_prod.transports.http_exchange import Exchange
 from kailash_mcp_prod.transports.http_headers import (
@@ -41,7 +41,12 @@ from kailash_mcp_prod.transports.http_headers import (
 )
 from kailash_mcp_prod.transports.http_resuming import ResumableAnswer, pump, write_log
 from kailash_mcp_prod.transports.http_sessions import Session
-from kailash_mcp_prod.transports.stopping import stopped_reply, stopped_serving
+from kailash_mcp_prod.transports.stopping import (
+    revoked_during,
+    revoked_reply,
+    stopped_reply,
+    stopped_serving,
+)
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget, unread_reply
 
 _LEGACY_STATUS: Final = {PARSE_ERROR: 400, INVALID_REQUEST: 400}
@@ -55,8 +60,6 @@ _MODERN_STATUS: Final = {
     METHOD_NOT_FOUND: 404,
 }
 _STATUS: Final = {Era.LEGACY: _LEGACY_STATUS, Era.MODERN: _MODERN_STATUS}
-_ATTEND_SECONDS: Final = 0.02
-_WATCH: Final = "watch-for-disconnect"
 
 
 def status_of(reply: Reply, era: Era) -> int:
@@ -86,7 +89,7 @@ class Answers:
         *,
         revocations: Revocations | None = None,
     ) -> None:
-        self._soon = Delays(_ATTEND_SECONDS)
+        self._soon = Delays(ATTEND_SECONDS)
         self._unread = unread
         self._dispatcher = dispatcher
         self._capacity = capacity
@@ -118,12 +121,19 @@ class Answers:
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, stream.start, scope.cancel)
+                # A span of its own ends with the credential by itself.
+                if lifetime is self._lifetime:
+                    begin.end_with_credential(self._revocations, principal, scope)
                 try:
                     reply = await self._dispatcher.handle(request, context)
                 finally:
                     begin.forget()
                     exchange.stream = None
-            if scope.cancelled:
+            if begin.revoked:
+                if not stream.started:
+                    raise revoked_during(request)
+                await stream.event(revoked_reply(request, exchange.request_id).body)
+            elif scope.cancelled:
                 await self._end_if_stopped(exchange, stream, request)
             elif reply is not None and len(reply.body) > LARGE:
                 with self._held(exchange, principal, request, reply) as held:
@@ -159,12 +169,17 @@ class Answers:
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
                 begin = self._beginning(exchange, answer.begin)
+                begin.end_with_credential(self._revocations, principal, scope)
                 try:
                     reply = await self._dispatcher.handle(message, context)
                 finally:
                     begin.forget()
                     exchange.stream = None
-            if scope.cancelled and answer.begun:
+            if begin.revoked and answer.begun:
+                await answer.finish(revoked_reply(message, exchange.request_id))
+            elif begin.revoked:
+                raise revoked_during(message)
+            elif scope.cancelled and answer.begun:
                 await answer.finish(stopped_reply(message, exchange.request_id))
             elif scope.cancelled:
                 await self._end_if_stopped(exchange, stream, message)
@@ -290,90 +305,11 @@ class Answers:
         exchange: Exchange,
         begin: Callable[[], Awaitable[None]],
         gone: Callable[[], None] | None = None,
-    ) -> _Attendance:
+    ) -> Attendance:
         stream_after = self._keepalive_seconds if exchange.accept.events else None
-        attendance = _Attendance(exchange, self._soon.on(exchange.loop), stream_after, begin, gone)
+        attendance = Attendance(exchange, self._soon.on(exchange.loop), stream_after, begin, gone)
         attendance.wait()
         return attendance
-
-
-class _Attendance:
-    """What a request needs that takes a while: most are answered before any of it begins.
-
-    Args:
-        exchange: The request.
-        soon: Waits for the time after which it begins.
-        stream_after: After how many seconds its answer becomes a stream; `None` for never.
-        begin: Makes it one.
-        gone: Called when the client disconnects, which in the new era is its way to cancel.
-    """
-
-    __slots__ = (
-        "_begin",
-        "_exchange",
-        "_gone",
-        "_soon",
-        "_stream_after",
-        "_tasks",
-        "_timer",
-        "_under_way",
-    )
-
-    def __init__(
-        self,
-        exchange: Exchange,
-        soon: Waiting,
-        stream_after: float | None,
-        begin: Callable[[], Awaitable[None]],
-        gone: Callable[[], None] | None,
-    ) -> None:
-        self._exchange = exchange
-        self._stream_after = stream_after
-        self._begin = begin
-        self._gone = gone
-        self._soon = soon
-        self._tasks: list[asyncio.Task[None]] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._under_way = False
-
-    def wait(self) -> None:
-        """Begin, unless the request is answered before."""
-        self._soon.add(self)
-
-    def forget(self) -> None:
-        """Begin nothing any more; a stream that is under way goes on."""
-        self._soon.discard(self)
-        if self._tasks is None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        for task in self._tasks:
-            if task.get_name() == _WATCH or not self._under_way:
-                task.cancel()
-
-    def late(self) -> None:
-        """Attend to the request: it takes a while."""
-        self._tasks = []
-        loop = self._exchange.loop
-        if self._gone is not None:
-            self._tasks.append(loop.create_task(self._watch(self._gone), name=_WATCH))
-        if self._stream_after is not None:
-            rest = max(self._stream_after - _ATTEND_SECONDS, 0)
-            self._timer = loop.call_later(rest, self._start)
-
-    async def _watch(self, gone: Callable[[], None]) -> None:
-        await wait_for_disconnect(self._exchange.receive)
-        gone()
-
-    def _start(self) -> None:
-        assert self._tasks is not None  # noqa: S101 - set before the timer is
-        self._tasks.append(self._exchange.loop.create_task(self._run()))
-
-    async def _run(self) -> None:
-        self._under_way = True
-        # A lost client is noticed by those who send the answer.
-        with suppress(OSError):
-            await self._begin()
 
 
 def _to_outbox(session: Session) -> Callable[[bytes], Awaitable[None]]:

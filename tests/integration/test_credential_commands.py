@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import jwt
 import pytest
 from typer.testing import CliRunner, Result
@@ -162,6 +165,47 @@ def test_a_database_that_does_not_answer_has_an_exit_code_and_no_secret(
     assert "hunter2" not in refused("key", "list", code="unavailable", exit_code=4)
     monkeypatch.setenv("DATABASE_URL", "sqlite:////nowhere/at/all.db")
     refused("key", "list", code="unavailable", exit_code=4)
+
+
+@pytest.fixture
+def without_rights(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> Iterator[None]:
+    """A database with keys and tokens, and a user who may not read them."""
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    told("key", "mint", "--permissions", "*")
+    told("token", "mint", "--subject", "a", "--permissions", "*")
+    on_postgres(postgres_url, "DROP ROLE IF EXISTS kmp_nobody", "CREATE ROLE kmp_nobody LOGIN")
+    monkeypatch.setenv("DATABASE_URL", postgres_url.replace("postgres@", "kmp_nobody@"))
+    yield
+    on_postgres(postgres_url, "DROP ROLE kmp_nobody")
+
+
+def on_postgres(url: str, *statements: str) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            for each in statements:
+                await connection.execute(each)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("without_rights")
+def test_a_user_without_rights_is_told_so() -> None:
+    for arguments in (
+        ("key", "list"),
+        ("key", "inspect", "abc"),
+        ("key", "mint", "--permissions", "*"),
+        ("key", "revoke", "abc"),
+        ("token", "list"),
+        ("token", "revoke", "--jti", "abc"),
+        ("token", "mint", "--subject", "a", "--permissions", "*"),
+    ):
+        message = refused(*arguments, code="unavailable", exit_code=4)
+        assert "may not" in message
+    token = command("token", "mint", "--subject", "a", "--permissions", "*", "--unlisted").stdout
+    assert "may not" in refused("token", "inspect", given=token, code="unavailable", exit_code=4)
 
 
 def test_the_database_is_found_by_the_application(

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from dataflow import DataFlow
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -26,6 +27,7 @@ from websockets.sync.client import connect as connect_sync
 from websockets.typing import Subprotocol
 
 from kailash_mcp_prod import ProductionMCPServer, ServerConfig
+from kailash_mcp_prod.auth import jwks
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.errors import ServerError, UnauthenticatedError
@@ -517,6 +519,41 @@ async def test_what_is_open_ends_with_its_credential(site: Site) -> None:
         renewed = bearer(token("*"))
         going_on = await web.post(mcp, json=request(3, "ping"), headers={**session, **renewed})
         assert going_on.status_code == 200
+
+
+def test_the_keys_of_the_provider_change_while_the_server_serves(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Otherwise an unknown key id has keys fetched once in half a minute.
+    monkeypatch.setattr(jwks, "_REPEAT_SECONDS", 0.0)
+    claims = {"aud": RESOURCE, "iss": ISSUER, "scope": "mcp", "permissions": ["*"]}
+    new = rsa.generate_private_key(65537, 2048)
+    tokens = {
+        "one": bearer(issued("RS256", kid="one", **claims)),
+        "two": bearer(issued("RS256", kid="two", key=new, **claims)),
+        # Signed with the old key, in the name of the new one.
+        "false": bearer(issued("RS256", kid="two", **claims)),
+    }
+    old_entry, new_entry = jwk("RS256", "one"), jwk("RS256", "two", new)
+    try:
+        for keys, good in (
+            ([old_entry], {"one"}),
+            ([old_entry, new_entry], {"one", "two"}),
+            ([new_entry], {"two"}),
+        ):
+            site.idp.keys = keys
+            # Who comes with a key id that is not known has all keys fetched anew.
+            over_rest(site, bearer(issued("RS256", kid="unknown", **claims)), ACTIONS[0])
+            for name in ("two", "one", "false"):
+                for wire, ask in WIRES.items():
+                    answer = ask(site, tokens[name], ACTIONS[0])
+                    if name in good:
+                        assert ACTIONS[0].reached(answer.body), (name, wire)
+                    else:
+                        check_refusal(answer, wire, tokens[name])
+    finally:
+        site.idp.keys = [old_entry]
+        over_rest(site, tokens["two"], ACTIONS[0])
 
 
 def test_a_slow_identity_provider_is_no_reason_to_log_in_anew(site: Site) -> None:

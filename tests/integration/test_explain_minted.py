@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import Any
 
+import asyncpg
 import pytest
+import typer
 
 from kailash_mcp_prod.auth.api_keys import mint_key
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.cli_explain import _principal
+from kailash_mcp_prod.cli_explain import _claims, _principal
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import ConfigError, DatabaseStartupError
 from kailash_mcp_prod.state.credentials import CredentialStore
@@ -77,6 +80,34 @@ async def test_who_is_unknown_or_has_no_good_key_needs_a_hypothesis(sqlite_url: 
 
     supposed = await who(sqlite_url, "alice", CLERK)
     assert (supposed.subject, supposed.permissions) == ("alice", frozenset())
+
+
+async def test_a_user_who_may_not_read_keys_is_told_so(
+    postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await minted(postgres_url, agent_id="sales")
+    owner = await asyncpg.connect(postgres_url)
+    await owner.execute("DROP ROLE IF EXISTS kmp_nobody; CREATE ROLE kmp_nobody LOGIN")
+    url = postgres_url.replace("postgres@", "kmp_nobody@")
+    try:
+        with pytest.raises(DatabaseStartupError, match="looked up: The database's user may not"):
+            await who(url, "sales")
+        assert (await who(url, "sales", CLERK)).subject == "sales"
+        assert "may not" in capsys.readouterr().err
+    finally:
+        await owner.execute("DROP ROLE kmp_nobody")
+        await owner.close()
+
+
+def test_claims_are_given_one_by_one_or_as_json() -> None:
+    single = ["sub=user-1", "level=3", 'teams=["a", "b"]', "note=a=b"]
+    found = {"sub": "user-1", "level": 3, "teams": ["a", "b"], "note": "a=b"}
+    assert _claims(None, None) is None
+    assert _claims(None, single) == found == _claims(json.dumps(found), None)
+    assert _claims('{"sub": "user-2", "tenant": "t"}', single) == {**found, "tenant": "t"}
+    for wrong in ((None, ["sub"]), (None, ["=x"]), ("[]", None), ("{", single)):
+        with pytest.raises(typer.BadParameter):
+            _claims(*wrong)
 
 
 async def test_a_database_that_is_away_is_an_error_or_with_a_hypothesis_a_warning(

@@ -25,6 +25,7 @@ from kailash_mcp_prod.auth.token_minting import TokenGrants, mint_token
 from kailash_mcp_prod.state.credentials import CredentialStore
 from kailash_mcp_prod.state.database import StateDatabase
 from kailash_mcp_prod.state.stored_key import StoredKey
+from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
 
 SECRET = "a-secret-of-more-than-thirty-two-bytes"
 READ_ALL = ("*:read",)
@@ -221,6 +222,85 @@ async def test_a_revoked_token_ends_everywhere_and_with_all_that_is_open(
     await ends_in_time(attempt)
     lasting = mint_token(SECRET, TokenGrants("nightly", READ_ALL), 3600)
     assert await status(replicas[0], {"authorization": f"Bearer {lasting.text}"}) == 200
+
+
+class Endless:
+    """A tool that tells of its progress and comes to no end by itself."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.begun = asyncio.Event()
+
+    async def __call__(self, call: ToolCall) -> dict[str, Any]:
+        self.running += 1
+        try:
+            step = 0
+            while True:
+                step += 1
+                await call.peer.progress(step)
+                self.begun.set()
+                await asyncio.sleep(0.05)
+        finally:
+            self.running -= 1
+
+    @property
+    def spec(self) -> ToolSpec:
+        about = {"name": "endless", "title": "Endless", "description": "Runs.", "group": "sample"}
+        anything = {"type": "object"}
+        return ToolSpec(
+            **about,
+            input_schema=anything,
+            output_schema=anything,
+            hints=Hints(read_only=True, destructive=False, idempotent=True),
+            permissions=(),
+            handler=self,
+        )
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("era", ["2026-07-28", "2025-11-25"])
+async def test_a_call_that_runs_ends_with_its_key(
+    sqlite_url: str, era: str, streaming: bool
+) -> None:
+    endless = Endless()
+    async with server_at(sqlite_url) as server, contextlib.AsyncExitStack() as stack:
+        server.registry.add([endless.spec])
+        database = StateDatabase(sqlite_url, connections=1)
+        stack.push_async_callback(database.close)
+        operator = CredentialStore(database)
+        opener, key = [await minted(operator, agent_id="sales") for _ in "ab"]
+        accepted = BOTH if streaming or era == "2025-11-25" else "application/json"
+        header = {"accept": accepted, "x-api-key": key.text, "mcp-protocol-version": era}
+        client = await stack.enter_async_context(httpx.AsyncClient(headers=header, timeout=20))
+        url = server.mcp_url or ""
+        params: dict[str, Any] = {"name": "endless", "arguments": {}, "_meta": {}}
+        if streaming:
+            params["_meta"]["progressToken"] = 1
+        if era == "2026-07-28":
+            params["_meta"] |= META
+            client.headers.update({"mcp-method": "tools/call", "mcp-name": "endless"})
+        else:
+            # Another credential of the same caller, which stays good, has opened the session.
+            own = {"x-api-key": opener.text}
+            opened = await client.post(url, json=rpc("initialize", **INITIALIZE), headers=own)
+            client.headers["mcp-session-id"] = opened.headers["mcp-session-id"]
+        calling = asyncio.create_task(client.post(url, json=rpc("tools/call", **params)))
+        async with asyncio.timeout(10):
+            await endless.begun.wait()
+            await operator.revoke(key.id)
+            answer = await calling
+
+        assert endless.running == 0
+        assert answer.status_code == (200 if streaming else 401)
+        if streaming:
+            events = [line for line in answer.text.splitlines() if '"jsonrpc"' in line]
+            error = json.loads(events[-1].removeprefix("data:"))["error"]["data"]
+            assert len(events) > 1
+        else:
+            error = answer.json()["error"]["data"]
+        assert (error["code"], error["details"]) == ("unauthenticated", {"outcome": "unknown"})
+        late = await client.post(url, json=rpc("tools/call", **params))
+        assert late.status_code == 401
 
 
 async def test_a_rotated_key_is_good_until_the_overlap_ends(

@@ -466,6 +466,17 @@ def test_a_secret_for_cursors_is_long_with_and_without_authentication() -> None:
         assert load(**auth, cursor_secret=SECRET).cursor_secret is not None
 
 
+def test_results_are_kept_in_redis_only_with_a_redis_and_a_secret() -> None:
+    redis = {"redis_url": "redis://localhost"}
+    for auth in ({"enable_auth": False}, {"api_keys": ONE_KEY}):
+        wanted = {**auth, "cache_backend": "redis"}
+        assert refusal(**wanted, cursor_secret=SECRET) == "cache_backend redis needs redis_url."
+        assert "needs cursor_secret or jwt_secret, the same" in refusal(**wanted, **redis)
+        for secret in ("cursor_secret", "jwt_secret"):
+            assert load(**wanted, **redis, **{secret: SECRET}).cache_backend == "redis"
+    assert "cache_backend: " in refusal(enable_auth=False, cache_backend="disk")
+
+
 def test_a_configuration_can_not_be_changed() -> None:
     config = load(enable_auth=False)
 

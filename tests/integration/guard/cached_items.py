@@ -17,6 +17,7 @@ from kailash_mcp_prod.guard.cache import ReadCache
 from kailash_mcp_prod.guard.changes import Changes
 from kailash_mcp_prod.guard.compression import Compression
 from kailash_mcp_prod.guard.redis import RedisConnection
+from kailash_mcp_prod.guard.shared_values import SharedValues
 from kailash_mcp_prod.guard.shared_versions import SharedVersions
 from kailash_mcp_prod.records.effects import reflect_effects
 from kailash_mcp_prod.records.model import Model, Row
@@ -36,6 +37,7 @@ from tests.integration.records.sql_items import ITEM, item_store
 POLICY = Policy(rules={"Item": AccessRule(rows={"label": "$claims.team"})})
 DOUBT_SECONDS = 5.0
 TTL_SECONDS = 50.0
+SECRET = b"0123456789abcdef0123456789abcdef"
 
 
 def member_of(team: str) -> Principal:
@@ -82,15 +84,22 @@ class HesitantStore(SqlStore):
 class Replica:
     """One process of the application."""
 
-    def __init__(self, store: SqlStore, changes: Changes, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: SqlStore,
+        changes: Changes,
+        clock: Callable[[], float],
+        values: SharedValues | None = None,
+    ) -> None:
         cache = ReadCache(
             changes,
             max_bytes=20_000,
             ttl_seconds=TTL_SECONDS,
             compression=Compression(),
+            values=values,
             clock=clock,
         )
-        self.reads = CachedReads(cache, POLICY)
+        self.reads = CachedReads(cache, POLICY, values=values)
         self._breakers = Breakers(1_000, 1)
         self.model = ITEM
         self.plain_store = store
@@ -115,6 +124,7 @@ async def replicas(
     clock: Callable[[], float],
     randomness: random.Random | None = None,
     prefix: str = "app",
+    share_values: bool = False,
 ) -> AsyncIterator[list[Replica]]:
     """Replicas on one database and, if there is one, one Redis."""
     async with AsyncExitStack() as stack:
@@ -123,15 +133,19 @@ async def replicas(
             store = await stack.enter_async_context(item_store(url))
             if randomness is not None:
                 store = HesitantStore(store, lambda: randomness.choice((0, 0, 0.001, 0.003)))
-            shared = None
+            shared = values = None
             if redis_url is not None:
                 redis = RedisConnection(redis_url, prefix, operation_seconds=5, probe_seconds=0.5)
                 await redis.start()
                 stack.push_async_callback(redis.stop)
                 shared = SharedVersions(redis, writing_seconds=DOUBT_SECONDS)
                 stack.push_async_callback(shared.stop)
+                if share_values:
+                    values = SharedValues(
+                        redis, SECRET, max_bytes=10_000_000, ttl_seconds=TTL_SECONDS
+                    )
             changes = Changes(shared, doubt_seconds=DOUBT_SECONDS, clock=clock)
-            replica = Replica(store, changes, clock)
+            replica = Replica(store, changes, clock, values)
             replica.reads.serve([ITEM], await reflect_effects(url, [ITEM.table]))
             found.append(replica)
         yield found

@@ -27,6 +27,8 @@ TEAMS = ("a", "b")
 KEYS = tuple(f"{team}{number}" for team in TEAMS for number in range(2))
 _examples = count()
 
+EXAMPLES = {"one-process": 25, "two-replicas": 12, "values-in-redis": 15}
+
 KINDS = (
     *(6 * ("read",)),
     *("list", "list", "list", "count"),
@@ -158,10 +160,11 @@ def folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.parametrize("with_redis", [False, True], ids=["one-process", "two-replicas"])
+@pytest.mark.parametrize("replication", ["one-process", "two-replicas", "values-in-redis"])
 def test_no_read_is_older_than_an_acknowledged_write_or_of_another_policy(
-    shared_redis: RedisServer, folder: Path, with_redis: bool
+    shared_redis: RedisServer, folder: Path, replication: str
 ) -> None:
+    with_redis, share_values = replication != "one-process", replication == "values-in-redis"
     totals: list[CacheSnapshot] = []
 
     async def example(rounds: list[list[tuple[str, int, str, str]]], seed: int) -> None:
@@ -176,6 +179,7 @@ def test_no_read_is_older_than_an_acknowledged_write_or_of_another_policy(
             clock=lambda: clock[0],
             randomness=randomness,
             prefix=f"example{number}",
+            share_values=share_values,
         ) as found:
             run = Run(found, clock, randomness)
             await found[0].plain_store.create_many(
@@ -192,11 +196,14 @@ def test_no_read_is_older_than_an_acknowledged_write_or_of_another_policy(
             await run.audit()
             totals.extend(replica.reads.cache.snapshot() for replica in found)
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES[replication], deadline=None, suppress_health_check=list(HealthCheck)
+    )
     @given(rounds=ROUNDS, seed=st.integers(0, 2**16))
     def examples(rounds: list[list[tuple[str, int, str, str]]], seed: int) -> None:
         asyncio.run(example(rounds, seed))
 
     examples()
     # The cache was at work, and not just out of the way.
-    assert sum(each.hits for each in totals) > len(TEAMS) * len(totals)
+    assert sum(each.hits + each.fetched for each in totals) > len(TEAMS) * len(totals)
+    assert (sum(each.fetched for each in totals) > len(totals)) == share_values

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,95 @@ async def test_a_redis_that_stops_hangs_and_returns_changes_no_answer(
         await until(lambda: redis.is_up)
         assert await burst("four", 50) == {"done": 40, "rate_limited": 10}
         assert await burst("three", 5) == {"rate_limited": 5}
+
+
+async def test_two_servers_on_one_redis_send_one_probe(
+    sqlite_url: str, redis_server: RedisServer
+) -> None:
+    settings: dict[str, Any] = {
+        "redis_url": redis_server.url,
+        "circuit_breaker_failure_threshold": 1,
+        "circuit_breaker_recovery_seconds": 0.3,
+    }
+    came, answer = 0, asyncio.Event()
+
+    async def handle(_call: ToolCall) -> dict[str, Any]:
+        nonlocal came
+        came += 1
+        if came == 1:
+            raise UnavailableError("Away.")
+        await answer.wait()
+        return {}
+
+    remote = replace(tool("remote", read_only=True), backend="elsewhere", handler=handle)
+    async with serving(sqlite_url, **settings) as one, serving(sqlite_url, **settings) as other:
+        both = one, other
+        for each in both:
+            each.registry.add([remote])
+        assert await outcome(call(one, "remote")) == "unavailable"
+        await until(lambda: all(each._guard.breakers.unclosed() for each in both))
+
+        calls: list[asyncio.Task[str]] = []
+
+        def all_but_probes_are_done() -> bool:
+            return sum(each.done() for each in calls) >= len(calls) - (came > 1)
+
+        while came == 1:
+            calls = [asyncio.create_task(outcome(call(each, "remote"))) for each in 5 * both]
+            await until(all_but_probes_are_done)
+        assert came == 2
+        answer.set()
+        await until(lambda: not any(each._guard.breakers.unclosed() for each in both))
+        codes = Counter(await asyncio.gather(*calls))
+        assert codes == {"done": 1, "circuit_open": 9}
+
+
+async def test_two_servers_on_one_redis_share_what_they_have_read(
+    sqlite_url: str, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "redis_url": redis_server.url,
+        "enable_caching": True,
+        "cache_backend": "redis",
+        "cursor_secret": "0123456789abcdef0123456789abcdef",
+    }
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    async with (
+        serving(sqlite_url, **settings) as one,
+        serving(sqlite_url, **settings) as other,
+        serving(elsewhere, **settings) as stranger,
+    ):
+        created = await call(one, "Company_create", data={"name": "first"})
+        await call(one, "Company_list")
+        assert (await call(other, "Company_list"))["records"] == [created]
+        assert fetched(other) == 1
+        assert (await call(stranger, "Company_list"))["records"] == []
+        assert fetched(stranger) == 0
+        for number, (writer, reader) in enumerate(2 * [(one, other), (other, one)]):
+            changed = await call(
+                writer, "Company_update", id=created["id"], data={"name": f"name-{number}"}
+            )
+            for each in (reader, writer):
+                assert (await call(each, "Company_list"))["records"] == [changed]
+        assert fetched(one) + fetched(other) == 5
+        health = {"status": "healthy", "state": "caching", "backend": "redis", "entries": 1}
+        assert await component(other, "cache") == health
+
+        redis = other._guard.redis
+        assert redis is not None
+        redis_server.stop()
+        assert (await call(other, "Company_list"))["records"] == [changed]
+        found = await component(other, "cache")
+        assert (found["status"], found["state"]) == ("degraded", "bypassed: Redis does not answer")
+        redis_server.start()
+        await until(lambda: redis.is_up)
+        assert (await call(other, "Company_list"))["records"] == [changed]
+        assert (await component(other, "cache"))["status"] == "healthy"
+
+
+def fetched(server: ProductionMCPServer) -> int:
+    assert server.reads is not None
+    return server.reads.cache.snapshot().fetched
 
 
 async def test_a_client_that_never_reads_keeps_no_place(sqlite_url: str) -> None:

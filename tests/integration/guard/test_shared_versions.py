@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
@@ -68,6 +68,19 @@ async def test_a_write_that_may_go_on_is_over_after_a_while(redis_server: RedisS
         async with asyncio.timeout(20):
             while await there.stamp("t") is None:  # noqa: ASYNC110 - only time tells
                 await asyncio.sleep(0.05)
+
+
+async def test_a_write_that_may_go_on_counts_although_its_begin_went_unheard(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url) as [(here, redis), (there, _)]:
+        redis._mark_down(TimeoutError())
+        with suppress(UnavailableError):
+            async with here.writing("t"):
+                await turned(redis, True)
+                raise UnavailableError("lost", details={"outcome": "unknown"})
+
+        assert await there.stamp("t") is None
 
 
 async def test_those_who_ask_together_are_answered_together(redis_server: RedisServer) -> None:

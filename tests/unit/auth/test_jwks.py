@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kailash_mcp_prod.auth.chain import CredentialChain
 from kailash_mcp_prod.auth.idp_client import IdpClient
 from kailash_mcp_prod.auth.jwks import MAX_BYTES, JwksKeys
 from kailash_mcp_prod.auth.jwt_tokens import JwtProvider
 from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.auth.signing_keys import FixedKeys, shared_key
 from kailash_mcp_prod.auth.token_claims import TokenRules
 from kailash_mcp_prod.errors import UnauthenticatedError, UnavailableError
-from tests.identity_provider import AUDIENCE, EC_KEY, ISSUER, IdentityProvider, issued, jwk
+from tests.identity_provider import (
+    AUDIENCE,
+    EC_KEY,
+    ISSUER,
+    RSA_KEY,
+    IdentityProvider,
+    issued,
+    jwk,
+    pem,
+)
 
 SECONDS = 5
 
@@ -213,6 +227,61 @@ async def test_a_token_of_an_algorithm_that_no_key_set_has_is_asked_about_nowher
     async with served() as site:
         await site.refused("HS256", key="x" * 40)
         assert site.fetches == 0
+
+
+PUBLIC = RSA_KEY.public_key()
+PUBLIC_TEXTS = {
+    "pem": pem(RSA_KEY).encode(),
+    "pem without its last line break": pem(RSA_KEY).strip().encode(),
+    "pkcs1": PUBLIC.public_bytes(Encoding.PEM, PublicFormat.PKCS1),
+    "der": PUBLIC.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    "jwk": json.dumps(jwk("RS256", "one")).encode(),
+    "compact jwk": json.dumps(jwk("RS256", "one"), separators=(",", ":")).encode(),
+    "key set": json.dumps({"keys": [jwk("RS256", "one")]}).encode(),
+    "modulus": jwk("RS256")["n"].encode(),
+    "decoded modulus": PUBLIC.public_numbers().n.to_bytes(256, "big"),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("secret", PUBLIC_TEXTS)
+async def test_no_form_of_a_public_key_is_a_secret(secret: str) -> None:
+    async with served() as site:
+        own = FixedKeys([shared_key("a-secret-of-more-than-thirty-two-bytes")])
+        provider = JwtProvider([("jwt", own), ("idp", site.jwks)], TokenRules(ISSUER, (AUDIENCE,)))
+        chain = CredentialChain([provider])
+        _, claims, _ = issued().split(".")
+        for algorithm in ("HS256", "HS512", "RS256", "none", "None"):
+            digest = "sha512" if algorithm == "HS512" else "sha256"
+            header = json.dumps({"alg": algorithm, "typ": "JWT", "kid": "one"}).encode()
+            message = f"{_segment(header)}.{claims}"
+            mac = _segment(hmac.digest(PUBLIC_TEXTS[secret], message.encode(), digest))
+            for forged in (f"{message}.{mac}", f"{message}."):
+                with pytest.raises(UnauthenticatedError):
+                    await chain.authenticate(Credentials(f"Bearer {forged}"))
+
+
+def _segment(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("algorithm", ["PS256", "PS512", "RS384", "RS512"])
+@pytest.mark.parametrize("said", [{}, {"alg": "RS256"}, {"alg": "PS256"}, {"use": "sig"}])
+async def test_a_key_signs_in_one_way_alone(algorithm: str, said: dict[str, str]) -> None:
+    """A good signature of another kind, by the very key, whatever the key set says of it."""
+    async with served() as site:
+        site.idp.keys = [jwk("RS256", "one", **said)]
+        await site.refused(algorithm, key=RSA_KEY)
+
+
+async def test_a_secret_in_a_key_set_signs_nothing() -> None:
+    secret = b"a-secret-of-more-than-thirty-two-bytes"
+    entry = {"kty": "oct", "kid": "one", "alg": "HS256", "k": _segment(secret)}
+    async with served() as site:
+        for keys in ([entry], [entry, jwk("RS256", "one")]):
+            site.idp.keys = keys
+            site.now += 5_000
+            await site.refused("HS256", key=secret)
 
 
 async def test_a_key_of_another_kind_with_the_same_id_is_not_used() -> None:

@@ -61,6 +61,11 @@ class Model:
             if self.in_a_row == THRESHOLD:
                 self._restart(self.now + RECOVERY)
 
+    def step_back(self, call: int) -> None:
+        if call == self.probe:
+            self.probe = None
+            self._restart(self.now + RECOVERY)
+
     def _restart(self, open_until: float | None) -> None:
         self.open_until = open_until
         self.in_a_row = 0
@@ -93,6 +98,11 @@ class Run:
             if not self.running or (which == "last" and len(self.running) < 2):
                 return False
             number, call = self.running.pop(0 if which == "first" else -1)
+            assert self.breaker.is_probe(number) == (call == self.model.probe)
+            if outcome == STEPS_BACK:
+                self.breaker.step_back(number, RECOVERY)
+                self.model.step_back(call)
+                outcome = SILENT.name
             self.breaker.tell(number, Outcome[outcome])
             self.model.end(call, Outcome[outcome])
         state = self.breaker.state
@@ -106,11 +116,9 @@ class Run:
         return True
 
 
-EVENTS = (
-    "begin",
-    "wait",
-    *(f"{which} {outcome.name}" for which in ("first", "last") for outcome in Outcome),
-)
+STEPS_BACK = "STEPS_BACK"
+ENDS = (*(outcome.name for outcome in Outcome), STEPS_BACK)
+EVENTS = ("begin", "wait", *(f"{which} {end}" for which in ("first", "last") for end in ENDS))
 DEPTH = 10
 MOST_RUNNING = 4
 

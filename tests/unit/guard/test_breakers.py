@@ -242,11 +242,115 @@ def test_health_names_what_is_not_closed(breakers: Breakers, clock: Clock) -> No
         assert refusal(breakers, "database", "x").retry_after_seconds == 1
 
 
-def test_what_turns_here_is_announced_and_what_turned_elsewhere_is_not(
-    breakers: Breakers, clock: Clock
+class Others:
+    """The other replicas: hears what they would, and lets each probe wait for so long."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, float]] = []
+        self.ended: list[str] = []
+        self.asked: list[str] = []
+        self.wait: dict[str, float] = {}
+        self.silent = False
+
+    def turned(self, name: str, seconds: float) -> None:
+        self.heard.append((name, seconds))
+
+    async def probe_waits(self, name: str) -> float:
+        self.asked.append(name)
+        if self.silent:
+            await asyncio.Event().wait()
+        return self.wait.get(name, 0)
+
+    def probe_ended(self, name: str) -> None:
+        self.ended.append(name)
+
+
+@pytest.fixture
+def others(breakers: Breakers) -> Others:
+    others = Others()
+    breakers.share_with(others)
+    return others
+
+
+async def asking_call(breakers: Breakers, ending: Exception | None = None) -> None:
+    with breakers.around("database", "a") as passage:
+        await passage.ask()
+        if ending is not None:
+            raise ending
+
+
+async def test_only_a_probe_is_asked_for(breakers: Breakers, clock: Clock, others: Others) -> None:
+    away = errors.UnavailableError("Away.")
+    await asking_call(breakers)
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            await asking_call(breakers, away)
+    assert (others.asked, others.ended) == ([], [])
+
+    for ending, heard in ((ValueError("x"), []), (away, [("database", RECOVERY)])):
+        clock.now += RECOVERY
+        others.heard.clear()
+        others.ended.clear()
+        with pytest.raises(type(ending)):
+            await asking_call(breakers, ending)
+        assert (others.heard, others.ended) == (heard, ["database"])
+    clock.now += RECOVERY
+    await asking_call(breakers)
+    await asking_call(breakers)
+
+    assert others.heard[-1] == ("database", 0)
+    assert others.asked == 3 * ["database"]
+
+
+async def test_a_probe_that_another_replica_sends_is_not_sent(
+    breakers: Breakers, clock: Clock, others: Others
 ) -> None:
-    heard: list[tuple[str, float]] = []
-    breakers.on_turn(lambda name, seconds: heard.append((name, seconds)))
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."))
+    for _ in range(3):
+        call(breakers, ValueError("x"), backend=None, tool="a")
+    clock.now += RECOVERY
+    others.wait["database"] = 2
+
+    with pytest.raises(CircuitOpenError) as refused:
+        await asking_call(breakers)
+
+    assert refused.value.retry_after_seconds == 2
+    assert others.asked == ["tool:a", "database"]
+    # The lease of the other circuit, which was taken before, goes back.
+    assert others.ended == ["tool:a"]
+    assert refusal(breakers, "database", "b").retry_after_seconds == 2
+    clock.now += 2
+    others.wait.clear()
+    await asking_call(breakers)
+    breakers.check("database", "a")
+
+
+async def test_a_call_that_is_cancelled_while_it_asks_makes_way(
+    breakers: Breakers, clock: Clock, others: Others
+) -> None:
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."))
+    clock.now += RECOVERY
+    others.silent = True
+    asking = asyncio.create_task(asking_call(breakers))
+    await asyncio.sleep(0)
+    assert others.asked == ["database"]
+    refusal(breakers, "database", "a")
+
+    asking.cancel()
+    await asyncio.wait({asking})
+
+    assert others.ended == ["database"]
+    others.silent = False
+    await asking_call(breakers)
+    breakers.check("database", "a")
+
+
+def test_what_turns_here_is_announced_and_what_turned_elsewhere_is_not(
+    breakers: Breakers, clock: Clock, others: Others
+) -> None:
+    heard = others.heard
     assert breakers.open_from_afar("database", 5)
     assert not breakers.open_from_afar("database", 9)
     assert refusal(breakers, "database", "x").retry_after_seconds == 5
