@@ -264,7 +264,8 @@ def test_a_background_server_starts_and_stops_again_and_leaves_nothing_behind(db
     # DataFlow keeps one idle pool of worker threads for the whole process.
     left = {each for each in threading.enumerate() if not each.name.startswith("dataflow_async")}
     assert not {each for each in left - before if not each.daemon}
-    assert "kailash-mcp-prod" not in {each.name for each in left}
+    # Servers that other tests share may run beside.
+    assert "kailash-mcp-prod" not in {each.name for each in left - before}
 
 
 def test_a_start_that_fails_leaves_nothing_behind(sqlite_url: str) -> None:
