@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.config import ServerConfig
     from kailash_mcp_prod.errors import ServerError, StartupError
     from kailash_mcp_prod.server import ProductionMCPServer
+    from kailash_mcp_prod.sessions.calling import calling_tools_of
+    from kailash_mcp_prod.sessions.procedure_node import MCPProcedureNode, ToolCalls
+    from kailash_mcp_prod.sessions.tool_node import MCPToolNode
+    from kailash_mcp_prod.sessions.workflow_registry import StepCall, WorkflowRegistry
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
     from kailash_mcp_prod.transports.base import BaseTransport
 
@@ -24,11 +28,17 @@ _HOMES = {
     "BaseTransport": "transports.base",
     "Credentials": "auth.principal",
     "DataFlowToolDiscovery": "tools.discovery",
+    "MCPProcedureNode": "sessions.procedure_node",
+    "MCPToolNode": "sessions.tool_node",
     "Principal": "auth.principal",
     "ProductionMCPServer": "server",
     "ServerConfig": "config",
     "ServerError": "errors",
     "StartupError": "errors",
+    "StepCall": "sessions.workflow_registry",
+    "ToolCalls": "sessions.procedure_node",
+    "WorkflowRegistry": "sessions.workflow_registry",
+    "calling_tools_of": "sessions.calling",
 }
 
 __all__ = [
@@ -36,12 +46,18 @@ __all__ = [
     "BaseTransport",
     "Credentials",
     "DataFlowToolDiscovery",
+    "MCPProcedureNode",
+    "MCPToolNode",
     "Principal",
     "ProductionMCPServer",
     "ServerConfig",
     "ServerError",
     "StartupError",
+    "StepCall",
+    "ToolCalls",
+    "WorkflowRegistry",
     "__version__",
+    "calling_tools_of",
 ]
 
 

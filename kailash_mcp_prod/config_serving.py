@@ -40,6 +40,14 @@ class ServingSettings(BaseSettings):
         pattern=r"^[\w.]+:\w+$",
         description="The DataFlow instance, as module:attribute.",
     )
+    workflows: str = Field(
+        "workflows:registry",
+        pattern=r"^[\w.]+:\w+$",
+        description=(
+            "The WorkflowRegistry of the application's workflows, as module:attribute. The default "
+            "one need not be there."
+        ),
+    )
     database_url: str | None = Field(
         None,
         validation_alias="database_url",

@@ -103,7 +103,10 @@ class ProductionMCPServer:
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
-        self._agents = Agents(self.config, self.state, self.service, self._guard.redis)
+        self._agents = Agents(
+            self.config, self.state, self.service, self._guard.redis, self.application
+        )
+        self.workflows = self._agents.workflows
         catalogue = Catalogue(self.service, self.application.models)
         self._health = Health(
             self.application.health,

@@ -169,6 +169,12 @@ class NodeRecords:
         """See `Transaction.statement`."""
         return await self._transaction.statement(text, values)
 
+    async def statements(
+        self, several: Sequence[tuple[str, Sequence[Any]]]
+    ) -> list[Sequence[Sequence[Any]]]:
+        """See `Transaction.statements`."""
+        return [await self.statement(text, values) for text, values in several]
+
     def _reach(self, model: Model, scope: Scope) -> _Reach:
         return _Reach(self._transaction, model, scope)
 

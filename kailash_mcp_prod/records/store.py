@@ -139,6 +139,11 @@ class Transaction(Records, Protocol):
             values: Its parameters.
         """
 
+    async def statements(
+        self, several: Sequence[tuple[str, Sequence[Any]]]
+    ) -> Sequence[Sequence[Sequence[Any]]]:
+        """The same for several, one after another, at the cost of one where that can be."""
+
 
 class RecordStore(Records, Protocol):
     """Reads and writes the records of a DataFlow application.

@@ -62,6 +62,16 @@ class ModelStores:
         self._executions[model.name] = execution
         return self._given[execution.store]
 
+    @property
+    def sql(self) -> RecordStore:
+        """The store that runs SQL; of what is written by it, nobody hears."""
+        return self._sql
+
+    @property
+    def sql_watched(self) -> RecordStore:
+        """The same for records: the observer hears of its writes."""
+        return self._given["sql"]
+
     def execution(self, name: str) -> Execution:
         """The store of a model that was added, and why it has that one."""
         return self._executions[name]

@@ -145,6 +145,12 @@ class WatchedTransaction(WatchedRecords):
         """See `Transaction.statement`; tables of the server's own are nobody's to watch."""
         return await self._transaction.statement(text, values)
 
+    async def statements(
+        self, several: Sequence[tuple[str, Sequence[Any]]]
+    ) -> Sequence[Sequence[Sequence[Any]]]:
+        """See `Transaction.statements`."""
+        return await self._transaction.statements(several)
+
 
 class WatchedStore(WatchedRecords):
     """A `RecordStore` whose writes an observer hears of, those in transactions too.

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.redis import RedisConnection
 from kailash_mcp_prod.sessions.agent_sessions import AgentSessions
 from kailash_mcp_prod.sessions.collaboration import Collaboration
 from kailash_mcp_prod.sessions.readable import ReadableRecords
+from kailash_mcp_prod.sessions.workflow_registry import WorkflowRegistry
+from kailash_mcp_prod.sessions.workflow_sessions import WorkflowSessions
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolSpec
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.sessions.workflow_places import WorkflowRecords
 
 
 class Part(Protocol):
@@ -37,6 +42,7 @@ class Agents:
         state: Where they are kept; opened when it is first needed.
         service: The tools that agents use meanwhile.
         redis: What replicas tell each other through; `None` where there is no Redis.
+        records: The stores of the application, which workflow sessions share.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class Agents:
         state: State,
         service: ToolService,
         redis: RedisConnection | None,
+        records: WorkflowRecords,
     ) -> None:
         self._service = service
         sessions = AgentSessions(
@@ -55,15 +62,17 @@ class Agents:
         service.sessions = sessions
         self._collaboration: Collaboration | None = None
         if config.enable_agent_collaboration:
-            records = ReadableRecords(service)
+            visible = ReadableRecords(service)
             self._collaboration = Collaboration(
                 state,
-                readable=records.check,
-                may_read_model=records.may_read,
+                readable=visible.check,
+                may_read_model=visible.may_read,
                 redis=redis,
                 may_create=config.auto_migrate,
             )
-        parts = (sessions, self._collaboration)
+        self.workflows = WorkflowRegistry()
+        self.workflow_sessions = WorkflowSessions(config, state, service, records, self.workflows)
+        parts = (sessions, self._collaboration, self.workflow_sessions)
         self._parts: tuple[Part, ...] = tuple(each for each in parts if each is not None)
         self._running: AsyncExitStack | None = None
 

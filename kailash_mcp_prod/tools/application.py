@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import (
     DatabaseStartupError,
+    InvalidArgumentsError,
     ModelError,
     StartupError,
+    UnavailableError,
 )
 from kailash_mcp_prod.models_loader import absolute_sqlite_url
 from kailash_mcp_prod.observe.logs import get_logger
@@ -269,6 +272,43 @@ class DataFlowApplication:
         """The address of the application's database, once it is known."""
         return self._url
 
+    async def own_store(self) -> RecordStore:
+        """The store in whose transactions tables of the server's own can be written.
+
+        Raises:
+            UnavailableError: The server is still starting, or stops.
+        """
+        if self._stores is not None:
+            return self._stores.sql
+        if self._instant is not None:
+            return await self._instant.store()
+        raise _not_ready()
+
+    async def shared_store(self, models: Collection[str]) -> tuple[RecordStore, KeyedWrites]:
+        """The one store in which the records of all these models are, and its keyed writes.
+
+        Raises:
+            InvalidArgumentsError: One of them is not in it; `details` names the model.
+            UnavailableError: The server is still starting, or stops.
+        """
+        stores = self._stores or self._instant
+        for name in models:
+            known = name in self._models and stores is not None
+            if known and stores is not None and stores.execution(name).store != "sql":
+                raise InvalidArgumentsError(
+                    f"{name} is reached through DataFlow's nodes, and its records can't share a "
+                    "transaction with others.",
+                    details={"model": name},
+                )
+        if self._stores is not None:
+            url = str(self._db.config.database.url)
+            if self._keyed is None:
+                self._keyed = self._keyed_writes(url)
+            return self._stores.sql_watched, self._keyed
+        if self._instant is not None:
+            return await self._instant.store(), await self._instant.keyed_writes()
+        raise _not_ready()
+
     async def answers(self) -> bool:
         """Whether the database answers if it is asked now."""
         return await self._pulse.answers(anew=True)
@@ -352,3 +392,7 @@ class DataFlowApplication:
         stores = self._stores or self._instant
         assert stores is not None  # noqa: S101 - set by start
         return models_info_tool(self._registry, self._policy, self._models.values, stores.execution)
+
+
+def _not_ready() -> UnavailableError:
+    return UnavailableError("The server is not ready. Try again.", retry_after_seconds=1)

@@ -23,7 +23,7 @@ from kailash_mcp_prod.records.receipts import Receipt, Receipts
 from kailash_mcp_prod.records.refusals import ContentionError
 from kailash_mcp_prod.records.store import RecordStore, Transaction
 from kailash_mcp_prod.tools.keys import KEY_ARGUMENT
-from kailash_mcp_prod.tools.spec import ToolCall
+from kailash_mcp_prod.tools.spec import Companion, ToolCall
 
 Work = Callable[[Transaction], Awaitable[dict[str, Any]]]
 
@@ -102,6 +102,29 @@ class KeyedWrites:
         finally:
             del self._running[name]
             ended.set()
+
+    async def accompanied(
+        self, companion: Companion, store: RecordStore, work: Work, *, upserts: bool = False
+    ) -> dict[str, Any]:
+        """Runs a write with what a companion stores of its own, all or nothing.
+
+        Args:
+            companion: Gets the result, and sees to it that nothing is done twice.
+            store: As for `run`.
+            work: As for `run`.
+            upserts: As for `run`.
+
+        Raises:
+            ServerError: As `work` and the companion do.
+        """
+
+        async def attempt() -> dict[str, Any]:
+            async with store.transaction() as transaction:
+                result = await work(transaction)
+                await companion(transaction, result)
+                return result
+
+        return await self._again(attempt, upserts=upserts)
 
     @staticmethod
     async def _again(

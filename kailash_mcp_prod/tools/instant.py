@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
     from kailash_mcp_prod.records.sql.database import PoolSettings
     from kailash_mcp_prod.records.sql.store import SqlStore
+    from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.tools.idempotency import KeyedWrites
 
 
@@ -101,6 +102,10 @@ class InstantModels:
         """How the records of a model are reached."""
         return self._served[name].execution
 
+    async def store(self) -> RecordStore:
+        """The store of the records."""
+        return await self._opened()
+
     async def ping(self) -> None:
         """Asks the database for an answer.
 
@@ -135,9 +140,18 @@ class InstantModels:
             if run is None:
                 run = await self._operation(model, operation)
             scope = self._scopes.of(model, call.principal)
-            if call.idempotency_key is None:
+            if call.within is not None:
+                return await run.within(call.within)(call.arguments, scope)
+            if call.idempotency_key is None and call.companion is None:
                 return await run(call.arguments, scope)
-            keyed, store, part = await self._keyed_writes(), await self._opened(), run.within
+            keyed, store, part = await self.keyed_writes(), await self._opened(), run.within
+            if call.companion is not None:
+                return await keyed.accompanied(
+                    call.companion,
+                    store,
+                    lambda transaction: part(transaction)(call.arguments, scope),
+                    upserts=run.upserts,
+                )
             return await keyed.run(
                 f"{model.name}_{operation}",
                 call,
@@ -148,7 +162,8 @@ class InstantModels:
 
         return handle
 
-    async def _keyed_writes(self) -> KeyedWrites:
+    async def keyed_writes(self) -> KeyedWrites:
+        """What runs the writes with idempotency keys."""
         if self._keyed is None:
             self._keyed = await asyncio.to_thread(self._make_keyed)
         return self._keyed

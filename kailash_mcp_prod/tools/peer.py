@@ -33,6 +33,10 @@ class Peer(Protocol):
         """
         ...
 
+    async def defer(self) -> None:
+        """Says that the call will take long: it becomes a task, if the client takes tasks."""
+        ...
+
 
 class _Nobody:
     """A caller without a client: REST and Python."""
@@ -47,6 +51,9 @@ class _Nobody:
 
     async def log(self, _level: str, _data: Any, _logger: str | None = None) -> None:
         """Tells nobody."""
+
+    async def defer(self) -> None:
+        """There is nobody who would take a task."""
 
     async def elicit(self, message: str, _schema: Mapping[str, Any], _key: str = "input") -> Any:
         raise InvalidArgumentsError(

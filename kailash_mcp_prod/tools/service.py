@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.records.turns import caller
+from kailash_mcp_prod.tools.call_listeners import CallListener, CallListeners
 from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
 from kailash_mcp_prod.tools.claimed_session import NO_SESSIONS, in_session, with_session
 from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
@@ -32,6 +33,7 @@ from kailash_mcp_prod.tools.keys import for_tool, with_key
 from kailash_mcp_prod.tools.kinds import kind_of
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
+from kailash_mcp_prod.tools.readiness import Readiness
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL
@@ -47,9 +49,6 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.tools.turns import Turns
 
 log = get_logger(__name__)
-
-CallListener = Callable[[ToolSpec, Principal, dict[str, Any]], None]
-"""Hears of a successful call: the tool, who called, and the result."""
 
 
 class ToolService:
@@ -95,10 +94,9 @@ class ToolService:
         self._reads = reads
         self._turns = turns
         self._header_paths: dict[str, HeaderPaths] = {}
-        self._call_listeners: dict[object, CallListener] = {}
+        self._call_listeners = CallListeners()
         registry.subscribe(self._header_paths.clear)
-        self._ready = asyncio.Event()
-        self._failed = False
+        self._readiness = Readiness()
         self._draining = False
 
     def visible(self, principal: Principal) -> list[ToolSpec]:
@@ -198,6 +196,22 @@ class ToolService:
         finally:
             of_the_call.reset(before)
 
+    async def call_part(self, call: ToolCall, name: str) -> dict[str, Any]:
+        """Runs a tool for a call that runs, such as a step of it, as `call` does.
+
+        It is counted and checked as a call of its own, by the names of the full surface. Only the
+        place in which the whole call runs is that of its parts too.
+        """
+        before = of_the_call.set({"request_id": call.request_id, "tool": name[:128]})
+        try:
+            return await self._call(call, lambda: self._resolve(call, name, FULL), is_part=True)
+        finally:
+            of_the_call.reset(before)
+
+    async def run_part(self, call: ToolCall, tool: ToolSpec) -> dict[str, Any]:
+        """Runs a tool that no list shows for a call that runs, as `call_part` does."""
+        return await self._call(call, lambda: self._allowed(call, tool), is_part=True)
+
     async def run(
         self, principal: Principal, tool: ToolSpec, *, request_id: str, peer: Peer = NOBODY
     ) -> dict[str, Any]:
@@ -219,14 +233,18 @@ class ToolService:
         finally:
             of_the_call.reset(before)
 
-    async def _call(self, call: ToolCall, resolve: Callable[[], Resolved]) -> dict[str, Any]:
-        caller.set(call.principal.subject)
+    async def _call(
+        self, call: ToolCall, resolve: Callable[[], Resolved], *, is_part: bool = False
+    ) -> dict[str, Any]:
+        subject = call.principal.subject
+        caller.set(subject)
         try:
-            meant = await self._admit(call.principal, resolve)
-            async with self._concurrency.slot(call.principal.subject):
+            meant = await self._admit(call.principal, resolve, is_part)
+            async with nullcontext() if is_part else self._concurrency.slot(subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
                         await passage.ask()
+                        passage.used = not meant.tool.runs_others
                         own, run = for_tool(with_key(meant.call), meant.tool), self._run
                         if own.session_id is not None:
                             run = partial(in_session, self.sessions, run)
@@ -235,8 +253,7 @@ class ToolService:
                     if meant.below is None:
                         raise
                     raise error.below(meant.below) from error
-            if self._call_listeners:
-                self._tell(meant.tool, call.principal, result)
+            self._call_listeners.tell(meant.tool, call.principal, result)
             return result
         except ServerError as error:
             log.info("call_failed", code=error.code)
@@ -249,9 +266,11 @@ class ToolService:
                 "The server could not do this. Report the request id to its operator."
             ) from defect
 
-    async def _admit(self, principal: Principal, resolve: Callable[[], Resolved]) -> Resolved:
+    async def _admit(
+        self, principal: Principal, resolve: Callable[[], Resolved], is_part: bool
+    ) -> Resolved:
         """What the call comes to, if it may be made now; counts it."""
-        if self._draining:
+        if self._draining and not is_part:
             raise UnavailableError("The server is shutting down.", retry_after_seconds=1)
         # First, because to resolve a name that is not there costs more than to refuse.
         self._rates.check(principal)
@@ -278,6 +297,9 @@ class ToolService:
     async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
         try:
             with Deadline(self._timeouts) as deadline:
+                if call.within is not None:
+                    # Whoever began the transaction has the turn, and sees what nobody else does.
+                    return await tool.handler(call)
                 handle = tool.handler if self._turns is None else self._turns.of(tool)
                 if self._reads is not None:
                     return await self._reads.run(tool, call, passage, handle)
@@ -290,28 +312,9 @@ class ToolService:
     def on_called(self, listener: CallListener) -> Callable[[], None]:
         """Calls the listener after each successful call; the returned function ends that.
 
-        It runs before the result goes out, so it should be quick. What it raises is logged and
-        changes nothing for the caller.
-
-        Example:
-            ```python
-            end = service.on_called(lambda tool, principal, result: seen.append(tool.name))
-            ```
+        It runs before the result goes out, so it should be quick.
         """
-        key = object()
-        self._call_listeners[key] = listener
-        return lambda: self._forget_listener(key)
-
-    def _forget_listener(self, key: object) -> None:
-        self._call_listeners.pop(key, None)
-
-    def _tell(self, tool: ToolSpec, principal: Principal, result: dict[str, Any]) -> None:
-        for listener in tuple(self._call_listeners.values()):
-            try:
-                listener(tool, principal, result)
-            except Exception:
-                # The call is done; a listener's defect must not make it look undone.
-                log.exception("call_listener_broke")
+        return self._call_listeners.add(listener)
 
     def _allowed(self, call: ToolCall, tool: ToolSpec) -> Resolved:
         if not self.allows(call.principal, tool):
@@ -356,7 +359,7 @@ class ToolService:
 
         Until the tools are ready nobody can have seen any, so there is no change to tell.
         """
-        return self.registry.subscribe(lambda: listener() if self._ready.is_set() else None)
+        return self.registry.subscribe(lambda: listener() if self._readiness.is_known else None)
 
     async def drain(self, seconds: float) -> bool:
         """Refuses new calls from now on, and lets those finish that run or wait.
@@ -381,13 +384,11 @@ class ToolService:
     def mark_ready(self) -> None:
         """Lets `ready` return: the tools are there."""
         self._draining = False
-        self._failed = False
-        self._ready.set()
+        self._readiness.mark(good=True)
 
     def mark_failed(self) -> None:
         """Lets `ready` raise: the models could not be loaded."""
-        self._failed = True
-        self._ready.set()
+        self._readiness.mark(good=False)
 
     async def ready(self) -> None:
         """Waits until tools can be listed and called.
@@ -395,6 +396,4 @@ class ToolService:
         Raises:
             UnavailableError: The models could not be loaded.
         """
-        await self._ready.wait()
-        if self._failed:
-            raise UnavailableError("The server could not start; its log says why.")
+        await self._readiness.wait()

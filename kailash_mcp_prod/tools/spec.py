@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -17,12 +17,22 @@ from kailash_mcp_prod.auth.rules import Mask
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 
+if TYPE_CHECKING:
+    from kailash_mcp_prod.records.store import Transaction
+
+
+Companion = Callable[["Transaction", dict[str, Any]], Awaitable[None]]
+"""Stores something of its own with the change of a call, in the same transaction."""
+
 
 class ToolCall(msgspec.Struct, frozen=True):
     """One call: who calls, with which arguments, under which request id, by which client.
 
     With an `idempotency_key` it is done once, however often it is sent. `session_id` is the agent
-    session in which it is made, as the caller says.
+    session in which it is made, as the caller says. For the call of a record tool that takes keys a
+    `companion` can take the place of the key: it gets the transaction and the result, and what it
+    raises undoes the change. A record tool works `within` a transaction of its store, if one is
+    given.
     """
 
     principal: Principal
@@ -31,6 +41,8 @@ class ToolCall(msgspec.Struct, frozen=True):
     peer: Peer = NOBODY
     idempotency_key: str | None = None
     session_id: str | None = None
+    companion: Companion | None = None
+    within: Transaction | None = None
 
 
 _FAILED: Final = {
@@ -99,7 +111,8 @@ class ToolSpec:
     for other tools that stand for it, such as those of the surface `compact`, and for nobody else.
     `family` makes the tool for callers who may not reach all fields of the model. `backend` is what
     the tool can't do without, such as `database`; when that fails again and again, the tool is not
-    run for a while. With `takes_keys`, `handler` heeds the idempotency key of a call.
+    run for a while. With `runs_others` it fails as the tools do that it calls, and is never left
+    alone itself. With `takes_keys`, `handler` heeds the idempotency key of a call.
     """
 
     name: str
@@ -116,6 +129,7 @@ class ToolSpec:
     backend: str | None = None
     listed: bool = True
     takes_keys: bool = False
+    runs_others: bool = False
     family: Family | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -59,7 +59,13 @@ READ_BY_AGENTS = {
     "read_blackboard",
 }
 """Those of them that change nothing."""
-ALL_TOOLS = [*NAMES, *UTILITIES, *AGENTS]
+WORKFLOWS = [
+    "create_agent_workflow_session",
+    "execute_workflow_step",
+    "get_workflow_session_status",
+    "cleanup_workflow_sessions",
+]
+ALL_TOOLS = [*NAMES, *UTILITIES, *AGENTS, *WORKFLOWS]
 
 ID = {"$ref": [0, "id"]}
 CALLS: list[Any] = [

@@ -213,6 +213,7 @@ def test_the_server_for_a_network_asks_for_the_key_of_the_readme(tmp_path: Path)
         *readable,
         *UTILITIES,
         *(name for name in AGENTS if name in READ_BY_AGENTS),
+        "get_workflow_session_status",
     ]
 
 

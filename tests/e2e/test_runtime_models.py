@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.exchanges import LegacyHttp, ModernHttp, Stdio
-from tests.e2e.record_tools import AGENTS, OPERATIONS, UTILITIES
+from tests.e2e.record_tools import AGENTS, OPERATIONS, UTILITIES, WORKFLOWS
 from tests.e2e.servers import STDIO, HttpServer, running, serving
 from tests.wire_schema import LEGACY, MODERN
 
@@ -103,11 +103,17 @@ def test_a_new_model_reaches_a_stdio_client(revision: str, soil: Soil) -> None:
         else:
             client.begin("subscriptions/listen", notifications={"toolsListChanged": True})
             assert client.receive()["method"] == "notifications/subscriptions/acknowledged"
-        assert names(client.request) == [*tools_of("Seed"), *UTILITIES, *AGENTS]
+        assert names(client.request) == [*tools_of("Seed"), *UTILITIES, *AGENTS, *WORKFLOWS]
         soil.grow("Fruit")
 
         assert client.receive()["method"] == CHANGED
-        assert names(client.request) == [*tools_of("Seed"), *UTILITIES, *AGENTS, *tools_of("Fruit")]
+        assert names(client.request) == [
+            *tools_of("Seed"),
+            *UTILITIES,
+            *AGENTS,
+            *WORKFLOWS,
+            *tools_of("Fruit"),
+        ]
         assert_stores(client.request, "Fruit")
         also = ALSO_CHANGED if revision == LEGACY else []
         assert sorted(each["method"] for each in client.notifications) == also

@@ -184,8 +184,8 @@ def test_the_address_and_then_the_credential_and_then_the_setting_choose_the_lis
     assert listed(f"{url}/full", "reader") == reading
     assert listed(f"{url}/search", "reader") == searching
     assert len(listed(url, "compact")) == 10
-    assert len(listed(f"{url}/models/Shelf", "plain")) == 26
-    assert len(listed(f"{url}/full", "compact")) == 35
+    assert len(listed(f"{url}/models/Shelf", "plain")) == 30
+    assert len(listed(f"{url}/full", "compact")) == 39
 
 
 def test_a_call_over_mcp_is_of_the_surface_in_the_address(guarded: ProductionMCPServer) -> None:

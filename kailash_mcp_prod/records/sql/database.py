@@ -60,6 +60,9 @@ class Session(Runner, Protocol):
     ) -> None:
         """Changes rows that exist: the parameters of the columns, then the key."""
 
+    async def write_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> Sequence[Rows]:
+        """Runs statements on tables of ours, one after another, and returns the rows of each."""
+
 
 class Database(Runner, Protocol):
     """A database with its connections."""

@@ -163,6 +163,10 @@ class PostgresqlSession:
 
     write = read
 
+    async def write_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
+        """See `Session.write_all`."""
+        return [await self.write(None, text, arguments) for text, arguments in statements]
+
     def _failed(self, table: TableSql | None, failure: BaseException) -> ServerError:
         # What fails after it does so because of it.
         if self.failure is None:

@@ -230,6 +230,11 @@ class SqlRecords:
         """See `Transaction.statement`."""
         return await self._runner.write(None, text, values)
 
+    async def statements(self, several: Sequence[tuple[str, Sequence[Any]]]) -> Sequence[Rows]:
+        """See `Transaction.statements`."""
+        async with self._runner.atomic() as session:
+            return await session.write_all(several)
+
     async def _atomically(
         self,
         work: Callable[[Session], Awaitable[Result]],

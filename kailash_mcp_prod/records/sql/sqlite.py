@@ -85,13 +85,14 @@ class SqliteDatabase:
         async with self._writer.alone() as lane:
             session = SqliteSession(lane)
             try:
-                await session.begin()
                 yield session
                 if session.failure is not None:
                     raise session.failure
             except BaseException:
                 await _roll_back(lane)
                 raise
+            if not session.begun:
+                return
             try:
                 await to_the_end(lane.run(partial(_execute, "COMMIT", ()), anew=False))
             except FAILURES as failure:
@@ -253,25 +254,28 @@ class _Writer:
 
 
 class SqliteSession:
-    """An open transaction; see `Session`."""
+    """An open transaction; see `Session`.
+
+    It begins with its first statement, because each hand-over to the thread takes as long as a
+    statement.
+    """
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
+        self.begun = False
         self.table: TableSql | None = None
         self.failure: ServerError | None = None
 
-    async def begin(self) -> None:
-        """Begins the transaction; waits for other processes that write."""
-        await self._run(None, partial(_execute, "BEGIN IMMEDIATE", ()), anew=True)
-
-    async def _run(self, table: TableSql | None, work: Any, *, anew: bool = False) -> Any:
+    async def _run(self, table: TableSql | None, work: Any) -> Any:
         """Runs a function on the connection; a cancelled one is stopped and waited for."""
         if self.failure is not None:
             # SQLite may have ended the transaction, and what follows would be stored by itself.
             raise self.failure
         self.table = table
+        first, self.begun = not self.begun, True
         try:
-            return await _stoppable(self._lane, work, anew=anew)
+            begun = partial(_begin_with, work) if first else work
+            return await _stoppable(self._lane, begun, anew=first)
         except FAILURES as failure:
             self.failure = explain(table, failure)
             raise self.failure from failure
@@ -282,6 +286,11 @@ class SqliteSession:
         return rows
 
     write = read
+
+    async def write_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
+        """See `Session.write_all`."""
+        found: list[Rows] = await self._run(None, partial(_execute_all, statements))
+        return found
 
     @asynccontextmanager
     async def atomic(self) -> AsyncIterator[SqliteSession]:
@@ -323,8 +332,20 @@ def _interrupt_while(is_running: Callable[[], bool], lane: Lane) -> None:
         loop.call_later(_INTERRUPT_AGAIN_SECONDS, _interrupt_while, is_running, lane)
 
 
+def _begin_with(work: Work, connection: sqlite3.Connection) -> Any:
+    """Begins a transaction, when other processes that write let it, with some work."""
+    connection.execute("BEGIN IMMEDIATE")
+    return work(connection)
+
+
 def _execute(text: str, arguments: Sequence[Any], connection: sqlite3.Connection) -> list[Any]:
     return connection.execute(text, arguments).fetchall()
+
+
+def _execute_all(
+    statements: Sequence[tuple[str, Sequence[Any]]], connection: sqlite3.Connection
+) -> list[Rows]:
+    return [_execute(text, values, connection) for text, values in statements]
 
 
 def _execute_many(

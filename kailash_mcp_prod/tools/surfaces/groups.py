@@ -68,7 +68,23 @@ SESSIONS: Final = ToolGroup(
     },
 )
 
-GROUPS: Final = (SESSIONS,)
+WORKFLOWS: Final = ToolGroup(
+    name="workflows",
+    title="Workflow sessions",
+    description=(
+        "Durable sequences of steps. step_config: {type: dataflow_operation, model, operation, "
+        "parameters}, or type tool, workflow, parallel, sequence, condition; values such as "
+        "{{previous_result.id}} refer to earlier steps."
+    ),
+    actions={
+        "start": "create_agent_workflow_session",
+        "execute": "execute_workflow_step",
+        "status": "get_workflow_session_status",
+        "remove": "cleanup_workflow_sessions",
+    },
+)
+
+GROUPS: Final = (SESSIONS, WORKFLOWS)
 
 
 @cache

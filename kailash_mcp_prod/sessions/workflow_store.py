@@ -1,0 +1,398 @@
+"""Keeps workflow sessions and their steps, in the database of the records.
+
+What a step has changed and that it is done are stored in one transaction wherever that can be: then
+no crash can part the two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from kailash_mcp_prod.errors import ConflictError, NotFoundError
+from kailash_mcp_prod.records.store import RecordStore, Transaction
+from kailash_mcp_prod.sessions.workflow_config import parse_session_config
+from kailash_mcp_prod.sessions.workflow_state import Session, Status, Step, moved_on
+
+MAX_SESSIONS_OF_ONE: Final = 1000
+MAX_SESSION_BYTES: Final = 16 * 1024 * 1024
+LEASE_SECONDS: Final = 5.0
+_TIDY_ROWS: Final = 200
+
+_SESSION_COLUMNS: Final = (
+    "id, owner, agent_id, workflow_type, status, config, version, result_bytes, created_at, "
+    "updated_at, expires_at, error"
+)
+_STEP_COLUMNS: Final = (
+    "path, number, type, digest, status, started_at, result, error, undo, call, token, "
+    "lease_until, finished_at"
+)
+_S: Final = "mcp_workflow_sessions"
+_T: Final = "mcp_workflow_steps"
+
+# All of it is put together from constants.
+_FIND: Final = f"SELECT {_SESSION_COLUMNS} FROM {_S} WHERE id = $1 AND owner = $2"  # noqa: S608
+_FIND_STEPS: Final = f"""
+SELECT {_STEP_COLUMNS} FROM {_T} WHERE session_id = $1
+    AND EXISTS (SELECT 1 FROM {_S} WHERE id = $1 AND owner = $2)
+"""  # noqa: S608
+_ADD: Final = f"""
+INSERT INTO {_S} ({_SESSION_COLUMNS}) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)
+ON CONFLICT (id) DO NOTHING RETURNING id
+"""  # noqa: S608
+_COUNT: Final = f"SELECT count(*) FROM {_S} WHERE owner = $1 AND expires_at > $2"  # noqa: S608
+_MOVE: Final = f"""
+UPDATE {_S} SET version = version + 1, result_bytes = $4, updated_at = $5,
+    expires_at = $6, status = $7, error = $8
+WHERE id = $1 AND owner = $2 AND version = $3 RETURNING version
+"""  # noqa: S608
+# A step that failed may be tried again, and one whose holder is gone be taken over.
+_PUT: Final = f"""
+INSERT INTO {_T} (session_id, {_STEP_COLUMNS})
+VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)
+ON CONFLICT (session_id, path) DO UPDATE SET
+    number = excluded.number, type = excluded.type, digest = excluded.digest,
+    status = excluded.status, started_at = excluded.started_at, result = excluded.result,
+    error = excluded.error, undo = excluded.undo, call = excluded.call, token = excluded.token,
+    lease_until = excluded.lease_until, finished_at = excluded.finished_at
+WHERE {_T}.status = 'failed' OR ({_T}.status = 'running'
+    AND ({_T}.token = excluded.token OR {_T}.lease_until <= $15))
+RETURNING path
+"""  # noqa: S608
+_HOLD: Final = f"""
+UPDATE {_T} SET lease_until = $4
+WHERE session_id = $1 AND path = $2 AND token = $3 AND status = 'running' RETURNING path
+"""  # noqa: S608
+_RELEASE: Final = f"""
+UPDATE {_T} SET lease_until = 0
+WHERE session_id = $1 AND path = $2 AND token = $3 AND status = 'running' RETURNING path
+"""  # noqa: S608
+_OVER: Final = f"""
+SELECT id FROM {_S} WHERE (owner = $1 OR $1 = '') AND expires_at <= $2 LIMIT {_TIDY_ROWS}
+"""  # noqa: S608
+_OWN: Final = f"""
+SELECT {_SESSION_COLUMNS} FROM {_S} WHERE owner = $1 ORDER BY created_at, id LIMIT 2000
+"""  # noqa: S608
+_DROP: Final = f"DELETE FROM {_S} WHERE id = $1 RETURNING id"  # noqa: S608
+_DROP_STEPS: Final = f"DELETE FROM {_T} WHERE session_id = $1"  # noqa: S608
+_HAND_OVER: Final = f"""
+UPDATE {_S} SET owner = $3, version = version + 1, updated_at = $4
+WHERE id = $1 AND owner = $2 RETURNING id
+"""  # noqa: S608
+_HELD: Final = f"""
+SELECT path FROM {_T} WHERE session_id = $1 AND status = 'running' LIMIT 1
+"""  # noqa: S608
+
+_ON_SQLITE: Final = {
+    text: text.replace("$", "?")
+    for name, text in tuple(globals().items())
+    if name.startswith("_") and isinstance(text, str) and "$1" in text
+}
+
+Opened = Callable[[], Awaitable[tuple[RecordStore, bool]]]
+"""The store of the records, with the tables made, and whether it is on PostgreSQL."""
+
+Rows = Sequence[Sequence[Any]]
+Run = Callable[..., Awaitable[Sequence[Rows]]]
+"""Runs statements in an open transaction, each a text with its values; the rows of each."""
+
+
+class WorkflowStore:
+    """The workflow sessions in one database.
+
+    Args:
+        opened: Where they are.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, opened: Opened, clock: Callable[[], float] = time.time) -> None:
+        self._opened = opened
+        self.clock = clock
+
+    async def add(self, session: Session) -> bool:
+        """Keeps a new session; whether there was none of that id.
+
+        Raises:
+            ConflictError: Its owner has too many.
+        """
+        now = self.clock()
+        async with self._transaction() as run:
+            await self._tidy(run, "", now)
+            [[[count]]] = await run((_COUNT, (session.owner, now)))
+            if count >= MAX_SESSIONS_OF_ONE:
+                raise ConflictError(
+                    f"You have {count} workflow sessions already. Remove some with "
+                    "cleanup_workflow_sessions.",
+                    details={"limit": MAX_SESSIONS_OF_ONE},
+                )
+            [added] = await run((_ADD, _session_values(session)))
+            return bool(added)
+
+    async def find(self, session_id: str, owner: str) -> Session:
+        """The session with its steps.
+
+        Raises:
+            NotFoundError: There is none of that id, or it is somebody else's, or over.
+        """
+        async with self._transaction() as run:
+            rows, steps = await run(
+                (_FIND, (session_id, owner)), (_FIND_STEPS, (session_id, owner))
+            )
+        if not rows or rows[0][10] <= self.clock():
+            raise NotFoundError(
+                "There is no workflow session of this id: it may have expired. Make one with "
+                "create_agent_workflow_session.",
+                field="workflow_session_id",
+            )
+        return _session(rows[0]).with_steps(map(_step, steps))
+
+    async def put(
+        self,
+        session: Session,
+        step: Step,
+        *,
+        within: Transaction | None = None,
+        status: Status | None = None,
+        error: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Keeps a step of the session, and that the session has gone on by it.
+
+        Args:
+            session: The session as it was when the step was looked at.
+            step: The step, at the top.
+            within: The transaction that keeps it; by default one of its own.
+            status: What becomes of the session.
+            error: Why.
+
+        Raises:
+            MovedOnError: Somebody else has gone on with the session meanwhile.
+        """
+        added = len(step.result or b"")
+        if session.result_bytes + added > MAX_SESSION_BYTES:
+            raise ConflictError(
+                f"The results of this workflow session come to more than {MAX_SESSION_BYTES} "
+                "bytes. Go on in a new one."
+            )
+        turned = replace(
+            session,
+            status=status or session.status,
+            error=session.error if error is None else error,
+            result_bytes=session.result_bytes + added,
+        )
+        moved: Session = await self._write(within, lambda run: self._moved(run, turned, step))
+        return moved.with_steps([step])
+
+    async def put_part(
+        self, session_id: str, step: Step, holder: Step, *, within: Transaction | None = None
+    ) -> None:
+        """Keeps a step inside another one, which the caller still holds.
+
+        Raises:
+            MovedOnError: Somebody else holds it by now, or has kept the step.
+        """
+
+        async def write(run: Run) -> None:
+            now = self.clock()
+            held, put = await run(
+                (_HOLD, (session_id, holder.path, holder.token, now + LEASE_SECONDS)),
+                (_PUT, (*_step_values(session_id, step), now)),
+            )
+            if not held or not put:
+                raise moved_on()
+
+        await self._write(within, write)
+
+    async def hold(self, session_id: str, step: Step) -> bool:
+        """Goes on holding a running step; whether the caller still does."""
+        async with self._transaction() as run:
+            until = self.clock() + LEASE_SECONDS
+            [held] = await run((_HOLD, (session_id, step.path, step.token, until)))
+            return bool(held)
+
+    async def release(self, session_id: str, step: Step) -> None:
+        """Lets others take a running step over at once."""
+        async with self._transaction() as run:
+            await run((_RELEASE, (session_id, step.path, step.token)))
+
+    async def turn(self, session: Session) -> Session:
+        """Keeps another status of the session.
+
+        Args:
+            session: With that status.
+
+        Raises:
+            MovedOnError: Somebody else has gone on with the session meanwhile.
+        """
+        async with self._transaction() as run:
+            return await self._moved(run, session, None)
+
+    async def of(self, owner: str) -> list[Session]:
+        """The sessions of an owner, the oldest first, without their steps."""
+        async with self._transaction() as run:
+            [rows] = await run((_OWN, (owner,)))
+            return [_session(row) for row in rows]
+
+    async def remove(self, session_ids: Sequence[str]) -> list[str]:
+        """Removes sessions; the ids of those that were there."""
+        removed = []
+        async with self._transaction() as run:
+            for each in session_ids:
+                found, _ = await run((_DROP, (each,)), (_DROP_STEPS, (each,)))
+                if found:
+                    removed.append(each)
+        return removed
+
+    async def transfer(self, session_id: str, from_owner: str, to_owner: str) -> None:
+        """Makes a session somebody else's, between two of its steps.
+
+        Args:
+            session_id: The session.
+            from_owner: Whose it is; see `owner_of`.
+            to_owner: Whose it becomes.
+
+        Raises:
+            NotFoundError: There is no such session of that owner.
+            MovedOnError: A step of it is running.
+        """
+        now = self.clock()
+        async with self._transaction() as run:
+            found, held = await run(
+                (_HAND_OVER, (session_id, from_owner, to_owner, now)), (_HELD, (session_id,))
+            )
+            if not found:
+                raise NotFoundError(
+                    "There is no workflow session of this id.", field="workflow_session_id"
+                )
+            if held:
+                raise moved_on()
+
+    async def _moved(self, run: Run, session: Session, step: Step | None) -> Session:
+        now = self.clock()
+        expires_at = now + session.config.timeout_minutes * 60
+        values = (
+            session.id,
+            session.owner,
+            session.version,
+            session.result_bytes,
+            now,
+            expires_at,
+            session.status,
+            _text(session.error),
+        )
+        put = [] if step is None else [(_PUT, (*_step_values(session.id, step), now))]
+        if not all(await run((_MOVE, values), *put)):
+            raise moved_on()
+        return replace(session, version=session.version + 1, updated_at=now, expires_at=expires_at)
+
+    async def _tidy(self, run: Run, owner: str, now: float) -> None:
+        [over] = await run((_OVER, (owner, now)))
+        for [each] in over:
+            await run((_DROP, (each,)), (_DROP_STEPS, (each,)))
+
+    async def _write(
+        self, within: Transaction | None, work: Callable[[Run], Awaitable[Any]]
+    ) -> Any:
+        if within is None:
+            async with self._transaction() as run:
+                return await work(run)
+        _, on_postgresql = await self._opened()
+        return await work(_runner(within, on_postgresql))
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Run]:
+        store, on_postgresql = await self._opened()
+        async with store.transaction() as transaction:
+            yield _runner(transaction, on_postgresql)
+
+
+def _runner(transaction: Transaction, on_postgresql: bool) -> Run:
+    async def run(*statements: tuple[str, Sequence[Any]]) -> Sequence[Rows]:
+        return await transaction.statements(
+            [(text if on_postgresql else _ON_SQLITE[text], values) for text, values in statements]
+        )
+
+    return run
+
+
+def _session_values(session: Session) -> tuple[Any, ...]:
+    return (
+        session.id,
+        session.owner,
+        session.agent_id,
+        session.workflow_type,
+        session.status,
+        _text(session.config.raw),
+        session.version,
+        session.result_bytes,
+        session.created_at,
+        session.updated_at,
+        session.expires_at,
+        _text(session.error),
+    )
+
+
+def _session(row: Sequence[Any]) -> Session:
+    return Session(
+        id=row[0],
+        owner=row[1],
+        agent_id=row[2],
+        workflow_type=row[3],
+        status=row[4],
+        config=parse_session_config(_value(row[5])),
+        version=row[6],
+        result_bytes=row[7],
+        created_at=row[8],
+        updated_at=row[9],
+        expires_at=row[10],
+        error=_value(row[11]),
+    )
+
+
+def _step_values(session_id: str, step: Step) -> tuple[Any, ...]:
+    return (
+        session_id,
+        step.path,
+        step.number,
+        step.type,
+        step.digest,
+        step.status,
+        step.started_at,
+        None if step.result is None else step.result.decode(),
+        _text(step.error),
+        _text(step.undo),
+        step.call,
+        step.token,
+        step.lease_until,
+        step.finished_at,
+    )
+
+
+def _step(row: Sequence[Any]) -> Step:
+    return Step(
+        path=row[0],
+        number=row[1],
+        type=row[2],
+        digest=row[3],
+        status=row[4],
+        started_at=row[5],
+        result=None if row[6] is None else row[6].encode(),
+        error=_value(row[7]),
+        undo=_value(row[8]),
+        call=row[9],
+        token=row[10],
+        lease_until=row[11],
+        finished_at=row[12],
+    )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _value(text: str | None) -> Any:
+    return None if text is None else msgspec.json.decode(text)
