@@ -104,9 +104,8 @@ def _create(sessions: AgentSessions) -> ToolSpec:
         output=_AGENT_SESSION,
         hints=ADDS,
         handler=handle,
-        brief="Begins a session of yours. Give its session_id as _session_id to any tool. "
-        "agent_info: capabilities, metadata.",
-        plain=("agent_info",),
+        brief="Begins a session: give its session_id as _session_id to any tool. Takes agent_info.",
+        hidden=("agent_id", "agent_info"),
     )
 
 
@@ -125,7 +124,7 @@ def _get(sessions: AgentSessions) -> ToolSpec:
         output=_AGENT_SESSION,
         hints=READS,
         handler=handle,
-        brief="Returns a session of yours and its figures.",
+        brief="Returns a session and its figures.",
     )
 
 
@@ -174,7 +173,7 @@ def _get_context(sessions: AgentSessions) -> ToolSpec:
         output=_CONTEXT,
         hints=READS,
         handler=handle,
-        brief="Returns what you keep in a session.",
+        brief="Returns what a session keeps.",
     )
 
 
@@ -213,8 +212,8 @@ def _update_context(sessions: AgentSessions) -> ToolSpec:
         output=result({"session_id": TEXT, "version": WHOLE, "keys": each(TEXT)}),
         hints=CHANGES,
         handler=work,
-        brief="Sets and deletes keys of what you keep in a session.",
-        plain=("delete",),
+        brief="Sets what a session keeps by key. delete: keys.",
+        hidden=("delete", "expected_version"),
     )
 
 
@@ -235,7 +234,7 @@ def _end(sessions: AgentSessions) -> ToolSpec:
         output=result({"session_id": TEXT, "ended": {"const": True}, **_FIGURES}),
         hints=ENDS,
         handler=work,
-        brief="Ends a session of yours.",
+        brief="Ends a session.",
     )
 
 

@@ -109,8 +109,8 @@ def _write(work: Collaboration) -> ToolSpec:
         output=result({"key": TEXT, "version": WHOLE, "deleted": FLAG}),
         hints=CHANGES,
         handler=handle_call,
-        brief="Sets or deletes an entry of a shared blackboard.",
-        hidden=("fencing_token",),
+        brief="Sets an entry of a shared blackboard, or deletes it (delete: true).",
+        hidden=("delete", "fencing_token"),
     )
 
 
@@ -152,7 +152,7 @@ def _read(work: Collaboration) -> ToolSpec:
         hints=READS,
         handler=handle_call,
         brief="Returns the entries of a shared blackboard.",
-        hidden=("since", "after", "limit"),
+        hidden=("key", "since", "after", "limit"),
     )
 
 
@@ -185,8 +185,8 @@ def _send(work: Collaboration) -> ToolSpec:
         ),
         hints=ADDS,
         handler=handle_call,
-        brief="Sends a message to members of a workspace.",
-        plain=("to",),
+        brief="Sends a message to members; to: some agent_ids.",
+        hidden=("to",),
     )
 
 
@@ -222,9 +222,8 @@ def _receive(work: Collaboration) -> ToolSpec:
         output=result({"messages": each(_MESSAGE), "more": FLAG}),
         hints=ENDS,
         handler=handle_call,
-        brief="Returns your messages. after: the last message_id done with, removed with earlier "
-        "ones.",
-        hidden=("limit",),
+        brief="Returns your messages. after: remove up to this one.",
+        hidden=("after", "limit"),
     )
 
 
@@ -266,7 +265,9 @@ def _acquire(work: Collaboration) -> ToolSpec:
         output=LEASE,
         hints=ADDS,
         handler=handle_call,
-        brief="Says that you work on a record; gives a fencing_token, which renews.",
+        brief="Says that you work on a record; its fencing_token renews it.",
+        untyped=("id",),
+        hidden=("ttl_seconds", "fencing_token"),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records.problems import shown
-from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.spec import Hints, Listing, ToolCall, ToolSpec
 
 Schema = dict[str, Any]
 Run = Callable[[ToolCall, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -15,6 +15,7 @@ Run = Callable[[ToolCall, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 GROUP: Final = "workflow"
 """The group of these tools, which no step may call."""
 
+_CLOSED: Final = "additionalProperties"
 _TEXT: Final[Schema] = {"type": "string"}
 _OBJECT: Final[Schema] = {"type": "object"}
 _ID: Final = "workflow_session_id"
@@ -114,7 +115,7 @@ def _tool(
     schema: Schema = {
         "type": "object",
         "properties": dict(properties),
-        "additionalProperties": False,
+        _CLOSED: False,
     }
     if required:
         schema["required"] = list(required)
@@ -142,9 +143,19 @@ def _tool(
         permissions=(f"{GROUP}:{'read' if hints.read_only else 'write'}",),
         group=GROUP,
         handler=handle,
+        listing=Listing(description, _short(schema)),
         takes_keys=takes_keys,
         runs_others=runs_others,
     )
+
+
+def _short(schema: Schema) -> Schema:
+    """What lists say: not what errors tell, nor that the agent may give its own name."""
+    properties = {key: each for key, each in schema["properties"].items() if key != "agent_id"}
+    return {
+        **{key: each for key, each in schema.items() if key != _CLOSED},
+        "properties": properties,
+    }
 
 
 def _result(properties: Mapping[str, Schema], *optional: str) -> Schema:

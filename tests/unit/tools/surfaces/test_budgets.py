@@ -14,6 +14,7 @@ from kailash_mcp_prod.auth.principal import ANONYMOUS
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.sessions.agent_tools import agent_session_tools
 from kailash_mcp_prod.sessions.collaboration_tools import collaboration_tools
+from kailash_mcp_prod.sessions.workflow_tools import workflow_tools
 from kailash_mcp_prod.tools.spec import ToolSpec
 from kailash_mcp_prod.tools.surfaces.names import CHOICES
 from tests.unit.tools.conftest import Reference
@@ -23,9 +24,14 @@ CHARACTERS_PER_TOKEN = 4
 
 
 def tools_of_agents() -> list[ToolSpec]:
-    """The tools of sessions and collaboration, which work on nothing here."""
-    nothing = cast("Any", SimpleNamespace(timeout_seconds=3600))
-    return [*agent_session_tools(nothing), *collaboration_tools(nothing)]
+    """The tools of sessions, collaboration and workflows, which work on nothing here."""
+    works = dict.fromkeys(("create", "execute", "status", "cleanup"))
+    nothing = cast("Any", SimpleNamespace(timeout_seconds=3600, **works))
+    return [
+        *agent_session_tools(nothing),
+        *collaboration_tools(nothing),
+        *workflow_tools(nothing),
+    ]
 
 
 @pytest.mark.parametrize("surface", CHOICES)
