@@ -124,7 +124,7 @@ def _get(sessions: AgentSessions) -> ToolSpec:
         output=_AGENT_SESSION,
         hints=READS,
         handler=handle,
-        brief="Returns a session and its figures.",
+        brief="Returns a session.",
     )
 
 
