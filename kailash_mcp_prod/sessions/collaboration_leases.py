@@ -9,7 +9,13 @@ from sqlalchemy import delete, func, select
 from kailash_mcp_prod.errors import ConflictError
 from kailash_mcp_prod.sessions.collaboration_access import Access, Change
 from kailash_mcp_prod.sessions.collaboration_tables import leases
-from kailash_mcp_prod.sessions.collaboration_values import MAX_LEASES, Lease
+from kailash_mcp_prod.sessions.collaboration_values import (
+    MAX_LEASES,
+    RELEASED_LEASE,
+    RENEWED_LEASE,
+    TOOK_LEASE,
+    Lease,
+)
 from kailash_mcp_prod.sessions.dialects import now_of, upsert
 from kailash_mcp_prod.sessions.identity import Caller
 
@@ -91,7 +97,7 @@ class Leases:
                 "expires_at": lease.expires_at,
             }
             await upsert(change.connection, leases, key, row)
-            change.tell("renewed a lease" if token else "took a lease", f"{model} {record}")
+            change.tell(RENEWED_LEASE if token else TOOK_LEASE, f"{model} {record}")
         return lease
 
     async def release(self, caller: Caller, workspace_id: str, token: int) -> None:
@@ -106,7 +112,7 @@ class Leases:
             held = await require_lease(change, token)
             own = (leases.c.workspace_id == workspace_id, leases.c.token == token)
             await change.connection.execute(delete(leases).where(*own))
-            change.tell("released a lease", f"{held.model} {held.record}")
+            change.tell(RELEASED_LEASE, f"{held.model} {held.record}")
 
 
 async def require_lease(change: Change, token: int) -> Any:

@@ -57,6 +57,7 @@ class WorkspaceNews:
         self._teller: asyncio.Task[None] | None = None
         self._spreader: asyncio.Task[None] | None = None
         self._watchers: tuple[asyncio.Task[None], ...] = ()
+        self._ending: set[asyncio.Task[None]] = set()
 
     def changed(self, workspace_id: str) -> None:
         """Takes note that a workspace was changed here."""
@@ -85,7 +86,7 @@ class WorkspaceNews:
         if self._teller is not None:
             # What was changed last is still told.
             await asyncio.wait({self._teller}, timeout=_AGAIN_SECONDS)
-        running = {*self._watchers, self._teller, self._spreader} - {None}
+        running = {*self._watchers, *self._ending, self._teller, self._spreader}
         self._watchers, self._teller, self._spreader = (), None, None
         tasks = {task for task in running if task is not None}
         for task in tasks:
@@ -104,6 +105,8 @@ class WorkspaceNews:
             watchers, self._watchers = self._watchers, ()
             for task in watchers:
                 task.cancel()
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
             self._known.clear()
             self._told.clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -199,13 +200,15 @@ def _list(work: Collaboration) -> ToolSpec:
 
 
 def _described(work: Collaboration, call: ToolCall, found: Workspace) -> dict[str, Any]:
-    """A workspace as results have it: of models that the caller may not read it has no leases."""
-    seen = {one.model for one in found.leases if work.may_read_model(call, one.model)}
+    """A workspace as results have it: of models that the caller may not read it names no record."""
+    models = {one.model for one in found.leases} | {one.model for one in found.changes}
+    hidden = {model for model in models if model and not work.may_read_model(call, model)}
+    changes = [replace(one, subject="") if one.model in hidden else one for one in found.changes]
     return {
         **found.part.to_dict(),
         "members": [one.to_dict() for one in found.members],
-        "leases": [one.to_dict() for one in found.leases if one.model in seen],
-        "changes": [one.to_dict() for one in found.changes],
+        "leases": [one.to_dict() for one in found.leases if one.model not in hidden],
+        "changes": [one.to_dict() for one in changes],
         "more": found.more,
     }
 

@@ -18,6 +18,11 @@ ROLES: Final = (OWNER, MEMBER, OBSERVER)
 INVITED: Final = "invited"
 JOINED: Final = "joined"
 
+TOOK_LEASE: Final = "took a lease"
+RENEWED_LEASE: Final = "renewed a lease"
+RELEASED_LEASE: Final = "released a lease"
+LEASE_ACTIONS: Final = frozenset({TOOK_LEASE, RENEWED_LEASE, RELEASED_LEASE})
+
 MAX_WORKSPACES: Final = 50
 MAX_MEMBERS: Final = 32
 MAX_ENTRIES: Final = 256
@@ -89,6 +94,11 @@ class Event:
     agent_id: str
     action: str
     subject: str
+
+    @property
+    def model(self) -> str | None:
+        """The model of the record that it is about, if it is about one."""
+        return self.subject.partition(" ")[0] if self.action in LEASE_ACTIONS else None
 
     def to_dict(self) -> dict[str, Any]:
         """As results have it."""

@@ -366,9 +366,12 @@ async def test_a_lease_is_taken_on_records_only_that_the_agent_may_read(
     assert (hidden.code, hidden.field) == ("not_found", "model")
     missing = await deployment.refused(owner, "acquire_lease", **lease, model="Company", id="none")
     assert missing.code == "not_found"
-    seen = (await workspace_of(deployment, blind, workspace_id))["leases"]
-    assert [each["model"] for each in seen] == ["Counter"]
-    assert len((await workspace_of(deployment, owner, workspace_id))["leases"]) == 2
+    seen = await workspace_of(deployment, blind, workspace_id)
+    assert [each["model"] for each in seen["leases"]] == ["Counter"]
+    assert company["id"] not in str(seen)
+    everything = await workspace_of(deployment, owner, workspace_id)
+    assert len(everything["leases"]) == 2
+    assert f'Company "{company["id"]}"' in [each["subject"] for each in everything["changes"]]
 
 
 async def test_who_leaves_takes_its_leases_and_its_mail_along(deployment: Deployment) -> None:
