@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.records.problems import shown
-from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
+from kailash_mcp_prod.tools.spec import Hints, Listing, ToolCall, ToolSpec
 
 Schema = dict[str, Any]
 Run = Callable[[ToolCall, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -142,6 +142,10 @@ def _tool(
         permissions=(f"{GROUP}:{'read' if hints.read_only else 'write'}",),
         group=GROUP,
         handler=handle,
+        listing=Listing(
+            description,
+            {name: part for name, part in schema.items() if name != "additionalProperties"},
+        ),
         takes_keys=takes_keys,
         runs_others=runs_others,
     )
