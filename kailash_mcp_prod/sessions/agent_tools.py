@@ -104,8 +104,10 @@ def _create(sessions: AgentSessions) -> ToolSpec:
         output=_AGENT_SESSION,
         hints=ADDS,
         handler=handle,
-        brief="Begins a session: give its session_id as _session_id to any tool. Takes agent_info.",
-        hidden=("agent_id", "agent_info"),
+        brief="Begins a session: give its session_id as _session_id to any tool. agent_info: "
+        "capabilities, metadata.",
+        hidden=("agent_id",),
+        plain=("agent_info",),
     )
 
 
@@ -212,8 +214,7 @@ def _update_context(sessions: AgentSessions) -> ToolSpec:
         output=result({"session_id": TEXT, "version": WHOLE, "keys": each(TEXT)}),
         hints=CHANGES,
         handler=work,
-        brief="Sets what a session keeps by key. delete: keys.",
-        hidden=("delete", "expected_version"),
+        brief="Sets and deletes keys of what a session keeps.",
     )
 
 

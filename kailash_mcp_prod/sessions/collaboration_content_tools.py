@@ -110,8 +110,8 @@ def _write(work: Collaboration) -> ToolSpec:
         output=result({"key": TEXT, "version": WHOLE, "deleted": FLAG}),
         hints=CHANGES,
         handler=handle_call,
-        brief="Sets an entry of a shared blackboard, or deletes it (delete: true).",
-        hidden=("delete", "fencing_token"),
+        brief="Sets or deletes an entry of a shared blackboard.",
+        hidden=("fencing_token",),
     )
 
 
@@ -153,7 +153,7 @@ def _read(work: Collaboration) -> ToolSpec:
         hints=READS,
         handler=handle_call,
         brief="Returns a blackboard's entries.",
-        hidden=("key", "since", "after", "limit"),
+        hidden=("since", "after", "limit"),
     )
 
 
@@ -194,7 +194,7 @@ def _send(work: Collaboration) -> ToolSpec:
         hints=ADDS,
         handler=handle_call,
         brief="Sends a message to members; to: some agent_ids. hand_off: a workflow_session_id.",
-        hidden=("to", "hand_off"),
+        hidden=("hand_off",),
     )
 
 
@@ -252,7 +252,7 @@ def _receive(work: Collaboration) -> ToolSpec:
         hints=ENDS,
         handler=handle_call,
         brief="Returns your messages. after: remove up to this one.",
-        hidden=("after", "limit"),
+        hidden=("limit",),
     )
 
 
@@ -296,7 +296,6 @@ def _acquire(work: Collaboration) -> ToolSpec:
         handler=handle_call,
         brief="Says that you work on a record; its fencing_token renews it.",
         untyped=("id",),
-        hidden=("ttl_seconds", "fencing_token"),
     )
 
 

@@ -195,7 +195,7 @@ def _list(work: Collaboration) -> ToolSpec:
         hints=READS,
         handler=handle_call,
         brief="Lists your workspaces and invitations; of one, all of it.",
-        hidden=("since", "limit"),
+        hidden=("limit",),
     )
 
 
@@ -250,7 +250,6 @@ def _leave(work: Collaboration) -> ToolSpec:
         hints=ENDS,
         handler=handle_call,
         brief="Leaves a workspace; owners may close it or remove agent_id.",
-        hidden=("agent_id", "close"),
     )
 
 

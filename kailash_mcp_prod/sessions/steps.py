@@ -16,6 +16,7 @@ from kailash_mcp_prod.sessions.steps_policy import OnError, parse_on_error
 
 FIELD: Final = "step_config"
 MAX_PARTS: Final = 100
+MAX_SECONDS: Final = 86_400
 MAX_NESTING: Final = 3
 MAX_NAME_LENGTH: Final = 100
 MAX_CONFIG_BYTES: Final = 1024 * 1024
@@ -280,8 +281,12 @@ def _flag(given: Mapping[str, Any], name: str, field: str) -> bool | None:
 def _seconds(value: Any, field: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise wrong(field, "use a number of seconds above 0")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 < value <= MAX_SECONDS
+    ):
+        raise wrong(field, f"use a number of seconds above 0 and at most {MAX_SECONDS}")
     return float(value)
 
 

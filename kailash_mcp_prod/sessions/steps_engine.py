@@ -175,6 +175,12 @@ class StepEngine:
                     "was.",
                     field="step_config",
                 )
+        if before is not None and before.digest != config.digest and _has_calls(session, name):
+            raise ConflictError(
+                f"The step {name} failed after it had done a part of its work with another "
+                "step_config. Execute it as it was, or give the new one another name.",
+                field="step_config",
+            )
         if before is None and session.last_number >= MAX_STEPS:
             raise ConflictError(
                 f"This workflow session has {MAX_STEPS} steps. Go on in a new one.",
@@ -271,6 +277,15 @@ class StepEngine:
                 "step_number": step.number,
             }
         raise failure
+
+
+def _has_calls(session: Session, name: str) -> bool:
+    """Whether code inside a step has written something, which it would not write again."""
+    start = f"{name}/"
+    return any(
+        path.startswith(start) and step.type.startswith("call ")
+        for path, step in session.steps.items()
+    )
 
 
 def _repeated(session: Session, step: Step, config: StepConfig) -> dict[str, Any]:

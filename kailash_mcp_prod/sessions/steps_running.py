@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kailash_mcp_prod.errors import (
+    ConflictError,
     InternalError,
     Interruption,
     InvalidArgumentsError,
@@ -248,19 +250,35 @@ class StepRunner:
             return await self.body(course, config, path, scope)
         before = course.part(path)
         if before is not None and before.status == "done":
+            if before.digest != config.digest:
+                raise ConflictError(
+                    f"{config.field}: the step {path} was done already, with another "
+                    "configuration. Give a further step another name.",
+                    field=config.field,
+                )
             return before.value()
-        assert course.holder is not None  # noqa: S101 - parts run in a held step only
-        step = part_of(course, config, path)
-        if config.type in {"dataflow_operation", "tool"}:
-            prepared = self.prepare(course, config, scope)
-            if not self.is_plain(prepared.tool):
-                await self._begin(course, config, step, before)
-            result, _ = await self.single(course, config, path, prepared, PartKeeper(course, step))
-            return result
+        step = replace(part_of(course, config, path), token=course.token)
         if config.is_atomic:
             return await self.atomic.run(course, config, scope, PartKeeper(course, step))
-        if config.type != "workflow" and not self._repeatable(config):
-            await self._begin(course, config, step, before)
+        if self.may_repeat(course, config, scope):
+            return await self._part_run(course, config, step, scope)
+        await self._begin(course, config, step, before)
+        try:
+            return await self._part_run(course, config, step, scope)
+        except MovedOnError:
+            raise
+        except ServerError:
+            # It is known that it was not done.
+            with suppress(ServerError):
+                await self._put(course, replace(step, status="failed"))
+            raise
+
+    async def _part_run(self, course: Course, config: StepConfig, step: Step, scope: Inputs) -> Any:
+        path = step.path
+        if config.type in {"dataflow_operation", "tool"}:
+            prepared = self.prepare(course, config, scope)
+            result, _ = await self.single(course, config, path, prepared, PartKeeper(course, step))
+            return result
         result = json_value(await self.body(course, config, path, scope), config)
         keep = PartKeeper(course, step)
         await keep(result, call=None)
@@ -273,10 +291,12 @@ class StepRunner:
         """Notes that something begins that must not be done twice."""
         if before is not None and before.status == "running":
             refuse_repetition(config, step.path)
+        await self._put(course, step)
+
+    @staticmethod
+    async def _put(course: Course, step: Step) -> None:
         assert course.holder is not None  # noqa: S101 - parts run in a held step only
-        await course.store.put_part(
-            course.session.id, replace(step, token=course.holder.token), course.holder
-        )
+        await course.store.put_part(course.session.id, step, course.holder)
 
     def _repeatable(self, config: StepConfig) -> bool:
         kind = self.registry.types.get(config.type)

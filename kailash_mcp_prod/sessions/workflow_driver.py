@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -39,6 +40,8 @@ from kailash_mcp_prod.tools.spec import ToolCall
 log = get_logger(__name__)
 
 _MAX_TEXT: Final = 255
+_MAX_MINUTES: Final = 100_000_000
+_TYPE: Final = re.compile(r"[\w.:-]+")
 _LASTS_SECONDS: Final = 60.0
 
 
@@ -83,6 +86,12 @@ class WorkflowDriver:
         await self._ready()
         agent_id = _text(arguments, "agent_id", required=False)
         workflow_type = _text(arguments, "workflow_type") or ""
+        if not _TYPE.fullmatch(workflow_type):
+            raise InvalidArgumentsError(
+                "workflow_type: use letters, digits, _, -, . and : only, such as "
+                "customer_onboarding.",
+                field="workflow_type",
+            )
         config = parse_session_config(arguments.get("session_config", {}))
         owner = owner_of(call.principal)
         now = self.store.clock()
@@ -126,7 +135,7 @@ class WorkflowDriver:
             return await self._run_all(call, session_id)
         name = check_name(arguments.get("step_name"), "step_name")
         given = arguments.get("step_config")
-        if given is None:
+        if "step_config" not in arguments:
             session = await self.store.find(session_id, owner_of(call.principal))
             given = self._of_template(session, name)
         return await self._engine.execute(call, session_id, name, given)
@@ -170,11 +179,13 @@ class WorkflowDriver:
                 )
             chosen = [(await self.store.find(wanted, owner)).id]
         else:
-            if minutes is not None and (
-                isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or minutes < 0
+            if "idle_minutes" in arguments and (
+                isinstance(minutes, bool)
+                or not isinstance(minutes, (int, float))
+                or not 0 <= minutes <= _MAX_MINUTES
             ):
                 raise InvalidArgumentsError(
-                    "idle_minutes: use a number from 0.", field="idle_minutes"
+                    f"idle_minutes: use a number from 0 to {_MAX_MINUTES}.", field="idle_minutes"
                 )
             chosen = [
                 each.id
@@ -289,7 +300,7 @@ def _new_id(key: str | None, owner: str) -> str:
 
 def _text(arguments: Mapping[str, Any], name: str, *, required: bool = True) -> str | None:
     value = arguments.get(name)
-    if value is None and not required:
+    if name not in arguments and not required:
         return None
     good = isinstance(value, str) and 0 < len(value) <= _MAX_TEXT
     if not isinstance(value, str) or not good or not _storable(value):

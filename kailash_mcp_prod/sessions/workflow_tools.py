@@ -15,7 +15,6 @@ Run = Callable[[ToolCall, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 GROUP: Final = "workflow"
 """The group of these tools, which no step may call."""
 
-_CLOSED: Final = "additionalProperties"
 _TEXT: Final[Schema] = {"type": "string"}
 _OBJECT: Final[Schema] = {"type": "object"}
 _ID: Final = "workflow_session_id"
@@ -115,7 +114,7 @@ def _tool(
     schema: Schema = {
         "type": "object",
         "properties": dict(properties),
-        _CLOSED: False,
+        "additionalProperties": False,
     }
     if required:
         schema["required"] = list(required)
@@ -143,19 +142,13 @@ def _tool(
         permissions=(f"{GROUP}:{'read' if hints.read_only else 'write'}",),
         group=GROUP,
         handler=handle,
-        listing=Listing(description, _short(schema)),
+        listing=Listing(
+            description,
+            {name: part for name, part in schema.items() if name != "additionalProperties"},
+        ),
         takes_keys=takes_keys,
         runs_others=runs_others,
     )
-
-
-def _short(schema: Schema) -> Schema:
-    """What lists say: not what errors tell, nor that the agent may give its own name."""
-    properties = {key: each for key, each in schema["properties"].items() if key != "agent_id"}
-    return {
-        **{key: each for key, each in schema.items() if key != _CLOSED},
-        "properties": properties,
-    }
 
 
 def _result(properties: Mapping[str, Schema], *optional: str) -> Schema:

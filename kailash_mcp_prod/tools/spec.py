@@ -59,21 +59,26 @@ Handler = Callable[[ToolCall], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """MCP's tool annotations. All are always sent, because their defaults are the worst case."""
+    """MCP's tool annotations: what a client may think of a tool before it calls it."""
 
     read_only: bool
     destructive: bool
     idempotent: bool
     open_world: bool = False
 
-    def to_mcp(self) -> dict[str, bool]:
-        """The annotations of an MCP `Tool` object; its title stands beside them."""
-        return {
-            "readOnlyHint": self.read_only,
-            "destructiveHint": self.destructive,
-            "idempotentHint": self.idempotent,
-            "openWorldHint": self.open_world,
-        }
+    def to_mcp(self, *, complete: bool) -> dict[str, bool]:
+        """The annotations of an MCP `Tool` object; its title stands beside them.
+
+        Args:
+            complete: Say also what the specification makes of an annotation that is not there: how
+                a tool changes things that changes nothing, and that it is not idempotent.
+        """
+        told = {"readOnlyHint": self.read_only}
+        if complete or not self.read_only:
+            told["destructiveHint"] = self.destructive
+            if complete or self.idempotent:
+                told["idempotentHint"] = self.idempotent
+        return {**told, "openWorldHint": self.open_world}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,5 +163,5 @@ class ToolSpec:
         if complete:
             # Clients hold the results of failed calls against it too.
             tool["outputSchema"] = {"type": "object", "anyOf": [self.output_schema, _FAILED]}
-        tool["annotations"] = self.hints.to_mcp()
+        tool["annotations"] = self.hints.to_mcp(complete=complete)
         return tool

@@ -183,7 +183,7 @@ def test_the_address_and_then_the_credential_and_then_the_setting_choose_the_lis
     assert listed(url, "reader") == reading
     assert listed(f"{url}/full", "reader") == reading
     assert listed(f"{url}/search", "reader") == searching
-    assert len(listed(url, "compact")) == 10
+    assert len(listed(url, "compact")) == 11
     assert len(listed(f"{url}/models/Shelf", "plain")) == 30
     assert len(listed(f"{url}/full", "compact")) == 39
 

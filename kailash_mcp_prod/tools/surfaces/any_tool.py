@@ -47,7 +47,9 @@ class AnyTool:
             "description": description,
             "inputSchema": self._form.schema(),
             # Of the worst that it may call.
-            "annotations": Hints(read_only=False, destructive=True, idempotent=False).to_mcp(),
+            "annotations": Hints(read_only=False, destructive=True, idempotent=False).to_mcp(
+                complete=False
+            ),
         }
 
     def resolve(self, call: ToolCall) -> Resolved:

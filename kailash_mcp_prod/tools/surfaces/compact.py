@@ -136,7 +136,7 @@ def _listed(shortcut: Shortcut, targets: _Targets) -> dict[str, Any]:
             "required": [*own, *shortcut.required],
             "additionalProperties": False,
         },
-        "annotations": shortcut.hints.to_mcp(),
+        "annotations": shortcut.hints.to_mcp(complete=False),
     }
 
 

@@ -116,7 +116,7 @@ def listed(group: ToolGroup, actions: Actions) -> dict[str, Any]:
             "required": ["action"],
             "additionalProperties": False,
         },
-        "annotations": worst.to_mcp(),
+        "annotations": worst.to_mcp(complete=False),
     }
 
 

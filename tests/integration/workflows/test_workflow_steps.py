@@ -299,6 +299,46 @@ async def test_a_custom_step_calls_tools(world: World) -> None:
     assert await world.names() == ["c 0", "c 1"]
 
 
+async def test_what_failed_in_the_middle_goes_on_there(world: World) -> None:
+    session = await world.begin()
+    twice = {"type": "twice", "parameters": {"name": "c"}}
+    line = {
+        "type": "sequence",
+        "steps": [{"step_name": "a", **create("a")}, {"step_name": "b", **twice}],
+    }
+    other = {"type": "twice", "parameters": {"name": "d"}}
+    world.failures_left = 2
+    for name, config in (("line", line), ("alone", twice)):
+        with pytest.raises(UnavailableError):
+            await world.step(session, name, config)
+    with pytest.raises(ConflictError) as changed:
+        await world.step(session, "alone", other)
+    again = await world.result(session, "line", line)
+    alone = await world.result(session, "alone", twice)
+
+    assert changed.value.field == "step_config"
+    assert len({*again["b"]["ids"], *alone["ids"]}) == 4
+    assert await world.names() == ["a", "c 0", "c 0", "c 1", "c 1"]
+
+
+async def test_a_part_that_was_done_is_not_taken_for_another_one(world: World) -> None:
+    session = await world.begin()
+    failing = {"step_name": "b", **operation("read", id="nothing")}
+
+    def line(*steps: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "sequence", "steps": list(steps)}
+
+    with pytest.raises(NotFoundError):
+        await world.step(session, "x", line({"step_name": "a", **create("a")}, failing))
+    with pytest.raises(ConflictError):
+        await world.step(session, "x", line({"step_name": "a", **create("other")}, failing))
+    mended = {"step_name": "b", **create("b of {{steps.a.name}}")}
+    done = await world.result(session, "x", line({"step_name": "a", **create("a")}, mended))
+
+    assert done["b"]["name"] == "b of a"
+    assert await world.names() == ["a", "b of a"]
+
+
 async def test_a_read_is_remembered_until_the_session_writes(world: World) -> None:
     session = await world.begin(enable_caching=True)
     made = await world.result(session, "make", create("a"))

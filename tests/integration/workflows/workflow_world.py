@@ -136,6 +136,9 @@ class World:
             await step.call_tool("Item_create", {"data": {"name": f"{name} {number}"}})
             for number, name in enumerate([step.parameters["name"]] * 2)
         ]
+        if self.failures_left:
+            self.failures_left -= 1
+            raise UnavailableError("The other side is away.")
         return {"ids": [each["id"] for each in made]}
 
 

@@ -94,10 +94,17 @@ def test_all_annotations_are_sent_and_true(full_registry: ToolRegistry) -> None:
     for each in full_registry:
         operation = operation_of(each)
         reads = operation in {"read", "list", "count", "aggregate"}
-        assert each.to_mcp(complete=False)["annotations"] == {
+        assert each.to_mcp(complete=True)["annotations"] == {
             "readOnlyHint": reads,
             "destructiveHint": operation in DESTRUCTIVE,
             "idempotentHint": reads or operation in DESTRUCTIVE,
+            "openWorldHint": False,
+        }
+        short = each.to_mcp(complete=False)["annotations"]
+        assert short == {
+            "readOnlyHint": reads,
+            **({} if reads else {"destructiveHint": operation in DESTRUCTIVE}),
+            **({} if reads or operation not in DESTRUCTIVE else {"idempotentHint": True}),
             "openWorldHint": False,
         }
 

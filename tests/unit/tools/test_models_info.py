@@ -229,7 +229,7 @@ def test_the_tool_is_there_for_every_caller_and_only_reads(store: RecordStore) -
     assert Policy().allows(Principal("nobody", frozenset()), tool)
     for schema in (tool.input_schema, tool.output_schema):
         Draft202012Validator.check_schema(schema)
-    assert tool.to_mcp(complete=False)["annotations"] == {
+    assert tool.to_mcp(complete=True)["annotations"] == {
         "readOnlyHint": True,
         "destructiveHint": False,
         "idempotentHint": True,

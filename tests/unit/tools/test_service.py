@@ -353,7 +353,8 @@ def test_result_schemas_are_listed_on_demand() -> None:
     assert "outputSchema" not in plain
     assert full["outputSchema"]["type"] == "object"
     assert {"type": "object", "required": ["out"]} in full["outputSchema"]["anyOf"]
-    assert plain["annotations"] == {
+    assert plain["annotations"] == {"readOnlyHint": True, "openWorldHint": False}
+    assert full["annotations"] == {
         "readOnlyHint": True,
         "destructiveHint": False,
         "idempotentHint": True,

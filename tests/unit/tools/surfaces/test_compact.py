@@ -222,8 +222,8 @@ def test_hints_are_the_worst_of_what_a_tool_may_do(service: ToolService) -> None
 
     for name in ("describe_models", "find_records", "get_record", "aggregate_records"):
         assert hints[name]["readOnlyHint"]
-        assert not hints[name]["destructiveHint"]
+        assert "destructiveHint" not in hints[name]
     for name in ("update_record", "delete_record", "bulk_write", "call_tool"):
         assert hints[name]["destructiveHint"]
     assert not hints["create_record"]["destructiveHint"]
-    assert not hints["bulk_write"]["idempotentHint"]
+    assert "idempotentHint" not in hints["bulk_write"]
