@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
@@ -11,6 +10,7 @@ import msgspec
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import ConflictError
+from kailash_mcp_prod.sessions.identity import owner_digest
 from kailash_mcp_prod.sessions.workflow_config import SessionConfig
 
 Status = Literal["active", "compensating", "compensated", "compensation_failed"]
@@ -37,8 +37,7 @@ def moved_on() -> MovedOnError:
 
 def owner_of(principal: Principal) -> str:
     """A name for whoever may go on with a session of the principal: its owner's digest."""
-    parts = [sorted(each) if isinstance(each, frozenset) else each for each in principal.owner]
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+    return owner_digest(principal)
 
 
 @dataclass(frozen=True, slots=True)
