@@ -104,8 +104,9 @@ def _create(sessions: AgentSessions) -> ToolSpec:
         output=_AGENT_SESSION,
         hints=ADDS,
         handler=handle,
-        brief="Begins a session of yours. Give its session_id as _session_id to any tool. "
-        "agent_info: capabilities, metadata.",
+        brief="Begins a session: give its session_id as _session_id to any tool. agent_info: "
+        "capabilities, metadata.",
+        hidden=("agent_id",),
         plain=("agent_info",),
     )
 
@@ -125,7 +126,7 @@ def _get(sessions: AgentSessions) -> ToolSpec:
         output=_AGENT_SESSION,
         hints=READS,
         handler=handle,
-        brief="Returns a session of yours and its figures.",
+        brief="Returns a session.",
     )
 
 
@@ -174,7 +175,7 @@ def _get_context(sessions: AgentSessions) -> ToolSpec:
         output=_CONTEXT,
         hints=READS,
         handler=handle,
-        brief="Returns what you keep in a session.",
+        brief="Returns what a session keeps.",
     )
 
 
@@ -213,8 +214,7 @@ def _update_context(sessions: AgentSessions) -> ToolSpec:
         output=result({"session_id": TEXT, "version": WHOLE, "keys": each(TEXT)}),
         hints=CHANGES,
         handler=work,
-        brief="Sets and deletes keys of what you keep in a session.",
-        plain=("delete",),
+        brief="Sets and deletes keys of what a session keeps.",
     )
 
 
@@ -235,7 +235,7 @@ def _end(sessions: AgentSessions) -> ToolSpec:
         output=result({"session_id": TEXT, "ended": {"const": True}, **_FIGURES}),
         hints=ENDS,
         handler=work,
-        brief="Ends a session of yours.",
+        brief="Ends a session.",
     )
 
 

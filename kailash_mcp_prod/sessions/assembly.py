@@ -60,6 +60,8 @@ class Agents:
             may_create=config.auto_migrate,
         )
         service.sessions = sessions
+        self.workflows = WorkflowRegistry()
+        self.workflow_sessions = WorkflowSessions(config, state, service, records, self.workflows)
         self._collaboration: Collaboration | None = None
         if config.enable_agent_collaboration:
             visible = ReadableRecords(service)
@@ -67,11 +69,10 @@ class Agents:
                 state,
                 readable=visible.check,
                 may_read_model=visible.may_read,
+                hand_over=self.workflow_sessions.hand_over,
                 redis=redis,
                 may_create=config.auto_migrate,
             )
-        self.workflows = WorkflowRegistry()
-        self.workflow_sessions = WorkflowSessions(config, state, service, records, self.workflows)
         parts = (sessions, self._collaboration, self.workflow_sessions)
         self._parts: tuple[Part, ...] = tuple(each for each in parts if each is not None)
         self._running: AsyncExitStack | None = None

@@ -24,6 +24,14 @@ Raises:
     NotFoundError: There is no such record that it may read.
 """
 
+HandOver = Callable[[str, str, str], Awaitable[None]]
+"""Makes a workflow session, by its id, somebody else's: from whom and to whom, by their digests.
+
+Raises:
+    NotFoundError: There is no such session of that owner.
+    ConflictError: A step of it is running.
+"""
+
 
 class Collaboration:
     """The workspaces of a server; a `Part`, and the resources by which members watch them.
@@ -32,6 +40,7 @@ class Collaboration:
         state: Where they are.
         readable: Sees which records an agent may take a lease on.
         may_read_model: Whether an agent may read records of a model at all.
+        hand_over: Makes a workflow session another agent's.
         redis: How replicas tell each other of changes; `None` where there is no Redis.
         may_create: Whether the tables may be made.
     """
@@ -55,11 +64,13 @@ class Collaboration:
         *,
         readable: Readable,
         may_read_model: Callable[[ToolCall, str], bool],
+        hand_over: HandOver,
         redis: RedisConnection | None,
         may_create: bool,
     ) -> None:
         self.readable = readable
         self.may_read_model = may_read_model
+        self.hand_over = hand_over
         self._opened: Opened[WorkspaceStore] = Opened(
             state,
             _STORE,

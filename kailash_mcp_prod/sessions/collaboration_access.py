@@ -161,12 +161,7 @@ class Access:
             ForbiddenError: Its role does not allow this.
         """
         async with self.opening(caller, PART.where(*_joined(caller, workspace_id))) as change:
-            if not _suffices(change.part.role, role):
-                needed = OWNER if role == OWNER else f"{MEMBER} or {OWNER}"
-                raise ForbiddenError(
-                    f"You are {change.part.role} of this workspace; this needs the role {needed}. "
-                    "Nothing was changed."
-                )
+            require_role(change.part, role)
             yield change
 
     @asynccontextmanager
@@ -202,6 +197,16 @@ def _joined(caller: Caller, workspace_id: str) -> tuple[Any, ...]:
     )
 
 
-def _suffices(role: str, needed: str) -> bool:
+def require_role(part: Part, role: str) -> None:
+    """Sees that whose part it is may do what needs a role.
+
+    Raises:
+        ForbiddenError: It may not.
+    """
     ranks = (OBSERVER, MEMBER, OWNER)
-    return ranks.index(role) >= ranks.index(needed)
+    if ranks.index(part.role) < ranks.index(role):
+        needed = OWNER if role == OWNER else f"{MEMBER} or {OWNER}"
+        raise ForbiddenError(
+            f"You are {part.role} of this workspace; this needs the role {needed}. Nothing was "
+            "changed."
+        )

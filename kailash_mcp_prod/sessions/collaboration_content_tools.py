@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.sessions.arguments import (
     Arguments,
     array,
@@ -151,7 +152,7 @@ def _read(work: Collaboration) -> ToolSpec:
         output=result({"entries": each(_ENTRY), "revision": WHOLE, "next": TEXT}, "next"),
         hints=READS,
         handler=handle_call,
-        brief="Returns the entries of a shared blackboard.",
+        brief="Returns a blackboard's entries.",
         hidden=("since", "after", "limit"),
     )
 
@@ -162,32 +163,60 @@ def _send(work: Collaboration) -> ToolSpec:
             "workspace_id": _ID,
             "message": json_value(MAX_MESSAGE_BYTES).saying("Text, or any JSON value."),
             "to": array(text(255), MAX_MEMBERS, least=1).saying("Their agent_ids; all by default."),
+            "hand_off": handle().saying(
+                "A workflow_session_id of yours, which becomes the session of the one in to."
+            ),
         },
         ["workspace_id", "message"],
     )
 
     async def handle_call(call: ToolCall) -> dict[str, Any]:
         given = form.check(call.arguments)
-        store = await work.store()
-        message_id, told, full = await store.mail.send(
-            Caller.of(call.principal), given["workspace_id"], given["message"], given.get("to")
-        )
+        caller, store = Caller.of(call.principal), await work.store()
+        if "hand_off" in given:
+            message_id, told, full = await _hand_off(work, caller, given)
+        else:
+            message_id, told, full = await store.mail.send(
+                caller, given["workspace_id"], given["message"], given.get("to")
+            )
         return {"message_id": message_id, "delivered_to": told, "mailbox_full": full}
 
     return agent_tool(
         SEND,
         "Send a message",
         "Puts a message into the mailboxes of other members of a workspace. Those whose mailbox "
-        "is full do not get it.",
+        "is full do not get it. hand_off gives a workflow session of yours to the one in to: its "
+        "message is {message, workflow_session_id}.",
         form,
         output=result(
             {"message_id": WHOLE, "delivered_to": each(TEXT), "mailbox_full": each(TEXT)}
         ),
         hints=ADDS,
         handler=handle_call,
-        brief="Sends a message to members of a workspace.",
-        plain=("to",),
+        brief="Sends a message to members; to: some agent_ids. hand_off: a workflow_session_id.",
+        hidden=("hand_off",),
     )
+
+
+async def _hand_off(
+    work: Collaboration, caller: Caller, given: dict[str, Any]
+) -> tuple[int, list[str], list[str]]:
+    """Makes a workflow session another member's, and tells it which one."""
+    to, session_id, workspace_id = given.get("to", []), given["hand_off"], given["workspace_id"]
+    if len(to) != 1:
+        raise refuse("to", "name the one agent that gets the workflow session")
+    store = await work.store()
+    receiver = await store.mail.receiver(caller, workspace_id, to[0])
+    await work.hand_over(session_id, caller.owner, receiver)
+    body = msgspec.json.encode(
+        {"message": msgspec.Raw(given["message"].encode()), "workflow_session_id": session_id}
+    )
+    try:
+        return await store.mail.send(caller, workspace_id, body.decode(), to)
+    except ServerError:
+        # Who is not told of it would never go on with it.
+        await work.hand_over(session_id, receiver, caller.owner)
+        raise
 
 
 def _receive(work: Collaboration) -> ToolSpec:
@@ -222,8 +251,7 @@ def _receive(work: Collaboration) -> ToolSpec:
         output=result({"messages": each(_MESSAGE), "more": FLAG}),
         hints=ENDS,
         handler=handle_call,
-        brief="Returns your messages. after: the last message_id done with, removed with earlier "
-        "ones.",
+        brief="Returns your messages. after: remove up to this one.",
         hidden=("limit",),
     )
 
@@ -266,7 +294,8 @@ def _acquire(work: Collaboration) -> ToolSpec:
         output=LEASE,
         hints=ADDS,
         handler=handle_call,
-        brief="Says that you work on a record; gives a fencing_token, which renews.",
+        brief="Says that you work on a record; its fencing_token renews it.",
+        untyped=("id",),
     )
 
 

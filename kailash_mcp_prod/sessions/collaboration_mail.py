@@ -7,9 +7,15 @@ from collections.abc import Collection
 from sqlalchemy import delete, func, select
 
 from kailash_mcp_prod.errors import ConflictError, NotFoundError
-from kailash_mcp_prod.sessions.collaboration_access import Access
+from kailash_mcp_prod.sessions.collaboration_access import Access, require_role
 from kailash_mcp_prod.sessions.collaboration_tables import members, messages
-from kailash_mcp_prod.sessions.collaboration_values import JOINED, MAX_MESSAGES, Message
+from kailash_mcp_prod.sessions.collaboration_values import (
+    JOINED,
+    MAX_MESSAGES,
+    MEMBER,
+    OBSERVER,
+    Message,
+)
 from kailash_mcp_prod.sessions.identity import Caller
 
 
@@ -75,11 +81,7 @@ class Mailboxes:
             full = [name for name in names if (known[name].waiting or 0) >= MAX_MESSAGES]
             told = [name for name in names if name not in full]
             if not told:
-                raise ConflictError(
-                    f"The mailbox is full: {MAX_MESSAGES} messages wait there, which is the limit. "
-                    "Wait until they are read. Nothing was changed.",
-                    details={"limit": MAX_MESSAGES, "full": full},
-                )
+                raise _full(full)
             await connection.execute(
                 messages.insert(),
                 [
@@ -97,6 +99,50 @@ class Mailboxes:
             concerned = {caller.address, *(known[name].address for name in told)}
             change.tell("sent a message", ", ".join(told), () if to is None else concerned)
         return change.revision, told, full
+
+    async def receiver(self, caller: Caller, workspace_id: str, name: str) -> str:
+        """The owner's digest of a member to whom something may be handed.
+
+        Args:
+            caller: A member that is more than an observer.
+            workspace_id: The workspace.
+            name: The other member, who is more than an observer too.
+
+        Raises:
+            NotFoundError: The caller takes no part in such a workspace, or the other one does not.
+            ForbiddenError: The caller is an observer.
+            ConflictError: Its mailbox is full.
+        """
+        async with self._access.reading(caller, workspace_id) as (connection, part):
+            require_role(part, MEMBER)
+            found = (
+                await connection.execute(
+                    select(members.c.owner, members.c.address).where(
+                        members.c.workspace_id == workspace_id,
+                        members.c.name == name,
+                        members.c.state == JOINED,
+                        members.c.role != OBSERVER,
+                        members.c.owner != caller.owner,
+                    )
+                )
+            ).one_or_none()
+            if found is None:
+                raise NotFoundError(
+                    f"to: no other agent {name} takes part in this workspace as a member or an "
+                    "owner. Nothing was changed.",
+                    field="to",
+                )
+            waiting = await connection.scalar(
+                select(func.count())
+                .select_from(messages)
+                .where(
+                    messages.c.workspace_id == workspace_id,
+                    messages.c.recipient == found.address,
+                )
+            )
+        if (waiting or 0) >= MAX_MESSAGES:
+            raise _full([name])
+        return str(found.owner)
 
     async def read(
         self, caller: Caller, workspace_id: str, *, after: int | None, limit: int
@@ -126,3 +172,11 @@ class Mailboxes:
             )
             found = [Message(*each) for each in rows]
         return found[:limit], len(found) > limit
+
+
+def _full(names: Collection[str]) -> ConflictError:
+    return ConflictError(
+        f"The mailbox is full: {MAX_MESSAGES} messages wait there, which is the limit. Wait until "
+        "they are read. Nothing was changed.",
+        details={"limit": MAX_MESSAGES, "full": list(names)},
+    )

@@ -119,10 +119,10 @@ def _enable(work: Collaboration) -> ToolSpec:
         output=result({**_PART, "members": each(_MEMBER), "invited": each(TEXT)}),
         hints=ADDS,
         handler=handle_call,
-        brief="Makes a workspace and invites agents to it, or more to one of yours. "
-        'role: owner, member or observer. agents: [{"agent_id", "role"}]',
+        brief="Makes a workspace, or takes yours, and invites agents: [{agent_id, role}]; role: "
+        "owner, member, observer.",
         plain=("agents",),
-        hidden=("ttl_minutes",),
+        hidden=("name", "ttl_minutes"),
     )
 
 
@@ -194,7 +194,7 @@ def _list(work: Collaboration) -> ToolSpec:
         output=result({"workspaces": each(_WORKSPACE), "invitations": each(_INVITATION)}),
         hints=READS,
         handler=handle_call,
-        brief="Lists your workspaces and invitations; of one, members, leases and changes.",
+        brief="Lists your workspaces and invitations; of one, all of it.",
         hidden=("limit",),
     )
 
@@ -249,7 +249,7 @@ def _leave(work: Collaboration) -> ToolSpec:
         output=result({"workspace_id": TEXT, "outcome": {"enum": ["left", "removed", "closed"]}}),
         hints=ENDS,
         handler=handle_call,
-        brief="Leaves a workspace, or as its owner removes an agent or closes it.",
+        brief="Leaves a workspace; owners may close it or remove agent_id.",
     )
 
 

@@ -63,6 +63,7 @@ def agent_tool(
     brief: str,
     hidden: Sequence[str] = (),
     plain: Sequence[str] = (),
+    untyped: Sequence[str] = (),
 ) -> ToolSpec:
     """A tool for agents; lists show `brief` and a schema without what errors will tell.
 
@@ -77,6 +78,7 @@ def agent_tool(
         brief: What lists say.
         hidden: Arguments that lists leave out.
         plain: Arguments of which lists do not say what is in them.
+        untyped: Arguments of which lists say no type, because they may have several.
     """
     schema = form.schema()
     return ToolSpec(
@@ -89,7 +91,7 @@ def agent_tool(
         permissions=(READ if hints.read_only else WRITE,),
         group=GROUP,
         handler=handler,
-        listing=Listing(brief, _listed(schema, hidden, plain)),
+        listing=Listing(brief, _listed(schema, hidden, plain, untyped)),
         backend=DATABASE,
     )
 
@@ -97,10 +99,12 @@ def agent_tool(
 _KEPT: Final = frozenset({"type", "properties", "required", "items", "enum"})
 
 
-def _listed(schema: JsonSchema, hidden: Sequence[str], plain: Sequence[str]) -> JsonSchema:
+def _listed(
+    schema: JsonSchema, hidden: Sequence[str], plain: Sequence[str], untyped: Sequence[str]
+) -> JsonSchema:
     short = _short(schema)
     properties = {
-        name: _plain(kind) if name in plain else kind
+        name: {} if name in untyped else _plain(kind) if name in plain else kind
         for name, kind in short["properties"].items()
         if name not in hidden
     }

@@ -159,6 +159,12 @@ class WorkflowDriver:
         }
         return told if session.error is None else {**told, "error": session.error}
 
+    async def hand_over(self, session_id: str, from_owner: str, to_owner: str) -> None:
+        """Makes a session somebody else's; see `WorkflowStore.transfer`."""
+        await self._ready()
+        self._engine.seen.drop(session_id, from_owner)
+        await self.store.transfer(session_id, from_owner, to_owner)
+
     async def cleanup(self, call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Removes sessions of the caller."""
         await self._ready()

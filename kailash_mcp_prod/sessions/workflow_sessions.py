@@ -88,3 +88,17 @@ class WorkflowSessions:
     async def cleanup(self, call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Removes sessions of the caller."""
         return await (await self.driver()).cleanup(call, arguments)
+
+    async def hand_over(self, session_id: str, from_owner: str, to_owner: str) -> None:
+        """Makes a session somebody else's, between two of its steps.
+
+        Args:
+            session_id: The session.
+            from_owner: Whose it is; see `owner_digest`.
+            to_owner: Whose it becomes.
+
+        Raises:
+            NotFoundError: There is no such session of that owner.
+            ConflictError: A step of it is running.
+        """
+        await (await self.driver()).hand_over(session_id, from_owner, to_owner)

@@ -1,0 +1,99 @@
+"""A workflow session that one agent begins and another one goes on with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kailash_mcp_prod.auth.principal import Principal
+from tests.integration.agents.deployments import Deployment, agent, name_of
+
+
+async def begun(deployment: Deployment, who: Principal) -> str:
+    """A workflow session with a first step that is done."""
+    made = await deployment.call(
+        who, "create_agent_workflow_session", workflow_type="custom", session_config={}
+    )
+    session_id = str(made["workflow_session_id"])
+    await step(deployment, who, session_id, "first")
+    return session_id
+
+
+async def step(deployment: Deployment, who: Principal, session_id: str, name: str) -> Any:
+    return await deployment.call(who, "execute_workflow_step", **creating(session_id, name))
+
+
+def creating(session_id: str, name: str) -> dict[str, Any]:
+    return {
+        "workflow_session_id": session_id,
+        "step_name": name,
+        "step_config": {
+            "type": "dataflow_operation",
+            "model": "Company",
+            "operation": "create",
+            "parameters": {"data": {"name": name, "owner_id": "o"}},
+        },
+    }
+
+
+async def test_a_workflow_session_is_handed_over_with_a_message(deployment: Deployment) -> None:
+    sender, receiver, third = agent(), agent(), agent()
+    workspace_id = await deployment.workspace(sender, member1=receiver, member2=third)
+    session_id = await begun(deployment, sender)
+
+    sent = await deployment.call(
+        sender,
+        "send_agent_message",
+        workspace_id=workspace_id,
+        message={"please": "go on"},
+        to=[name_of(receiver)],
+        hand_off=session_id,
+    )
+
+    assert sent["delivered_to"] == [name_of(receiver)]
+    mail = await deployment.call(receiver, "read_agent_messages", workspace_id=workspace_id)
+    assert [each["message"] for each in mail["messages"]] == [
+        {"message": {"please": "go on"}, "workflow_session_id": session_id}
+    ]
+    assert (await step(deployment, receiver, session_id, "second"))["success"] is True
+    found = await deployment.call(
+        receiver, "get_workflow_session_status", workflow_session_id=session_id
+    )
+    assert [each["step_name"] for each in found["steps"]] == ["first", "second"]
+    for who in (sender, third):
+        for tool, arguments in (
+            ("get_workflow_session_status", {"workflow_session_id": session_id}),
+            ("execute_workflow_step", creating(session_id, "third")),
+            (
+                "send_agent_message",
+                {
+                    "workspace_id": workspace_id,
+                    "message": "x",
+                    "to": [name_of(sender if who is third else third)],
+                    "hand_off": session_id,
+                },
+            ),
+        ):
+            assert (await deployment.refused(who, tool, **arguments)).code == "not_found"
+
+
+async def test_a_session_is_handed_to_nobody_who_could_not_take_it(
+    deployment: Deployment,
+) -> None:
+    sender, observer, outside = agent(), agent(), agent()
+    workspace_id = await deployment.workspace(sender, observer=observer)
+    session_id = await begun(deployment, sender)
+    handing = {"workspace_id": workspace_id, "message": "x", "hand_off": session_id}
+    for code, who, to in (
+        ("invalid_arguments", sender, {}),
+        ("invalid_arguments", sender, {"to": [name_of(observer), name_of(outside)]}),
+        ("not_found", sender, {"to": [name_of(observer)]}),
+        ("not_found", sender, {"to": [name_of(outside)]}),
+        ("not_found", sender, {"to": [name_of(sender)]}),
+        ("forbidden", observer, {"to": [name_of(sender)]}),
+        ("not_found", outside, {"to": [name_of(observer)]}),
+    ):
+        refused = await deployment.refused(who, "send_agent_message", **handing, **to)
+        assert refused.code == code
+    assert (await step(deployment, sender, session_id, "second"))["success"] is True
+    mail = await deployment.call(observer, "read_agent_messages", workspace_id=workspace_id)
+    assert mail["messages"] == []
