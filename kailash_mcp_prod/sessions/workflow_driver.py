@@ -34,6 +34,7 @@ from kailash_mcp_prod.sessions.workflow_registry import WorkflowRegistry, load_r
 from kailash_mcp_prod.sessions.workflow_state import Session, Step, owner_of
 from kailash_mcp_prod.sessions.workflow_store import WorkflowStore
 from kailash_mcp_prod.state.opening import State
+from kailash_mcp_prod.tools.claimed_agent import check_agent
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolCall
 
@@ -85,6 +86,8 @@ class WorkflowDriver:
         """Makes a session for the caller."""
         await self._ready()
         agent_id = _text(arguments, "agent_id", required=False)
+        if agent_id is not None:
+            check_agent(call.principal, agent_id, "agent_id")
         workflow_type = _text(arguments, "workflow_type") or ""
         if not _TYPE.fullmatch(workflow_type):
             raise InvalidArgumentsError(

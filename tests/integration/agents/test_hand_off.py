@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from kailash_mcp_prod.auth.principal import Principal
+from kailash_mcp_prod.errors import ForbiddenError
 from tests.integration.agents.deployments import Deployment, agent, name_of
 
 
@@ -33,6 +36,23 @@ def creating(session_id: str, name: str) -> dict[str, Any]:
             "parameters": {"data": {"name": name, "owner_id": "o"}},
         },
     }
+
+
+async def test_the_agent_of_a_workflow_session_is_that_of_the_credential(
+    deployment: Deployment,
+) -> None:
+    who = agent()
+    begin = {"workflow_type": "custom", "session_config": {}}
+
+    with pytest.raises(ForbiddenError) as refused:
+        await deployment.call(
+            who, "create_agent_workflow_session", agent_id="somebody-else", **begin
+        )
+    assert refused.value.field == "agent_id"
+    made = await deployment.call(
+        who, "create_agent_workflow_session", agent_id=who.agent_id, **begin
+    )
+    assert made["agent_id"] == who.agent_id
 
 
 async def test_a_workflow_session_is_handed_over_with_a_message(deployment: Deployment) -> None:
