@@ -181,15 +181,19 @@ async def test_a_connection_that_is_given_up_in_a_query_holds_no_lock(
         rows = [{"id": str(number), "number": number} for number in range(10)]
         await connection.execute(insert(notes), rows)
 
-    with pytest.raises(asyncio.CancelledError):
+    unread = []
+
+    async def give_up() -> None:
         async with state.begin() as connection:
-            unread = await connection.stream(select(notes))
+            unread.append(await connection.stream(select(notes)))
             await connection.invalidate()
             raise asyncio.CancelledError
 
+    with pytest.raises(asyncio.CancelledError):
+        await give_up()
     other = StateDatabase(database_url)
     async with other.begin() as connection:
         await connection.execute(insert(notes), [{"id": "later", "number": 1}])
     await other.close()
     assert await count(state) == 11
-    del unread
+    assert unread
