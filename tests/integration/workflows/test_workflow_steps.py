@@ -625,3 +625,51 @@ async def test_steps_inside_of_others_are_counted_together(world: World) -> None
     steps = [{"step_name": name, "type": "parallel", "steps": nothing} for name in ("a", "b")]
     with pytest.raises(InvalidArgumentsError, match="at most 100 steps"):
         await world.step(session, "nested", {"type": "sequence", "steps": steps})
+
+
+async def test_an_atomic_list_tells_nothing_of_models_that_are_not_the_callers(
+    world: World,
+) -> None:
+    """Of a model that could not take part no more than of one that is not there."""
+    session = await world.begin(READER)
+    told = []
+    for name in ("Kept", "Gone"):
+        steps = [{"step_name": "s", **create("x", name)}]
+        with pytest.raises(NotFoundError) as refused:
+            await world.step(
+                session, "a", {"type": "sequence", "atomic": True, "steps": steps}, READER
+            )
+        told.append(refused.value.message.replace(name, "…"))
+    assert told[0] == told[1]
+
+
+async def test_a_step_takes_no_idempotency_key(world: World) -> None:
+    session = await world.begin()
+    arguments = {"data": {"name": "x"}, "_idempotency_key": "k"}
+    with pytest.raises(InvalidArgumentsError) as refused:
+        await world.step(
+            session, "a", {"type": "tool", "tool": "Item_create", "arguments": arguments}
+        )
+    assert refused.value.field == "step_config.arguments._idempotency_key"
+    assert await world.names() == []
+
+
+async def test_all_steps_together_are_no_value(world: World) -> None:
+    session = await world.begin()
+    await world.result(session, "made", create("x"))
+    with pytest.raises(InvalidArgumentsError) as refused:
+        await world.step(session, "all", create("{{steps}}"))
+    assert (refused.value.details or {})["available"] == ["made"]
+
+
+async def test_what_nests_too_deeply_is_refused(world: World) -> None:
+    session = await world.begin()
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(InvalidArgumentsError) as refused:
+        await world.step(session, "deep", create("x", note=deep))
+    assert refused.value.field == "step_config"
+    with pytest.raises(InvalidArgumentsError) as refused:
+        await world.begin(deep=deep)
+    assert refused.value.field == "session_config"
