@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -16,21 +16,36 @@ from kailash_mcp_prod.sessions.workflow_config import SessionConfig
 Status = Literal["active", "compensating", "compensated", "compensation_failed"]
 StepStatus = Literal["running", "done", "failed"]
 
+_Driven = TypeVar("_Driven", bound="DrivenError")
+
 MAX_RESULT_BYTES: Final = 1024 * 1024
 """A longer result of a step is not kept; the step is, and so is that it was done."""
 
 MAX_SESSION_BYTES: Final = 16 * 1024 * 1024
 
 
-class MovedOnError(ConflictError):
-    """Somebody else has gone on with the session meanwhile; nothing was changed."""
+class DrivenError(ConflictError):
+    """A call drives the session right now; nothing was changed."""
 
     retryable = True
 
 
+class MovedOnError(DrivenError):
+    """Another call has gone on with the session that this one drives."""
+
+
 def moved_on() -> MovedOnError:
     """The error for who comes second."""
-    return MovedOnError(
+    return _driven(MovedOnError)
+
+
+def driven() -> DrivenError:
+    """The error for who wants to hand over a session that runs, maybe in a step of another one."""
+    return _driven(DrivenError)
+
+
+def _driven(kind: type[_Driven]) -> _Driven:
+    return kind(
         "Another call drives this workflow session right now. Nothing was changed. Try again.",
         field="workflow_session_id",
         retry_after_seconds=1,

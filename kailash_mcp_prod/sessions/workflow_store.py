@@ -17,7 +17,14 @@ import msgspec
 from kailash_mcp_prod.errors import ConflictError, NotFoundError
 from kailash_mcp_prod.records.store import RecordStore, Transaction
 from kailash_mcp_prod.sessions.workflow_config import parse_session_config
-from kailash_mcp_prod.sessions.workflow_state import Session, Status, Step, moved_on, require_room
+from kailash_mcp_prod.sessions.workflow_state import (
+    Session,
+    Status,
+    Step,
+    driven,
+    moved_on,
+    require_room,
+)
 
 MAX_SESSIONS_OF_ONE: Final = 1000
 LEASE_SECONDS: Final = 5.0
@@ -264,7 +271,7 @@ class WorkflowStore:
 
         Raises:
             NotFoundError: There is no such session of that owner.
-            MovedOnError: A step of it is running.
+            DrivenError: A step of it is running.
             ConflictError: It is being undone, a step was interrupted, or the other has too many.
         """
         now = self.clock()
@@ -281,7 +288,7 @@ class WorkflowStore:
                     "There is no workflow session of this id.", field="workflow_session_id"
                 )
             if held and held[0][1] > now:
-                raise moved_on()
+                raise driven()
             if held or found[0][0] != "active":
                 raise ConflictError(
                     "A step of this workflow session was interrupted, or its steps are undone. "

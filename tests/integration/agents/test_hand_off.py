@@ -203,3 +203,25 @@ async def test_a_hand_off_that_is_cancelled_leaves_the_session_with_somebody_who
             return True
 
         await eventually(knows)
+
+
+async def test_a_step_can_not_give_its_own_session_away(deployment: Deployment) -> None:
+    sender, receiver = agent(), agent()
+    workspace_id = await deployment.workspace(sender, member=receiver)
+    session_id = await begun(deployment, sender)
+    handing = {"workspace_id": workspace_id, "message": "x", "to": [name_of(receiver)]}
+    config = {
+        "type": "tool",
+        "tool": "send_agent_message",
+        "arguments": {**handing, "hand_off": session_id},
+    }
+    with pytest.raises(ServerError) as refused:
+        await deployment.call(
+            sender,
+            "execute_workflow_step",
+            workflow_session_id=session_id,
+            step_name="away",
+            step_config=config,
+        )
+    assert (refused.value.code, refused.value.retryable) == ("conflict", True)
+    assert (await step(deployment, sender, session_id, "second"))["success"] is True
