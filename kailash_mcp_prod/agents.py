@@ -98,6 +98,9 @@ class MCPLLMAgentNode(LLMAgentNode):  # type: ignore[misc]
     see and call, with wildcards; `auto_discover_tools` is on unless it is turned off.
     """
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**_as_lists(settings))
+
     def get_parameters(self) -> dict[str, NodeParameter]:
         """The parameters of the stock node, and `tools_to_use`."""
         parameters: dict[str, NodeParameter] = super().get_parameters()
@@ -118,11 +121,7 @@ class MCPLLMAgentNode(LLMAgentNode):  # type: ignore[misc]
         Raises:
             InvalidArgumentsError: An entry of `mcp_servers` is wrong.
         """
-        # Kailash would make a list of the letters of a text, and of the keys of an object.
-        for name in _LISTS:
-            if isinstance(inputs.get(name), str | Mapping):
-                inputs[name] = [inputs[name]]
-        validated: dict[str, Any] = super().validate_inputs(**inputs)
+        validated: dict[str, Any] = super().validate_inputs(**_as_lists(inputs))
         if validated.get("mcp_servers"):
             validated["mcp_servers"] = servers_of(validated["mcp_servers"])
         return validated
@@ -245,6 +244,17 @@ def _texts_of(inputs: Mapping[str, Any], key: str) -> list[str] | None:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise _bad(key, "must be a list of texts")
     return values
+
+
+def _as_lists(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with one server, tool or resource instead of a list of them, mended.
+
+    Kailash would make a list of the letters of a text, and of the keys of an object.
+    """
+    return {
+        name: [value] if name in _LISTS and isinstance(value, str | Mapping) else value
+        for name, value in settings.items()
+    }
 
 
 def _names_of(tools: Sequence[Mapping[str, Any]]) -> list[str]:
