@@ -87,6 +87,9 @@ class _Run:
 _RUN: Final[ContextVar[_Run]] = ContextVar("mcp_agent_run")
 
 
+_LISTS = ("mcp_servers", "tools_to_use", "mcp_context")
+
+
 @register_node()
 class MCPLLMAgentNode(LLMAgentNode):  # type: ignore[misc]
     """An LLMAgentNode that gives the results of MCP tools back to its model, and keeps secrets.
@@ -115,6 +118,10 @@ class MCPLLMAgentNode(LLMAgentNode):  # type: ignore[misc]
         Raises:
             InvalidArgumentsError: An entry of `mcp_servers` is wrong.
         """
+        # Kailash would make a list of the letters of a text, and of the keys of an object.
+        for name in _LISTS:
+            if isinstance(inputs.get(name), str | Mapping):
+                inputs[name] = [inputs[name]]
         validated: dict[str, Any] = super().validate_inputs(**inputs)
         if validated.get("mcp_servers"):
             validated["mcp_servers"] = servers_of(validated["mcp_servers"])

@@ -316,7 +316,11 @@ class StepRunner:
         if registered is None:
             names = list(self.registry.workflows)
             raise no_such_tool(
-                name, names, f"{config.field}.workflow", f"There is: {', '.join(names) or 'none'}."
+                name,
+                names,
+                f"{config.field}.workflow",
+                f"There is: {', '.join(names) or 'none'}.",
+                kind="workflow",
             )
         inputs = resolve(config.body.get("inputs", {}), scope, field)
         registered.check(inputs, field)

@@ -132,13 +132,25 @@ class WorkflowRegistry:
         optional: Sequence[str] = (),
         output: str | None = None,
     ) -> None:
-        """Registers a workflow; see `RegisteredWorkflow`. One of the same name is replaced."""
+        """Registers a workflow; see `RegisteredWorkflow`. One of the same name is replaced.
+
+        Raises:
+            ConfigError: `required` or `optional` is no list of names.
+        """
+        if isinstance(required, str) or isinstance(optional, str):
+            raise ConfigError(f'{name}: give required and optional as lists, such as ["name"].')
         self.workflows[name] = RegisteredWorkflow(
             name, workflow, description, tuple(required), tuple(optional), output
         )
 
     def add_template(self, workflow_type: str, steps: Mapping[str, Mapping[str, Any]]) -> None:
-        """Registers the steps of sessions of a type, by name and in order."""
+        """Registers the steps of sessions of a type, by name and in order.
+
+        Raises:
+            ConfigError: The steps are not given by name.
+        """
+        if not isinstance(steps, Mapping):
+            raise ConfigError(f'{workflow_type}: give the steps by name: {{"make": {{…}}, …}}.')
         self.templates[workflow_type] = {name: dict(each) for name, each in steps.items()}
 
     def add_step_type(self, name: str, handler: StepHandler, *, repeatable: bool = False) -> None:
