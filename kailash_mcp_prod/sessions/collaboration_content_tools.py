@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from kailash_mcp_prod.errors import ServerError
+from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.sessions.arguments import (
     Arguments,
     flag,
@@ -56,6 +57,7 @@ _ID: Final = handle()
 _PAGE: Final = 50
 _MOST: Final = 200
 _LEASE_SECONDS: Final = 60
+_HAND_OFF_SECONDS: Final = 30.0
 _VERSION: Final = whole(0, 2**53)
 _TOKEN: Final = whole(1, 2**53)
 
@@ -207,16 +209,21 @@ async def _hand_off(
         raise refuse("to", "name the one agent that gets the workflow session")
     store = await work.store()
     receiver = await store.mail.receiver(caller, workspace_id, to[0])
-    await work.hand_over(session_id, caller.owner, receiver)
     body = msgspec.json.encode(
         {"message": msgspec.Raw(given["message"].encode()), "workflow_session_id": session_id}
     )
-    try:
-        return await store.mail.send(caller, workspace_id, body.decode(), to)
-    except ServerError:
-        # Who is not told of it would never go on with it.
-        await work.hand_over(session_id, receiver, caller.owner)
-        raise
+
+    async def give() -> tuple[int, list[str], list[str]]:
+        await work.hand_over(session_id, caller.owner, receiver)
+        try:
+            return await store.mail.send(caller, workspace_id, body.decode(), to)
+        except ServerError:
+            # Who is not told of it would never go on with it.
+            await work.hand_over(session_id, receiver, caller.owner)
+            raise
+
+    # To its end, even if the call is cancelled: in between, nobody could go on with it.
+    return await to_the_end(give(), seconds=_HAND_OFF_SECONDS)
 
 
 def _receive(work: Collaboration) -> ToolSpec:

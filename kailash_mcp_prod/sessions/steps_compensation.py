@@ -87,7 +87,8 @@ class Compensation:
         return undone
 
     async def _undo_one(self, course: Course, step: Step) -> None:
-        config = parse_step(step.undo, self._runner.registry.types, f"steps.{step.path}.compensate")
+        undo = step.undoing(course.session.owner)
+        config = parse_step(undo, self._runner.registry.types, f"steps.{step.path}.compensate")
         path = _path(step)
         attempt = 0
         while True:
@@ -125,5 +126,5 @@ def _to_undo(session: Session) -> Iterator[Step]:
         last_first = sorted(inside, key=lambda each: each.finished_at or 0, reverse=True)
         for step in (top, *last_first):
             undone = session.steps.get(_path(step))
-            if step.status == "done" and step.undo is not None and undone is None:
+            if step.status == "done" and undone is None and step.undoing(session.owner) is not None:
                 yield step

@@ -202,7 +202,7 @@ class WorkflowDriver:
                 or each.status == "compensated"
                 or (minutes is not None and each.updated_at <= now - minutes * 60)
             ]
-        removed = await self.store.remove(chosen)
+        removed = await self.store.remove(chosen, owner)
         for each in removed:
             self._engine.seen.drop(each, owner)
         return {"removed": len(removed), "workflow_session_ids": removed}

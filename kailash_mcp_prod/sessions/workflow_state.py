@@ -67,6 +67,12 @@ class Step:
         """Whether it stands inside another step."""
         return "/" in self.path
 
+    def undoing(self, owner: str) -> Any:
+        """What undoes it, if it is for that owner to do; see `WorkflowStore.transfer`."""
+        if isinstance(self.undo, Mapping) and "of" in self.undo:
+            return self.undo["step"] if self.undo["of"] == owner else None
+        return self.undo
+
     def value(self) -> Any:
         """The result.
 

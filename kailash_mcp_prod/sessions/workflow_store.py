@@ -79,13 +79,20 @@ _OWN: Final = f"""
 SELECT {_SESSION_COLUMNS} FROM {_S} WHERE owner = $1 ORDER BY created_at, id LIMIT 2000
 """  # noqa: S608
 _DROP: Final = f"DELETE FROM {_S} WHERE id = $1 RETURNING id"  # noqa: S608
+_DROP_OWN: Final = f"DELETE FROM {_S} WHERE id = $1 AND owner = $2 RETURNING id"  # noqa: S608
 _DROP_STEPS: Final = f"DELETE FROM {_T} WHERE session_id = $1"  # noqa: S608
 _HAND_OVER: Final = f"""
 UPDATE {_S} SET owner = $3, version = version + 1, updated_at = $4
-WHERE id = $1 AND owner = $2 RETURNING id
+WHERE id = $1 AND owner = $2 AND expires_at > $4 RETURNING status
 """  # noqa: S608
 _HELD: Final = f"""
-SELECT path FROM {_T} WHERE session_id = $1 AND status = 'running' LIMIT 1
+SELECT path, lease_until FROM {_T} WHERE session_id = $1 AND status = 'running'
+ORDER BY lease_until DESC LIMIT 1
+"""  # noqa: S608
+# As `Step.undoing` reads it. No step has a member `of`.
+_CLAIM_UNDO: Final = f"""
+UPDATE {_T} SET undo = CAST($2 AS TEXT) || undo || '}}'
+WHERE session_id = $1 AND undo IS NOT NULL AND undo NOT LIKE '{{"of":%'
 """  # noqa: S608
 
 _ON_SQLITE: Final = {
@@ -237,18 +244,22 @@ class WorkflowStore:
             [rows] = await run((_OWN, (owner,)))
             return [_session(row) for row in rows]
 
-    async def remove(self, session_ids: Sequence[str]) -> list[str]:
-        """Removes sessions; the ids of those that were there."""
+    async def remove(self, session_ids: Sequence[str], owner: str) -> list[str]:
+        """Removes sessions of an owner; the ids of those that were there."""
         removed = []
         async with self._transaction() as run:
             for each in session_ids:
-                found, _ = await run((_DROP, (each,)), (_DROP_STEPS, (each,)))
+                [found] = await run((_DROP_OWN, (each, owner)))
                 if found:
+                    await run((_DROP_STEPS, (each,)))
                     removed.append(each)
         return removed
 
     async def transfer(self, session_id: str, from_owner: str, to_owner: str) -> None:
         """Makes a session somebody else's, between two of its steps.
+
+        What undoes the steps so far stays with the one who has done them: under the permissions of
+        somebody else it might do what that one would never have asked for.
 
         Args:
             session_id: The session.
@@ -258,18 +269,34 @@ class WorkflowStore:
         Raises:
             NotFoundError: There is no such session of that owner.
             MovedOnError: A step of it is running.
+            ConflictError: It is being undone, a step was interrupted, or the other has too many.
         """
         now = self.clock()
+        done_by = f'{{"of":{_text(from_owner)},"step":'
         async with self._transaction() as run:
-            found, held = await run(
-                (_HAND_OVER, (session_id, from_owner, to_owner, now)), (_HELD, (session_id,))
+            [[[count]]] = await run((_COUNT, (to_owner, now)))
+            found, held, _ = await run(
+                (_HAND_OVER, (session_id, from_owner, to_owner, now)),
+                (_HELD, (session_id,)),
+                (_CLAIM_UNDO, (session_id, done_by)),
             )
             if not found:
                 raise NotFoundError(
                     "There is no workflow session of this id.", field="workflow_session_id"
                 )
-            if held:
+            if held and held[0][1] > now:
                 raise moved_on()
+            if held or found[0][0] != "active":
+                raise ConflictError(
+                    "A step of this workflow session was interrupted, or its steps are undone. "
+                    "Execute a step to bring that to its end first. Nothing was changed.",
+                    field="workflow_session_id",
+                )
+            if count >= MAX_SESSIONS_OF_ONE:
+                raise ConflictError(
+                    f"The other agent has {count} workflow sessions already. Nothing was changed.",
+                    details={"limit": MAX_SESSIONS_OF_ONE},
+                )
 
     async def _moved(self, run: Run, session: Session, step: Step | None) -> Session:
         now = self.clock()

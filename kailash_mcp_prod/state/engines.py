@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sqlite3
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -80,6 +81,22 @@ async def _connect_to_postgresql(url: str) -> Any:
     return connection
 
 
+class _LettingGo(sqlite3.Connection):
+    """Holds no lock once it is closed.
+
+    SQLite keeps a connection, and the lock of its transaction, until its last cursor is gone. That
+    of a cancelled query stays in the traceback, for as long as nothing collects it.
+    """
+
+    def close(self) -> None:
+        """Undoes what is not stored, and closes."""
+        try:
+            if self.in_transaction:
+                self.rollback()
+        finally:
+            super().close()
+
+
 async def _connect_to_sqlite(path: Path) -> aiosqlite.Connection:
     connecting = aiosqlite.connect(
         # A file that has vanished must not come back empty.
@@ -87,6 +104,7 @@ async def _connect_to_sqlite(path: Path) -> aiosqlite.Connection:
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
+        factory=_LettingGo,
     )
     # A process may end while a connection is still open.
     connecting._thread.daemon = True  # noqa: SLF001 - SQLAlchemy does the same

@@ -10,7 +10,7 @@ from tests.integration.agents.deployments import Deployment, deployed
 from tests.postgres import PostgresServer
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql", "postgresql and redis"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "postgresql and redis"])
 def deployment(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.errors import ForbiddenError
-from tests.integration.agents.deployments import Deployment, agent, name_of
+from kailash_mcp_prod.errors import ForbiddenError, ServerError
+from tests.integration.agents.deployments import Deployment, agent, eventually, name_of
 
 
 async def begun(deployment: Deployment, who: Principal) -> str:
@@ -117,3 +118,88 @@ async def test_a_session_is_handed_to_nobody_who_could_not_take_it(
     assert (await step(deployment, sender, session_id, "second"))["success"] is True
     mail = await deployment.call(observer, "read_agent_messages", workspace_id=workspace_id)
     assert mail["messages"] == []
+
+
+async def test_what_the_sender_has_done_is_not_undone_by_the_receiver(
+    deployment: Deployment,
+) -> None:
+    """Else the sender's `compensate` would run under permissions that it does not have."""
+    sender, receiver = agent("session:*", "workflow:*", "Company:create"), agent()
+    workspace_id = await deployment.workspace(sender, member=receiver)
+    bait = await deployment.call(
+        receiver, "Counter_create", data={"label": "not for the sender to delete"}
+    )
+    made = await deployment.call(
+        sender,
+        "create_agent_workflow_session",
+        workflow_type="custom",
+        session_config={"on_error": "compensate"},
+    )
+    session_id = str(made["workflow_session_id"])
+    trap = creating(session_id, "first")
+    trap["step_config"]["compensate"] = {
+        "type": "tool",
+        "tool": "Counter_delete",
+        "arguments": {"id": bait["id"]},
+    }
+    await deployment.call(sender, "execute_workflow_step", **trap)
+    handing = {"workspace_id": workspace_id, "message": "x", "hand_off": session_id}
+    await deployment.call(sender, "send_agent_message", to=[name_of(receiver)], **handing)
+
+    own = creating(session_id, "second")
+    own["step_config"]["compensate"] = {
+        "type": "tool",
+        "tool": "Company_delete",
+        "arguments": {"id": "{{result.id}}"},
+    }
+    done = await deployment.call(receiver, "execute_workflow_step", **own)
+    failing = creating(session_id, "third")
+    failing["step_config"] |= {"operation": "read", "parameters": {"id": "nobody"}}
+    with pytest.raises(ServerError) as failed:
+        await deployment.call(receiver, "execute_workflow_step", **failing)
+    assert failed.value.details is not None
+    assert failed.value.details["compensated"] == ["second"]
+    await deployment.call(receiver, "Counter_read", id=bait["id"])
+    gone = await deployment.refused(receiver, "Company_read", id=done["result"]["id"])
+    assert gone.code == "not_found"
+
+    handing["to"] = [name_of(sender)]
+    over = await deployment.refused(receiver, "send_agent_message", **handing)
+    assert over.code == "conflict"
+    assert over.field == "workflow_session_id"
+
+
+async def test_a_hand_off_that_is_cancelled_leaves_the_session_with_somebody_who_knows(
+    deployment: Deployment,
+) -> None:
+    sender, receiver = agent(), agent()
+    workspace_id = await deployment.workspace(sender, member=receiver)
+    for number in range(12):
+        session_id = await begun(deployment, sender)
+        handing = asyncio.create_task(
+            deployment.call(
+                sender,
+                "send_agent_message",
+                workspace_id=workspace_id,
+                message="go on",
+                to=[name_of(receiver)],
+                hand_off=session_id,
+            )
+        )
+        await asyncio.sleep(number * 0.0007)
+        handing.cancel()
+        await asyncio.wait({handing})
+
+        async def knows(session_id: str = session_id) -> bool:
+            mail = await deployment.call(
+                receiver, "read_agent_messages", workspace_id=workspace_id, limit=200
+            )
+            told = [each["message"]["workflow_session_id"] for each in mail["messages"]]
+            owner = receiver if session_id in told else sender
+            try:
+                await step(deployment, owner, session_id, "then")
+            except ServerError:
+                return False
+            return True
+
+        await eventually(knows)

@@ -170,3 +170,30 @@ async def test_the_state_is_opened_when_it_is_needed_and_again_after_its_end(
 
     assert await (await state.database()).has([notes])
     await state.close()
+
+
+async def test_a_connection_that_is_given_up_in_a_query_holds_no_lock(
+    state: StateDatabase, database_url: str
+) -> None:
+    """As when a call is cancelled: then the traceback still has the cursor of the query."""
+    await state.prepare([notes])
+    async with state.begin() as connection:
+        rows = [{"id": str(number), "number": number} for number in range(10)]
+        await connection.execute(insert(notes), rows)
+
+    unread = []
+
+    async def give_up() -> None:
+        async with state.begin() as connection:
+            unread.append(await connection.stream(select(notes)))
+            await connection.invalidate()
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await give_up()
+    other = StateDatabase(database_url)
+    async with other.begin() as connection:
+        await connection.execute(insert(notes), [{"id": "later", "number": 1}])
+    await other.close()
+    assert await count(state) == 11
+    assert unread
