@@ -21,13 +21,11 @@ def canonical(arguments: Mapping[str, Any]) -> bytes | None:
     Example:
         `canonical({"b": 1, "a": 1e2}) == b'{"a":100.0,"b":1}'`
     """
-    # Encoding would make a text of a Decimal and null of a NaN, as if they were the same.
-    if not _is_json(arguments):
-        return None
     try:
-        return _encoder.encode(arguments)
+        # Encoding would make a text of a Decimal and null of a NaN, as if they were the same.
+        return _encoder.encode(arguments) if _is_json(arguments) else None
     except (ValueError, RecursionError):
-        # An integer of thousands of digits, or half a character.
+        # An integer of thousands of digits, half a character, or something nested too deeply.
         return None
 
 

@@ -265,11 +265,7 @@ def encoded(value: Any, field: str, most_bytes: int = MAX_VALUE_BYTES) -> str:
     Raises:
         InvalidArgumentsError: It is no JSON, or too long.
     """
-    try:
-        found = canonical({"": value})
-    except RecursionError:
-        found = None
-    if found is None:
+    if canonical({"": value}) is None:
         raise refuse(field, "use a value that JSON has")
     plain = msgspec.json.encode(value)
     if len(plain) > most_bytes:

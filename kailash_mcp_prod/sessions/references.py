@@ -41,7 +41,7 @@ def resolve(value: Any, scope: Mapping[str, Any], field: str) -> Any:
         `resolve({"id": "{{previous_result.id}}"}, {"previous_result": {"id": 7}}, "parameters")`
         is `{"id": 7}`.
     """
-    return _Resolution(scope).value(value, field, 0)
+    return Resolution(scope)(value, field)
 
 
 def names_in(value: Any) -> list[str]:
@@ -58,13 +58,23 @@ def names_in(value: Any) -> list[str]:
     return list(dict.fromkeys(name for name in found if name))
 
 
-class _Resolution:
+class Resolution:
+    """Replaces references in several values, which together may have as much of it as one.
+
+    Args:
+        scope: As for `resolve`.
+    """
+
     def __init__(self, scope: Mapping[str, Any]) -> None:
         self._scope = scope
         self._references = 0
         self._bytes = 0
 
-    def value(self, value: Any, field: str, depth: int) -> Any:
+    def __call__(self, value: Any, field: str) -> Any:
+        """See `resolve`."""
+        return self._value(value, field, 0)
+
+    def _value(self, value: Any, field: str, depth: int) -> Any:
         if depth > MAX_DEPTH:
             raise InvalidArgumentsError(
                 f"{field}: nested deeper than {MAX_DEPTH} levels. Give flatter values.", field=field
@@ -73,12 +83,12 @@ class _Resolution:
             return self._text(value, field) if "{{" in value else value
         if isinstance(value, Mapping):
             return {
-                name: self.value(each, _below(field, name), depth + 1)
+                name: self._value(each, _below(field, name), depth + 1)
                 for name, each in value.items()
             }
         if isinstance(value, list):
             return [
-                self.value(each, f"{field}[{position}]", depth + 1)
+                self._value(each, f"{field}[{position}]", depth + 1)
                 for position, each in enumerate(value)
             ]
         return value
@@ -126,6 +136,9 @@ def _follow(path: str, scope: Mapping[str, Any], field: str) -> Any:
             found, walked = found[name], f"{walked}.{name}" if walked else name
         else:
             raise _unknown(path, walked, found, field)
+    if isinstance(found, Mapping) and not isinstance(found, dict):
+        # All steps together are no value.
+        raise _unknown(path, walked, found, field)
     return found
 
 

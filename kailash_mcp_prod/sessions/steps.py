@@ -92,7 +92,16 @@ def parse_step(given: Any, types: Collection[str], field: str = FIELD) -> StepCo
     """
     if isinstance(given, Mapping) and len(_canonical(given, field)) > MAX_CONFIG_BYTES:
         raise wrong(field, f"longer than {MAX_CONFIG_BYTES} bytes; split the step")
-    return _parse(given, types, field, 0)
+    config = _parse(given, types, field, 0)
+    if _count(config) > MAX_PARTS:
+        raise wrong(field, f"give at most {MAX_PARTS} steps, those inside of others counted")
+    return config
+
+
+def _count(config: StepConfig) -> int:
+    """How many steps there are inside one."""
+    parts = [part for each in config.parts.values() for part in each.values()]
+    return len(parts) + sum(map(_count, parts))
 
 
 def check_name(name: Any, field: str) -> str:

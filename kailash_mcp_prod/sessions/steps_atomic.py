@@ -58,6 +58,9 @@ class Atomic:
             ServerError: One of them failed; nothing was changed.
         """
         parts = config.parts["steps"]
+        for part in parts.values():
+            # First, so that nothing is told of models that do not exist for the caller.
+            self._runner.tool(course, part)
         models = list(dict.fromkeys(part.body["model"] for part in parts.values()))
         try:
             store, keyed = await self._records.shared_store(models)

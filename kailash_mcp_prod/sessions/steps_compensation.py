@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, NoReturn
@@ -67,7 +68,9 @@ class Compensation:
 
     async def _undo(self, course: Course) -> list[str]:
         undone = []
-        for step in _to_undo(course.session):
+        # What was done inside of the step that failed, too.
+        done = course.session.with_steps(course.later.values())
+        for step in _to_undo(done):
             try:
                 await self._undo_one(course, step)
             except MovedOnError:
@@ -94,7 +97,7 @@ class Compensation:
         while True:
             attempt += 1
             scope = Scope(course.session, {"result": step.value()})
-            keep = TopKeeper(course, part_of(course, config, path))
+            keep = TopKeeper(course, part_of(course, config, path), keeps_result=False)
             try:
                 if config.type in {"dataflow_operation", "tool"}:
                     prepared = self._runner.prepare(course, config, scope)
@@ -119,11 +122,14 @@ def _path(step: Step) -> str:
 
 def _to_undo(session: Session) -> Iterator[Step]:
     """The steps that are done and have something to undo it, the last one first."""
+    inside: defaultdict[str, list[Step]] = defaultdict(list)
+    for step in session.steps.values():
+        if step.is_part:
+            inside[step.path.partition("/")[0]].append(step)
     for top in sorted(session.steps.values(), key=lambda each: each.number, reverse=True):
         if top.is_part:
             continue
-        inside = [each for each in session.steps.values() if each.path.startswith(f"{top.path}/")]
-        last_first = sorted(inside, key=lambda each: each.finished_at or 0, reverse=True)
+        last_first = sorted(inside[top.path], key=lambda each: each.finished_at or 0, reverse=True)
         for step in (top, *last_first):
             undone = session.steps.get(_path(step))
             if step.status == "done" and undone is None and step.undoing(session.owner) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
-from kailash_mcp_prod.sessions.references import resolve
+from kailash_mcp_prod.sessions.references import Resolution
 
 MAX_DEPTH: Final = 8
 _ORDERS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
@@ -42,30 +42,30 @@ def holds(given: Any, scope: Mapping[str, Any], field: str) -> bool:
     Raises:
         InvalidArgumentsError: It is malformed, or compares what has no order.
     """
-    return _holds(given, scope, field, 0)
+    return _holds(given, Resolution(scope), field, 0)
 
 
-def _holds(given: Any, scope: Mapping[str, Any], field: str, depth: int) -> bool:
+def _holds(given: Any, resolve: Resolution, field: str, depth: int) -> bool:
     if depth > MAX_DEPTH:
         raise _wrong(field, f"conditions nest at most {MAX_DEPTH} deep")
     if not isinstance(given, Mapping):
-        return _truth(resolve(given, scope, field), field)
+        return _truth(resolve(given, field), field)
     names = set(given)
     if names in ({"all"}, {"any"}):
         [(name, parts)] = given.items()
         if not isinstance(parts, list) or not parts:
             raise _wrong(f"{field}.{name}", "use a list of conditions")
         each = (
-            _holds(part, scope, f"{field}.{name}[{place}]", depth + 1)
+            _holds(part, resolve, f"{field}.{name}[{place}]", depth + 1)
             for place, part in enumerate(parts)
         )
         return all(each) if name == "all" else any(each)
     if names == {"not"}:
-        return not _holds(given["not"], scope, f"{field}.not", depth + 1)
-    return _compare(given, scope, field)
+        return not _holds(given["not"], resolve, f"{field}.not", depth + 1)
+    return _compare(given, resolve, field)
 
 
-def _compare(given: Mapping[str, Any], scope: Mapping[str, Any], field: str) -> bool:
+def _compare(given: Mapping[str, Any], resolve: Resolution, field: str) -> bool:
     known = {"left", "operator", "right"}
     if "left" not in given or not set(given) <= known:
         raise _wrong(field, "use an object with left, operator and right, or all, any or not")
@@ -74,11 +74,11 @@ def _compare(given: Mapping[str, Any], scope: Mapping[str, Any], field: str) -> 
     if name not in OPERATORS:
         raise _wrong(f"{field}.operator", f"use one of {', '.join(OPERATORS)}")
     if name == "exists":
-        return _exists(given, scope, field)
+        return _exists(given, resolve, field)
     if "right" not in given:
         raise _wrong(f"{field}.right", "this is required")
-    left = resolve(given["left"], scope, f"{field}.left")
-    right = resolve(given["right"], scope, f"{field}.right")
+    left = resolve(given["left"], f"{field}.left")
+    right = resolve(given["right"], f"{field}.right")
     if name in {"eq", "ne"}:
         return _same(left, right) == (name == "eq")
     if name in {"in", "nin"}:
@@ -94,12 +94,12 @@ def _compare(given: Mapping[str, Any], scope: Mapping[str, Any], field: str) -> 
     return _ordered(_ORDERS[name], left, right, field)
 
 
-def _exists(given: Mapping[str, Any], scope: Mapping[str, Any], field: str) -> bool:
+def _exists(given: Mapping[str, Any], resolve: Resolution, field: str) -> bool:
     wanted = given.get("right", True)
     if not isinstance(wanted, bool):
         raise _wrong(f"{field}.right", "use true or false")
     try:
-        found = resolve(given["left"], scope, f"{field}.left") is not None
+        found = resolve(given["left"], f"{field}.left") is not None
     except InvalidArgumentsError as unknown:
         if "reference" not in (unknown.details or {}):
             raise

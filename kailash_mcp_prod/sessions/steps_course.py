@@ -14,7 +14,13 @@ import msgspec
 
 from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.records.store import Transaction
-from kailash_mcp_prod.sessions.workflow_state import Session, Status, Step, encoded, moved_on
+from kailash_mcp_prod.sessions.workflow_state import (
+    MAX_RESULT_BYTES,
+    Session,
+    Step,
+    moved_on,
+    require_room,
+)
 from kailash_mcp_prod.sessions.workflow_store import LEASE_SECONDS, WorkflowStore
 from kailash_mcp_prod.tools.spec import ToolCall
 
@@ -102,14 +108,14 @@ class TopKeeper:
     Args:
         course: Its course; its session moves on.
         step: The step as it began.
-        status: What becomes of the session.
+        keeps_result: Whether its result is kept, for which there has to be room.
     """
 
-    def __init__(self, course: Course, step: Step, status: Status | None = None) -> None:
+    def __init__(self, course: Course, step: Step, *, keeps_result: bool = True) -> None:
         self._course = course
         self._step = step
         self._before = self._after = course.session
-        self._status = status
+        self._keeps_result = keeps_result
 
     async def __call__(
         self, result: Any, *, call: str | None, within: Transaction | None = None
@@ -117,7 +123,9 @@ class TopKeeper:
         """See `Keeper`."""
         course = self._course
         done = _done(self._step, result, call, course.store.clock())
-        self._after = await course.store.put(self._before, done, within=within, status=self._status)
+        if not self._keeps_result:
+            done = replace(done, result=None)
+        self._after = await course.store.put(self._before, done, within=within)
 
     def settle(self) -> None:
         """See `Keeper`."""
@@ -135,6 +143,7 @@ class PartKeeper:
     def __init__(self, course: Course, step: Step) -> None:
         self._course = course
         self._step = self._done = step
+        self._size = 0
 
     async def __call__(
         self, result: Any, *, call: str | None, within: Transaction | None = None
@@ -143,18 +152,28 @@ class PartKeeper:
         course, holder = self._course, self._course.holder
         assert holder is not None  # noqa: S101 - parts run in a held step only
         self._done = _done(self._step, result, call, course.store.clock())
+        # What is too long to be kept is in the memory for as long as the whole step runs.
+        self._size = (
+            self._done.size if self._done.result is not None else len(msgspec.json.encode(result))
+        )
+        require_room(course.session.result_bytes + self._size)
         await course.store.put_part(course.session.id, self._done, holder, within=within)
 
     def settle(self) -> None:
         """See `Keeper`."""
-        self._course.later[self._done.path] = self._done
+        course = self._course
+        course.later[self._done.path] = self._done
+        course.session = replace(
+            course.session, result_bytes=course.session.result_bytes + self._size
+        )
 
 
 def _done(step: Step, result: Any, call: str | None, now: float) -> Step:
+    kept = msgspec.json.encode(result)
     return replace(
         step,
         status="done",
-        result=encoded(result),
+        result=kept if len(kept) <= MAX_RESULT_BYTES else None,
         error=None,
         call=call,
         lease_until=0,

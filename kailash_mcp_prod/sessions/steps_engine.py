@@ -252,7 +252,10 @@ class StepEngine:
     ) -> dict[str, Any]:
         error = failure.to_dict(course.call.request_id)
         now = self._store.clock()
-        failed = replace(step, status="failed", error=error, finished_at=now, call=NO_WRITE)
+        # Of a step that failed there is nothing to undo, and to say so takes no room.
+        failed = replace(
+            step, status="failed", error=error, finished_at=now, call=NO_WRITE, undo=None
+        )
         compensates = policy.action == "compensate"
         try:
             course.session = await self._store.put(

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kailash_mcp_prod.errors import ConflictError
+from kailash_mcp_prod.errors import ConflictError, InvalidArgumentsError
 from kailash_mcp_prod.records.store import Transaction
 from kailash_mcp_prod.sessions.steps_checks import part_named
 from kailash_mcp_prod.sessions.steps_course import Course, PartKeeper, read_digest
 from kailash_mcp_prod.sessions.workflow_tools import GROUP
+from kailash_mcp_prod.tools.keys import KEY_ARGUMENT
 from kailash_mcp_prod.tools.peer import NOBODY
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
@@ -68,6 +69,7 @@ class NodeCalls:
             raise no_such_tool(name, names, "tool", "List the tools for names.")
         if seen.group == GROUP:
             raise ConflictError(f"{name}: a workflow drives no workflow session.", field="tool")
+        refuse_key(seen, arguments, "")
         kept = self._course.holder is not None and is_write(seen)
         step = part_named(self._course, path, kind, read_digest(name, arguments))
         keep = PartKeeper(self._course, step)
@@ -92,6 +94,25 @@ class NodeCalls:
 def is_write(tool: ToolSpec) -> bool:
     """Whether a tool writes records, and so in a transaction that can keep more."""
     return tool.operation is not None and tool.takes_keys
+
+
+def refuse_key(tool: ToolSpec, arguments: Mapping[str, Any], start: str) -> None:
+    """Refuses an idempotency key among the arguments of a step, which would do nothing.
+
+    Args:
+        tool: What is called.
+        arguments: With what.
+        start: The path of the arguments, for the error.
+
+    Raises:
+        InvalidArgumentsError: There is one.
+    """
+    if tool.takes_keys and KEY_ARGUMENT in arguments:
+        raise InvalidArgumentsError(
+            f"{start}{KEY_ARGUMENT}: what a step does is done once by the step's name. Leave it "
+            "out.",
+            field=f"{start}{KEY_ARGUMENT}",
+        )
 
 
 class CustomCall:

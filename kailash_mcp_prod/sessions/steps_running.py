@@ -41,7 +41,7 @@ from kailash_mcp_prod.sessions.steps_course import (
     PartKeeper,
     read_digest,
 )
-from kailash_mcp_prod.sessions.steps_inside import CustomCall, NodeCalls, is_write
+from kailash_mcp_prod.sessions.steps_inside import CustomCall, NodeCalls, is_write, refuse_key
 from kailash_mcp_prod.sessions.steps_policy import OnError
 from kailash_mcp_prod.sessions.steps_scope import InnerScope
 from kailash_mcp_prod.sessions.workflow_registry import WorkflowRegistry
@@ -100,13 +100,27 @@ class StepRunner:
         body, field = config.body, config.field
         flat = False
         if config.type == "tool":
-            name, named_in, given = body["tool"], f"{field}.tool", "arguments"
+            given = "arguments"
             arguments = resolve(body.get("arguments", {}), scope, f"{field}.arguments")
         else:
-            name, given = tool_of(body["model"], body["operation"]), "parameters"
-            named_in = f"{field}.operation"
+            given = "parameters"
             parameters = resolve(body.get("parameters", {}), scope, f"{field}.parameters")
             arguments, flat = arguments_of(body["operation"], parameters, f"{field}.parameters")
+        tool = self.tool(course, config)
+        refuse_key(tool, arguments, f"{field}.{given}.")
+        return Prepared(tool, dict(arguments), f"{field}.{given}", flat)
+
+    def tool(self, course: Course, config: StepConfig) -> ToolSpec:
+        """The tool that a step of these types calls, as the caller sees it.
+
+        Raises:
+            ServerError: There is none for the caller, or a step may not call it.
+        """
+        body, field = config.body, config.field
+        if config.type == "tool":
+            name, named_in = body["tool"], f"{field}.tool"
+        else:
+            name, named_in = tool_of(body["model"], body["operation"]), f"{field}.operation"
         principal = course.call.principal
         tool = self._service.registry.get(name)
         seen = None if tool is None else self._service.visibility.tool(principal, tool)
@@ -118,7 +132,7 @@ class StepRunner:
                 f"{named_in}: a step drives no workflow session. Execute that step by itself.",
                 field=named_in,
             )
-        return Prepared(seen, dict(arguments), f"{field}.{given}", flat)
+        return seen
 
     @staticmethod
     def is_plain(tool: ToolSpec) -> bool:

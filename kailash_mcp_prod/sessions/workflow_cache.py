@@ -47,5 +47,4 @@ class SeenSessions:
 
 
 def _size(session: Session) -> int:
-    # Parts have results too, which are those of the step around them once more at most.
-    return _OF_EACH + 2 * session.result_bytes
+    return _OF_EACH + session.result_bytes

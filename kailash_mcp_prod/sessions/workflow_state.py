@@ -19,6 +19,8 @@ StepStatus = Literal["running", "done", "failed"]
 MAX_RESULT_BYTES: Final = 1024 * 1024
 """A longer result of a step is not kept; the step is, and so is that it was done."""
 
+MAX_SESSION_BYTES: Final = 16 * 1024 * 1024
+
 
 class MovedOnError(ConflictError):
     """Somebody else has gone on with the session meanwhile; nothing was changed."""
@@ -63,6 +65,12 @@ class Step:
     finished_at: float | None = None
 
     @property
+    def size(self) -> int:
+        """How many bytes of it are kept, of those that have no other bound."""
+        undo = 0 if self.undo is None else len(msgspec.json.encode(self.undo))
+        return undo + len(self.result or b"")
+
+    @property
     def is_part(self) -> bool:
         """Whether it stands inside another step."""
         return "/" in self.path
@@ -90,7 +98,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A workflow session as it stands at one `version`."""
+    """A workflow session as it stands at one `version`.
+
+    `result_bytes` is the size of its steps, also of those inside others.
+    """
 
     id: str
     owner: str
@@ -116,7 +127,10 @@ class Session:
         was done, `held` the one that is running. Steps inside others are neither.
         """
         steps, last, held, number = dict(self.steps), self.last, self.held, self.last_number
+        size = self.result_bytes
         for step in stored:
+            before = steps.get(step.path)
+            size += step.size - (0 if before is None else before.size)
             steps[step.path] = step
             if step.is_part:
                 continue
@@ -127,10 +141,20 @@ class Session:
                 held = None
             if step.status == "done" and (last is None or step.number >= last.number):
                 last = step
-        return replace(self, steps=steps, last=last, held=held, last_number=number)
+        return replace(
+            self, steps=steps, last=last, held=held, last_number=number, result_bytes=size
+        )
 
 
-def encoded(result: Any) -> bytes | None:
-    """A result as it is kept, if it is not too long for that."""
-    found = msgspec.json.encode(result)
-    return found if len(found) <= MAX_RESULT_BYTES else None
+def require_room(size: int) -> None:
+    """Sees that a session of that size is not too large.
+
+    Raises:
+        ConflictError: It is.
+    """
+    if size > MAX_SESSION_BYTES:
+        raise ConflictError(
+            f"The results of this workflow session come to more than {MAX_SESSION_BYTES} bytes, "
+            "those of steps inside others and what undoes them included. Go on in a new one.",
+            details={"limit": MAX_SESSION_BYTES},
+        )

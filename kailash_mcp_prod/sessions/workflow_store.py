@@ -17,10 +17,9 @@ import msgspec
 from kailash_mcp_prod.errors import ConflictError, NotFoundError
 from kailash_mcp_prod.records.store import RecordStore, Transaction
 from kailash_mcp_prod.sessions.workflow_config import parse_session_config
-from kailash_mcp_prod.sessions.workflow_state import Session, Status, Step, moved_on
+from kailash_mcp_prod.sessions.workflow_state import Session, Status, Step, moved_on, require_room
 
 MAX_SESSIONS_OF_ONE: Final = 1000
-MAX_SESSION_BYTES: Final = 16 * 1024 * 1024
 LEASE_SECONDS: Final = 5.0
 _TIDY_ROWS: Final = 200
 
@@ -178,21 +177,18 @@ class WorkflowStore:
 
         Raises:
             MovedOnError: Somebody else has gone on with the session meanwhile.
+            ConflictError: It would become too large.
         """
-        added = len(step.result or b"")
-        if session.result_bytes + added > MAX_SESSION_BYTES:
-            raise ConflictError(
-                f"The results of this workflow session come to more than {MAX_SESSION_BYTES} "
-                "bytes. Go on in a new one."
-            )
+        after = session.with_steps([step])
+        if step.size:
+            require_room(after.result_bytes)
         turned = replace(
-            session,
+            after,
             status=status or session.status,
             error=session.error if error is None else error,
-            result_bytes=session.result_bytes + added,
         )
         moved: Session = await self._write(within, lambda run: self._moved(run, turned, step))
-        return moved.with_steps([step])
+        return moved
 
     async def put_part(
         self, session_id: str, step: Step, holder: Step, *, within: Transaction | None = None
@@ -372,7 +368,8 @@ def _session(row: Sequence[Any]) -> Session:
         status=row[4],
         config=parse_session_config(_value(row[5])),
         version=row[6],
-        result_bytes=row[7],
+        # Counted with its steps, some of which are stored without the session.
+        result_bytes=0,
         created_at=row[8],
         updated_at=row[9],
         expires_at=row[10],

@@ -582,3 +582,99 @@ async def test_a_session_is_made_once_for_a_key(world: World) -> None:
     ids = {each["workflow_session_id"] for each in made}
     assert len(ids) == 1
     assert foreign["workflow_session_id"] not in ids
+
+
+async def test_what_was_done_inside_of_the_step_that_fails_is_undone(world: World) -> None:
+    session = await world.begin()
+    undo = {"type": "tool", "tool": "Item_delete", "arguments": {"id": "{{result.id}}"}}
+    inside = [
+        {"step_name": "made", **create("inside"), "compensate": undo},
+        {"step_name": "fails", **operation("read", id="nothing")},
+    ]
+    with pytest.raises(NotFoundError) as failed:
+        await world.step(
+            session, "all", {"type": "sequence", "steps": inside, "on_error": "compensate"}
+        )
+    assert (failed.value.details or {})["compensated"] == ["all/made"]
+    assert await world.names() == []
+
+
+async def test_what_steps_inside_of_others_keep_counts(world: World) -> None:
+    """Results of parts, and what undoes a step, are bounded with the rest of the session."""
+    session = await world.begin()
+    large = "x" * 1_000_000
+    await world.result(session, "large", {"type": "flaky", "parameters": {"say": large}})
+    kept = {"type": "flaky", "parameters": {"say": "{{steps.large.said}}"}}
+    parts = [{"step_name": f"p{number}", **kept} for number in range(20)]
+    with pytest.raises(ConflictError) as full:
+        await world.step(
+            session, "many", {"type": "sequence", "steps": parts, "on_error": "compensate"}
+        )
+    assert (full.value.details or {})["limit"] == 16 * 1024 * 1024
+
+    other = await world.begin()
+    undo = {"type": "tool", "tool": "Item_delete", "arguments": {"id": large}}
+    for number in range(16):
+        await world.step(other, f"s{number}", {**create("x"), "compensate": undo})
+    with pytest.raises(ConflictError) as full:
+        await world.step(other, "more", {**create("x"), "compensate": undo})
+    assert (full.value.details or {})["limit"] == 16 * 1024 * 1024
+    assert len(await world.names()) == 16
+
+
+async def test_steps_inside_of_others_are_counted_together(world: World) -> None:
+    session = await world.begin()
+    nothing = [
+        {"step_name": f"n{number}", "type": "condition", "condition": True} for number in range(50)
+    ]
+    steps = [{"step_name": name, "type": "parallel", "steps": nothing} for name in ("a", "b")]
+    with pytest.raises(InvalidArgumentsError, match="at most 100 steps"):
+        await world.step(session, "nested", {"type": "sequence", "steps": steps})
+
+
+async def test_an_atomic_list_tells_nothing_of_models_that_are_not_the_callers(
+    world: World,
+) -> None:
+    """Of a model that could not take part no more than of one that is not there."""
+    session = await world.begin(READER)
+    told = []
+    for name in ("Kept", "Gone"):
+        steps = [{"step_name": "s", **create("x", name)}]
+        with pytest.raises(NotFoundError) as refused:
+            await world.step(
+                session, "a", {"type": "sequence", "atomic": True, "steps": steps}, READER
+            )
+        told.append(refused.value.message.replace(name, "…"))
+    assert told[0] == told[1]
+
+
+async def test_a_step_takes_no_idempotency_key(world: World) -> None:
+    session = await world.begin()
+    arguments = {"data": {"name": "x"}, "_idempotency_key": "k"}
+    with pytest.raises(InvalidArgumentsError) as refused:
+        await world.step(
+            session, "a", {"type": "tool", "tool": "Item_create", "arguments": arguments}
+        )
+    assert refused.value.field == "step_config.arguments._idempotency_key"
+    assert await world.names() == []
+
+
+async def test_all_steps_together_are_no_value(world: World) -> None:
+    session = await world.begin()
+    await world.result(session, "made", create("x"))
+    with pytest.raises(InvalidArgumentsError) as refused:
+        await world.step(session, "all", create("{{steps}}"))
+    assert (refused.value.details or {})["available"] == ["made"]
+
+
+async def test_what_nests_too_deeply_is_refused(world: World) -> None:
+    session = await world.begin()
+    deep: Any = 1
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(InvalidArgumentsError) as refused:
+        await world.step(session, "deep", create("x", note=deep))
+    assert refused.value.field == "step_config"
+    with pytest.raises(InvalidArgumentsError) as refused:
+        await world.begin(deep=deep)
+    assert refused.value.field == "session_config"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kailash_mcp_prod.errors import InvalidArgumentsError
-from kailash_mcp_prod.sessions.references import MAX_DEPTH, MAX_REFERENCES, resolve
+from kailash_mcp_prod.sessions.references import MAX_DEPTH, MAX_REFERENCES, Resolution, resolve
 
 NAMES = st.text(
     st.characters(exclude_characters=".[]{} ~/#", exclude_categories=["C", "Z"]), min_size=1
@@ -127,3 +127,11 @@ def test_depth_number_and_size_are_bounded() -> None:
     for value in (deep, ["{{v}}"] * (MAX_REFERENCES + 1), ["{{long}}"] * 5):
         with pytest.raises(InvalidArgumentsError):
             resolve(value, {"v": 1, "long": long}, "f")
+
+
+def test_several_values_have_together_as_much_as_one() -> None:
+    resolution = Resolution({"large": "x" * (1024 * 1024)})
+    for _ in range(3):
+        resolution("{{large}}", "f")
+    with pytest.raises(InvalidArgumentsError, match="more than 4194304 bytes"):
+        resolution(["{{large}}"], "f")

@@ -71,3 +71,10 @@ def test_conditions_nest_so_deep() -> None:
         condition = {"not": condition}
     with pytest.raises(InvalidArgumentsError):
         holds(condition, SCOPE, "condition")
+
+
+def test_the_references_of_a_whole_condition_are_bounded() -> None:
+    """Else one condition could keep the event loop busy for half a minute."""
+    large = compare("{{large}}", "eq", "{{large}}")
+    with pytest.raises(InvalidArgumentsError, match="references"):
+        holds({"all": [large] * 100}, {"large": "x" * 100_000}, "condition")
