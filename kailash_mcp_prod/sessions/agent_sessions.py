@@ -13,7 +13,7 @@ from kailash_mcp_prod.errors import Interruption, NotFoundError, ServerError
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.sessions.agent_tools import agent_session_tools
-from kailash_mcp_prod.sessions.agent_values import Activity, Figures
+from kailash_mcp_prod.sessions.agent_values import Activity, Figures, Owned
 from kailash_mcp_prod.sessions.arguments import looked_up
 from kailash_mcp_prod.sessions.identity import owner_digest
 from kailash_mcp_prod.sessions.opening import Opened
@@ -60,7 +60,7 @@ class AgentSessions:
             lambda module, database: module.AgentSessionStore(database, timeout_seconds, clock),
             may_create=may_create,
         )
-        self._pending: dict[str, Activity] = {}
+        self._pending: dict[Owned, Activity] = {}
         self._flushing = asyncio.Lock()
         self._flusher: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -102,12 +102,12 @@ class AgentSessions:
         Raises:
             NotFoundError: The principal has no such session.
         """
-        store = await self.store()
-        if not await store.has(owner_digest(principal), looked_up(session_id)):
+        store, owner = await self.store(), owner_digest(principal)
+        if not await store.has(owner, looked_up(session_id)):
             from kailash_mcp_prod.sessions.agent_store import gone
 
             raise gone(SESSION_ARGUMENT)
-        async with self._noting(session_id):
+        async with self._noting((owner, session_id)):
             yield
 
     @asynccontextmanager
@@ -120,12 +120,13 @@ class AgentSessions:
             # Counted already.
             yield
             return
-        async with self._noting(session_id, unless=NotFoundError):
+        owned = owner_digest(call.principal), session_id
+        async with self._noting(owned, unless=NotFoundError):
             yield
 
     @asynccontextmanager
     async def _noting(
-        self, session_id: str, unless: type[Exception] = Interruption
+        self, owned: Owned, unless: type[Exception] = Interruption
     ) -> AsyncIterator[None]:
         began = time.monotonic()
         failed, counts = True, True
@@ -138,21 +139,22 @@ class AgentSessions:
             raise
         finally:
             if counts:
-                self._note(session_id, failed, (time.monotonic() - began) * 1000)
+                self._note(owned, failed, (time.monotonic() - began) * 1000)
 
-    def _note(self, session_id: str, failed: bool, took_ms: float) -> None:
-        if session_id not in self._pending and len(self._pending) >= _MOST_PENDING:
+    def _note(self, owned: Owned, failed: bool, took_ms: float) -> None:
+        if owned not in self._pending and len(self._pending) >= _MOST_PENDING:
             return
         figures = Figures(1, int(failed), took_ms, took_ms)
         activity = Activity(figures, self._clock())
-        earlier = self._pending.get(session_id)
-        self._pending[session_id] = activity if earlier is None else earlier.and_then(activity)
+        earlier = self._pending.get(owned)
+        self._pending[owned] = activity if earlier is None else earlier.and_then(activity)
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._keep_flushing(), name="session-activity")
 
-    async def settle(self, session_ids: Iterable[str]) -> None:
-        """Stores what these sessions have done here, so that it can be read."""
-        if self._flushing.locked() or any(each in self._pending for each in session_ids):
+    async def settle(self, principal: Principal, session_ids: Iterable[str]) -> None:
+        """Stores what these sessions of a principal have done here, so that it can be read."""
+        owner = owner_digest(principal)
+        if self._flushing.locked() or any((owner, each) in self._pending for each in session_ids):
             # To its end, even if the call that asks is cancelled.
             await to_the_end(self.flush())
 
@@ -172,11 +174,11 @@ class AgentSessions:
                 self._put_back(taken)
                 raise
 
-    def _put_back(self, taken: Mapping[str, Activity]) -> None:
+    def _put_back(self, taken: Mapping[Owned, Activity]) -> None:
         since, self._pending = self._pending, dict(taken)
-        for session_id, later in since.items():
-            earlier = taken.get(session_id)
-            self._pending[session_id] = later if earlier is None else earlier.and_then(later)
+        for owned, later in since.items():
+            earlier = taken.get(owned)
+            self._pending[owned] = later if earlier is None else earlier.and_then(later)
 
     async def _keep_flushing(self) -> None:
         try:

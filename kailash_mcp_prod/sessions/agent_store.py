@@ -39,6 +39,7 @@ from kailash_mcp_prod.sessions.agent_values import (
     AgentSession,
     Context,
     Figures,
+    Owned,
 )
 from kailash_mcp_prod.sessions.dialects import locked, on_postgresql, take_turn
 from kailash_mcp_prod.state.database import METADATA, StateDatabase
@@ -238,21 +239,28 @@ class AgentSessionStore:
             )
         return after
 
-    async def add(self, activities: Mapping[str, Activity]) -> None:
-        """Stores the calls of sessions; those that have ended meanwhile are nobody's."""
+    async def add(self, activities: Mapping[Owned, Activity]) -> None:
+        """Stores the calls of sessions.
+
+        Those of a session that had ended by then, or is somebody else's, are nobody's.
+        """
         if not activities:
             return
         # In one order everywhere, so that no two replicas wait for each other.
         rows = [
             {
                 "of": session_id,
+                "by": owner,
+                "since": each.active_at - self._timeout_seconds,
                 "more": each.figures.requests,
                 "failed": each.figures.errors,
                 "took": each.figures.total_ms,
                 "slowest": each.figures.slowest_ms,
                 "active": each.active_at,
             }
-            for session_id, each in sorted(activities.items())
+            for (owner, session_id), each in sorted(
+                activities.items(), key=lambda one: one[0][::-1]
+            )
         ]
         async with self._database.begin() as connection:
             await connection.execute(_ADD, rows)
@@ -275,17 +283,19 @@ class AgentSessionStore:
         return sessions.c.owner == owner, sessions.c.active_at > since
 
     async def _tidy(self) -> None:
-        """Removes some of what has expired, once a minute."""
+        """Removes some of what has expired: once a minute, or as long as there is much of it."""
         now = self._clock()
         if now - self._tidied_at < _TIDY_SECONDS:
             return
-        self._tidied_at = now
         over = sessions.c.active_at <= now - self._timeout_seconds
         async with self._database.begin() as connection:
             some = select(sessions.c.id).where(over).limit(_TIDY_ROWS)
             if on_postgresql(connection):
                 some = some.with_for_update(skip_locked=True)
-            await connection.execute(delete(sessions).where(sessions.c.id.in_(some)))
+            gone_now = await connection.execute(delete(sessions).where(sessions.c.id.in_(some)))
+        if gone_now.rowcount < _TIDY_ROWS:
+            # Else there is more, and sessions would expire faster than they are removed.
+            self._tidied_at = now
 
 
 _NEW: Final = {
@@ -316,7 +326,11 @@ _CREATE: Final = sessions.insert().from_select(
 )
 _ADD: Final = (
     update(sessions)
-    .where(sessions.c.id == bindparam("of"))
+    .where(
+        sessions.c.id == bindparam("of"),
+        sessions.c.owner == bindparam("by"),
+        sessions.c.active_at > bindparam("since"),
+    )
     .values(
         requests=sessions.c.requests + bindparam("more"),
         errors=sessions.c.errors + bindparam("failed"),

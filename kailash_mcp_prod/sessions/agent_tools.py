@@ -113,7 +113,7 @@ def _create(sessions: AgentSessions) -> ToolSpec:
 
 def _get(sessions: AgentSessions) -> ToolSpec:
     async def work(call: ToolCall, session_id: str) -> dict[str, Any]:
-        await sessions.settle([session_id])
+        await sessions.settle(call.principal, [session_id])
         found = await (await sessions.store()).get(owner_digest(call.principal), session_id)
         return found.to_dict(sessions.timeout_seconds)
 
@@ -223,7 +223,7 @@ def _end(sessions: AgentSessions) -> ToolSpec:
 
     async def work(call: ToolCall) -> dict[str, Any]:
         session_id = form.check(call.arguments)["session_id"]
-        await sessions.settle([session_id])
+        await sessions.settle(call.principal, [session_id])
         found = await (await sessions.store()).end(owner_digest(call.principal), session_id)
         return {"session_id": session_id, "ended": True, **found.figures.to_dict()}
 

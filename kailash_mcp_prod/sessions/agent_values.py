@@ -17,6 +17,10 @@ MAX_CAPABILITIES: Final = 64
 MAX_METADATA_BYTES: Final = 8_192
 
 
+Owned = tuple[str, str]
+"""The digest of an owner, and the id of a session that it may have."""
+
+
 def iso(seconds: float) -> str:
     """Unix seconds as results have them."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -311,10 +311,10 @@ class WorkspaceStore:
             return {key: (revision, ago) for key, revision, ago in rows}
 
     async def _tidy(self) -> None:
-        """Removes some of the workspaces that are over, once a minute."""
+        """Removes some of what is over: once a minute, or as long as there is much of it."""
         if time.monotonic() - self._tidied_at < _TIDY_SECONDS:
             return
-        self._tidied_at = time.monotonic()
+        began = time.monotonic()
         async with self._database.begin() as connection:
             # For a while they are kept, so that members hear of the end.
             over = workspaces.c.expires_at < now_of(connection) - _TIDY_SECONDS
@@ -322,11 +322,13 @@ class WorkspaceStore:
             if on_postgresql(connection):
                 some = some.with_for_update(skip_locked=True)
             ids: Sequence[str] = (await connection.execute(some)).scalars().all()
-            if not ids:
-                return
-            for table in PARTS:
-                await connection.execute(delete(table).where(table.c.workspace_id.in_(ids)))
-            await connection.execute(delete(workspaces).where(workspaces.c.id.in_(ids)))
+            if ids:
+                for table in PARTS:
+                    await connection.execute(delete(table).where(table.c.workspace_id.in_(ids)))
+                await connection.execute(delete(workspaces).where(workspaces.c.id.in_(ids)))
+        if len(ids) < _TIDY_ROWS:
+            # Else there is more: who closes what it makes could make more than is removed.
+            self._tidied_at = began
 
 
 async def _changes(

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kailash_mcp_prod.auth.principal import LOCAL
+from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL, Principal
 from kailash_mcp_prod.errors import Interruption, NotFoundError, UnavailableError, UnservedError
 from kailash_mcp_prod.sessions import agent_sessions
 from kailash_mcp_prod.sessions.agent_sessions import AgentSessions
 from kailash_mcp_prod.sessions.identity import owner_digest
 from kailash_mcp_prod.state.opening import State
+from kailash_mcp_prod.tools.spec import ToolCall
 
 ME = owner_digest(LOCAL)
 
@@ -38,7 +39,7 @@ async def made(sessions: AgentSessions) -> str:
 
 
 async def figures(sessions: AgentSessions, session_id: str) -> tuple[int, int]:
-    await sessions.settle([session_id])
+    await sessions.settle(LOCAL, [session_id])
     found = (await (await sessions.store()).get(ME, session_id)).figures
     return found.requests, found.errors
 
@@ -85,7 +86,7 @@ async def test_calls_are_counted_once_while_others_ask_and_stop(sessions: AgentS
 
     async def ask() -> None:
         for _ in range(20):
-            asking = asyncio.ensure_future(sessions.settle([session_id]))
+            asking = asyncio.ensure_future(sessions.settle(LOCAL, [session_id]))
             await asyncio.sleep(0)
             asking.cancel()
             await asyncio.wait({asking})
@@ -118,4 +119,31 @@ async def test_without_the_right_to_make_tables_sessions_are_unavailable(state: 
 
     with pytest.raises(UnservedError, match="not prepared"):
         await sessions.store()
+    await sessions.stop()
+
+
+async def test_nobody_else_counts_a_call_in_a_session_or_keeps_it_alive(state: State) -> None:
+    """Not even by a call that is cancelled before it is known whose the session is."""
+    now = 1_000.0
+    sessions = AgentSessions(state, timeout_seconds=60, may_create=True, clock=lambda: now)
+    await sessions.start()
+    session_id = await made(sessions)
+
+    async def cancelled(who: Principal) -> None:
+        call = ToolCall(who, {}, "r")
+        with pytest.raises(asyncio.CancelledError):
+            async with sessions.touching(call, session_id):
+                raise asyncio.CancelledError
+
+    await cancelled(ANONYMOUS)
+    now += 50
+    await cancelled(ANONYMOUS)
+    await sessions.flush()
+    assert await figures(sessions, session_id) == (0, 0)
+    now += 20
+    # It is over by now.
+    await cancelled(LOCAL)
+    await sessions.flush()
+    with pytest.raises(NotFoundError):
+        await figures(sessions, session_id)
     await sessions.stop()
