@@ -68,7 +68,7 @@ class Agents:
             self._collaboration = Collaboration(
                 state,
                 readable=visible.check,
-                may_read_model=visible.may_read,
+                readable_among=visible.among,
                 hand_over=self.workflow_sessions.hand_over,
                 redis=redis,
                 may_create=config.auto_migrate,

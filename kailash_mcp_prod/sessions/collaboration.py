@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from kailash_mcp_prod.guard.redis import RedisConnection
@@ -24,6 +24,9 @@ Raises:
     NotFoundError: There is no such record that it may read.
 """
 
+ReadableAmong = Callable[[ToolCall, str, Collection[str | int]], Awaitable[Collection[str | int]]]
+"""Those of some records of a model that exist for whoever makes a call."""
+
 HandOver = Callable[[str, str, str], Awaitable[None]]
 """Makes a workflow session, by its id, somebody else's: from whom and to whom, by their digests.
 
@@ -39,7 +42,7 @@ class Collaboration:
     Args:
         state: Where they are.
         readable: Sees which records an agent may take a lease on.
-        may_read_model: Whether an agent may read records of a model at all.
+        readable_among: Which of some records of a model exist for an agent.
         hand_over: Makes a workflow session another agent's.
         redis: How replicas tell each other of changes; `None` where there is no Redis.
         may_create: Whether the tables may be made.
@@ -63,13 +66,13 @@ class Collaboration:
         state: State,
         *,
         readable: Readable,
-        may_read_model: Callable[[ToolCall, str], bool],
+        readable_among: ReadableAmong,
         hand_over: HandOver,
         redis: RedisConnection | None,
         may_create: bool,
     ) -> None:
         self.readable = readable
-        self.may_read_model = may_read_model
+        self.readable_among = readable_among
         self.hand_over = hand_over
         self._opened: Opened[WorkspaceStore] = Opened(
             state,

@@ -27,6 +27,7 @@ from kailash_mcp_prod.sessions.collaboration_values import (
     MEMBER,
     ROLES,
     TTL_MINUTES,
+    Record,
     Workspace,
 )
 from kailash_mcp_prod.sessions.identity import Caller
@@ -184,7 +185,7 @@ def _list(work: Collaboration) -> ToolSpec:
             }
         since, limit = given.get("since"), given.get("limit", _CHANGES)
         found = await store.get(caller, workspace_id, since=since, limit=limit)
-        return {"workspaces": [_described(work, call, found)], "invitations": []}
+        return {"workspaces": [await _described(work, call, found)], "invitations": []}
 
     return agent_tool(
         LIST,
@@ -202,16 +203,24 @@ def _list(work: Collaboration) -> ToolSpec:
     )
 
 
-def _described(work: Collaboration, call: ToolCall, found: Workspace) -> dict[str, Any]:
-    """A workspace as results have it: of models that the caller may not read it names no record."""
-    models = {one.model for one in found.leases} | {one.model for one in found.changes}
-    hidden = {model for model in models if model and not work.may_read_model(call, model)}
-    changes = [replace(one, subject="") if one.model in hidden else one for one in found.changes]
+async def _described(work: Collaboration, call: ToolCall, found: Workspace) -> dict[str, Any]:
+    """A workspace as results have it: it names no record that does not exist for the caller."""
+    named = {one.of for one in found.leases}
+    named |= {one.record for one in found.changes if one.record is not None}
+    seen: set[Record] = set()
+    for model in {model for model, _ in named}:
+        ids = [each for of, each in named if of == model]
+        seen |= {(model, each) for each in await work.readable_among(call, model, ids)}
     return {
         **found.part.to_dict(),
         "members": [one.to_dict() for one in found.members],
-        "leases": [one.to_dict() for one in found.leases if one.model not in hidden],
-        "changes": [one.to_dict() for one in changes],
+        "leases": [one.to_dict() for one in found.leases if one.of in seen],
+        "changes": [
+            (
+                one if one.record is None or one.record in seen else replace(one, subject="")
+            ).to_dict()
+            for one in found.changes
+        ],
         "more": found.more,
     }
 

@@ -18,6 +18,9 @@ ROLES: Final = (OWNER, MEMBER, OBSERVER)
 INVITED: Final = "invited"
 JOINED: Final = "joined"
 
+Record = tuple[str, str | int]
+"""A record by its model and its id."""
+
 TOOK_LEASE: Final = "took a lease"
 RENEWED_LEASE: Final = "renewed a lease"
 RELEASED_LEASE: Final = "released a lease"
@@ -96,9 +99,12 @@ class Event:
     subject: str
 
     @property
-    def model(self) -> str | None:
-        """The model of the record that it is about, if it is about one."""
-        return self.subject.partition(" ")[0] if self.action in LEASE_ACTIONS else None
+    def record(self) -> Record | None:
+        """The record that it is about, if it is about one."""
+        if self.action not in LEASE_ACTIONS:
+            return None
+        model, _, record = self.subject.partition(" ")
+        return model, msgspec.json.decode(record)
 
     def to_dict(self) -> dict[str, Any]:
         """As results have it."""
@@ -120,6 +126,11 @@ class Lease:
     agent_id: str
     token: int
     expires_at: float
+
+    @property
+    def of(self) -> Record:
+        """The record."""
+        return self.model, msgspec.json.decode(self.record)
 
     def to_dict(self) -> dict[str, Any]:
         """As results have it."""

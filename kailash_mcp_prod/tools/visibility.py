@@ -47,6 +47,11 @@ class Visibility:
             return False
         return self._policy.sees_rows_of(hearer, writer, model.name)
 
+    def divides(self, principal: Principal, model: str) -> bool:
+        """Whether a rule leaves the principal some rows of a model only."""
+        rules = self._policy.access(principal).rules.get(model, ())
+        return any(rule.rows for rule in rules)
+
     def kind(self, principal: Principal) -> Hashable:
         """The same for all who see the same tools, and the same of them."""
         return self._policy.access(principal).kind

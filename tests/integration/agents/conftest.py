@@ -9,6 +9,13 @@ import pytest
 from tests.integration.agents.deployments import Deployment, deployed
 from tests.postgres import PostgresServer
 
+ROLES = {
+    "own_companies": {
+        "permissions": ["session:*", "Company:read"],
+        "access_rules": {"Company": {"rows": {"owner_id": "$subject"}}},
+    }
+}
+
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "postgresql and redis"])
 def deployment(
@@ -17,5 +24,6 @@ def deployment(
     postgres_server: PostgresServer,
 ) -> Iterator[Deployment]:
     """Servers that the tests share: each test has agents of its own."""
-    with deployed(request.param, tmp_path_factory.mktemp("sessions"), postgres_server) as found:
+    folder = tmp_path_factory.mktemp("sessions")
+    with deployed(request.param, folder, postgres_server, roles=ROLES) as found:
         yield found

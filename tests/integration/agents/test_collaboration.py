@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -372,6 +373,32 @@ async def test_a_lease_is_taken_on_records_only_that_the_agent_may_read(
     everything = await workspace_of(deployment, owner, workspace_id)
     assert len(everything["leases"]) == 2
     assert f'Company "{company["id"]}"' in [each["subject"] for each in everything["changes"]]
+
+
+async def test_of_a_record_outside_of_its_rows_a_member_is_told_no_lease(
+    deployment: Deployment,
+) -> None:
+    owner = agent()
+    ruled = replace(agent(), permissions=frozenset(), roles=frozenset({"own_companies"}))
+    workspace_id = await deployment.workspace(owner, member=ruled)
+    ids = []
+    for whose in ("somebody", ruled.subject):
+        data = {"name": "Acme", "owner_id": whose}
+        company = await deployment.call(owner, "Company_create", data=data)
+        lease = {"workspace_id": workspace_id, "model": "Company", "id": company["id"]}
+        await deployment.call(owner, "acquire_lease", **lease)
+        ids.append(company["id"])
+    hidden, own = ids
+
+    seen = await workspace_of(deployment, ruled, workspace_id)
+
+    assert [each["id"] for each in seen["leases"]] == [own]
+    assert hidden not in str(seen)
+    assert [each["subject"] for each in seen["changes"][-2:]] == ["", f'Company "{own}"']
+    lease = {"workspace_id": workspace_id, "model": "Company"}
+    missing = await deployment.refused(ruled, "acquire_lease", **lease, id="none")
+    refused = await deployment.refused(ruled, "acquire_lease", **lease, id=hidden)
+    assert refused.message.replace(hidden, "none") == missing.message
 
 
 async def test_who_leaves_takes_its_leases_and_its_mail_along(deployment: Deployment) -> None:
