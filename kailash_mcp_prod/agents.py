@@ -87,6 +87,9 @@ class _Run:
 _RUN: Final[ContextVar[_Run]] = ContextVar("mcp_agent_run")
 
 
+_LISTS = ("mcp_servers", "tools_to_use", "mcp_context")
+
+
 @register_node()
 class MCPLLMAgentNode(LLMAgentNode):  # type: ignore[misc]
     """An LLMAgentNode that gives the results of MCP tools back to its model, and keeps secrets.
@@ -94,6 +97,9 @@ class MCPLLMAgentNode(LLMAgentNode):  # type: ignore[misc]
     It takes the parameters of the stock node. `tools_to_use` names the tools that the model may
     see and call, with wildcards; `auto_discover_tools` is on unless it is turned off.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**_as_lists(settings))
 
     def get_parameters(self) -> dict[str, NodeParameter]:
         """The parameters of the stock node, and `tools_to_use`."""
@@ -115,7 +121,7 @@ class MCPLLMAgentNode(LLMAgentNode):  # type: ignore[misc]
         Raises:
             InvalidArgumentsError: An entry of `mcp_servers` is wrong.
         """
-        validated: dict[str, Any] = super().validate_inputs(**inputs)
+        validated: dict[str, Any] = super().validate_inputs(**_as_lists(inputs))
         if validated.get("mcp_servers"):
             validated["mcp_servers"] = servers_of(validated["mcp_servers"])
         return validated
@@ -238,6 +244,17 @@ def _texts_of(inputs: Mapping[str, Any], key: str) -> list[str] | None:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise _bad(key, "must be a list of texts")
     return values
+
+
+def _as_lists(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with one server, tool or resource instead of a list of them, mended.
+
+    Kailash would make a list of the letters of a text, and of the keys of an object.
+    """
+    return {
+        name: [value] if name in _LISTS and isinstance(value, str | Mapping) else value
+        for name, value in settings.items()
+    }
 
 
 def _names_of(tools: Sequence[Mapping[str, Any]]) -> list[str]:

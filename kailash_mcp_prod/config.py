@@ -225,5 +225,7 @@ def _describe(error: ValidationError, config: type[BaseSettings]) -> str:
             lines.append(f"Unknown configuration key '{key}'.{hint}")
         else:
             text = problem["msg"].removeprefix("Value error, ").rstrip(".")
+            if key in {"models", "workflows"} and problem["type"] == "string_pattern_mismatch":
+                text = "Name it as module:attribute, such as shop.models:db"
             lines.append(f"{key}: {text}." if key else f"{text}.")
     return "\n".join(lines)

@@ -13,7 +13,9 @@ class FeatureSettings(BaseSettings):
     model_config = SettingsConfigDict(defer_build=True)
 
     enable_agent_collaboration: bool = Field(True, description="Let agents work together.")
-    agent_session_timeout_minutes: float = Field(60, gt=0, description="Idle time of a session.")
+    agent_session_timeout_minutes: float = Field(
+        60, gt=0, description="After how long without a call an agent session ends."
+    )
     enable_performance_tracking: bool = Field(True, description="Time every call.")
     enable_metrics: bool = Field(True, description="Export metrics.")
     metrics_collection_interval: float = Field(60, gt=0, description="Seconds between samples.")

@@ -32,7 +32,7 @@ class GuardSettings(BaseSettings):
         repr=False,
         description=(
             "Redis, such as redis://localhost:6379/0, in which several replicas share their rate "
-            "limits and circuit breakers."
+            "limits and circuit breakers, and tell each other of changes in workspaces."
         ),
     )
     redis_prefix: str = Field(

@@ -213,6 +213,8 @@ class AgentSession:
         status = getattr(getattr(leaf, "response", None), "status_code", None) or self._refusal
         if status in {401, 403}:
             reason = f"its credential is missing or not accepted (HTTP {status})"
+        elif status in {404, 405}:
+            reason = f"it answers HTTP {status}; give the address of MCP, such as http://…/mcp"
         elif status is not None:
             reason = f"it answers HTTP {status}"
         elif isinstance(leaf, TimeoutError):

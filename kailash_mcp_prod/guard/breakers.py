@@ -293,19 +293,20 @@ class Passage:
     @property
     def probes(self) -> bool:
         """Whether this call is the probe of a circuit."""
+        backend = self._backend
+        if not self._tool_number and (backend is None or not self._backend_number):
+            # A circuit that has never turned.
+            return False
         if self._breakers.is_probe(self._tool, self._tool_number):
             return True
-        backend = self._backend
         return backend is not None and self._breakers.is_probe(backend, self._backend_number)
 
     async def ask(self) -> None:
-        """Asks the other replicas whether this call may be the probe, if it is one.
+        """Asks the other replicas whether this call, which is a probe, may be the one.
 
         Raises:
             CircuitOpenError: It may not.
         """
-        if not self.probes:
-            return
         try:
             await self._breakers.ask_to_probe(self._tool, self._tool_number)
             if self._backend is not None:

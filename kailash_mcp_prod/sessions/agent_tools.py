@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.sessions.agent_values import (
     MAX_CAPABILITIES,
     MAX_CONTEXT_BYTES,
@@ -195,6 +196,10 @@ def _update_context(sessions: AgentSessions) -> ToolSpec:
     async def work(call: ToolCall) -> dict[str, Any]:
         given = form.check(call.arguments)
         session_id = given["session_id"]
+        if not (given.get("set") or given.get("delete")):
+            raise InvalidArgumentsError(
+                "set: give values to set, or names of keys to delete.", field="set"
+            )
         async with sessions.touching(call, session_id):
             changed = await (await sessions.store()).change_context(
                 owner_digest(call.principal),

@@ -171,6 +171,27 @@ def array(item: Kind, most: int, *, least: int = 0) -> Kind:
     return Kind(schema, check)
 
 
+def one_or_more(item: Kind, most: int) -> Kind:
+    """A list with at least one text of a kind, or just one without a list."""
+    several = array(item, most, least=1)
+
+    def check(value: Any, field: str) -> list[Any]:
+        return [item.check(value, field)] if type(value) is str else several.check(value, field)
+
+    return Kind({**several.schema, **item.schema, "type": ["array", "string"]}, check)
+
+
+def or_text(brief: Kind, whole: Kind, member: str) -> Kind:
+    """An object, or a text that stands for the object with just that member."""
+
+    def check(value: Any, field: str) -> Any:
+        if type(value) is str:
+            return whole.check({member: brief.check(value, field)}, field)
+        return whole.check(value, field)
+
+    return Kind({**brief.schema, **whole.schema, "type": ["object", "string"]}, check)
+
+
 def nested(properties: Mapping[str, Kind], required: Sequence[str] = ()) -> Kind:
     """An object with these members and no others."""
     form = Arguments(properties, required)

@@ -11,10 +11,10 @@ from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.sessions.arguments import (
     Arguments,
-    array,
     flag,
     handle,
     json_value,
+    one_or_more,
     record_key,
     refuse,
     text,
@@ -164,7 +164,7 @@ def _send(work: Collaboration) -> ToolSpec:
         {
             "workspace_id": _ID,
             "message": json_value(MAX_MESSAGE_BYTES).saying("Text, or any JSON value."),
-            "to": array(text(255), MAX_MEMBERS, least=1).saying("Their agent_ids; all by default."),
+            "to": one_or_more(text(255), MAX_MEMBERS).saying("Their agent_ids; all by default."),
             "hand_off": handle().saying(
                 "A workflow_session_id of yours, which becomes the session of the one in to."
             ),

@@ -15,6 +15,7 @@ from kailash_mcp_prod.sessions.arguments import (
     flag,
     handle,
     nested,
+    or_text,
     refuse,
     text,
     whole,
@@ -70,7 +71,9 @@ def collaboration_tools(work: Collaboration) -> Iterator[ToolSpec]:
 
 
 def _enable(work: Collaboration) -> ToolSpec:
-    agent = nested({"agent_id": text(255), "role": choice(*ROLES).by_default(MEMBER)}, ["agent_id"])
+    named = text(255)
+    role = choice(*ROLES).by_default(MEMBER)
+    agent = or_text(named, nested({"agent_id": named, "role": role}, ["agent_id"]), "agent_id")
     form = Arguments(
         {
             "workspace_id": _ID.saying("Of yours; a new one is made when absent."),

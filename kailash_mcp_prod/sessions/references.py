@@ -151,12 +151,27 @@ def _unknown(path: str, walked: str, found: Any, field: str) -> InvalidArguments
         there = f"It is a list of {len(found)}, counted from [0]."
     else:
         there = "It has no members."
+    there += _advice(path, walked, found)
     where = f" below {walked}" if walked else ""
     return InvalidArgumentsError(
         f"{field}: the reference '{{{{{shown(path)}}}}}' is unknown{where}. {there}",
         field=field,
         details={"reference": shown(path), "available": names},
     )
+
+
+def _advice(path: str, walked: str, found: Any) -> str:
+    """What an agent has to do whose reference lacks its beginning, or the variable."""
+    if walked == "session":
+        return " Variables are given in the session_config of create_agent_workflow_session."
+    if walked or not isinstance(found, Mapping):
+        return ""
+    first = re.split(r"[.\[]", path, maxsplit=1)[0]
+    for place in ("steps", "session"):
+        names = found.get(place)
+        if isinstance(names, Mapping) and first in names:
+            return f" Did you mean {{{{{place}.{shown(path)}}}}}?"
+    return ""
 
 
 def _as_text(value: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from kailash_mcp_prod.errors import InvalidArgumentsError, ServerError
@@ -10,6 +12,7 @@ from kailash_mcp_prod.errors import InvalidArgumentsError, ServerError
 _OPERATIONS: Final = {"get": "read", "find": "list", "query": "list", "search": "list"}
 _FLAT: Final = {"create": (), "update": ("id", "expected"), "upsert": ("conflict_on",)}
 _NAMES: Final = {"filters": "filter", "where": "filter", "order_by": "sort"}
+_UNCHANGED: Final = " Nothing was changed."
 _WITH_FILTER: Final = frozenset({"list", "count", "aggregate", "bulk_update", "bulk_delete"})
 
 
@@ -76,3 +79,32 @@ def placed(error: ServerError, field: str, *, flat: bool) -> ServerError:
         found = [{**each, "field": without_data(each["field"])} for each in problems]
         moved.details = {**(moved.details or {}), "problems": found}
     return moved
+
+
+def of_part(error: ServerError) -> ServerError:
+    """An error of one of several calls: others may have changed something, whatever it says."""
+    return _saying(error, error.message.replace(_UNCHANGED, ""))
+
+
+def of_workflow(error: ServerError, inputs: Collection[str], field: str, name: str) -> ServerError:
+    """An error of a call that a registered workflow made.
+
+    Args:
+        error: The error, whose field is an argument of that call, or an input of the workflow.
+        inputs: The names of the inputs.
+        field: Where the step stands in the arguments.
+        name: The workflow.
+    """
+    found = of_part(error)
+    if error.field is None:
+        return found
+    if re.split(r"[.\[]", error.field, maxsplit=1)[0] in inputs:
+        return found.below(f"{field}.inputs")
+    found.field = f"{field}.workflow"
+    return _saying(found, f"{found.field}: a call of {name} failed: {found.message}")
+
+
+def _saying(error: ServerError, message: str) -> ServerError:
+    found = copy.copy(error)
+    found.message, found.args = message, (message,)
+    return found

@@ -20,7 +20,13 @@ from kailash_mcp_prod.records.store import Transaction
 from kailash_mcp_prod.sessions.references import resolve
 from kailash_mcp_prod.sessions.runtime import StepRuntime
 from kailash_mcp_prod.sessions.steps import COMPOUND, StepConfig
-from kailash_mcp_prod.sessions.steps_arguments import arguments_of, placed, tool_of
+from kailash_mcp_prod.sessions.steps_arguments import (
+    arguments_of,
+    of_part,
+    of_workflow,
+    placed,
+    tool_of,
+)
 from kailash_mcp_prod.sessions.steps_atomic import Atomic, AtomicRecords
 from kailash_mcp_prod.sessions.steps_checks import (
     json_value,
@@ -257,7 +263,7 @@ class StepRunner:
                 elif policy.action == "continue":
                     return {"error": failure.to_dict(course.call.request_id)}
                 else:
-                    raise
+                    raise of_part(failure) from failure
 
     async def _part_once(self, course: Course, config: StepConfig, path: str, scope: Inputs) -> Any:
         if config.type in COMPOUND and not config.is_atomic:
@@ -330,7 +336,11 @@ class StepRunner:
         if registered is None:
             names = list(self.registry.workflows)
             raise no_such_tool(
-                name, names, f"{config.field}.workflow", f"There is: {', '.join(names) or 'none'}."
+                name,
+                names,
+                f"{config.field}.workflow",
+                f"There is: {', '.join(names) or 'none'}.",
+                kind="workflow",
             )
         inputs = resolve(config.body.get("inputs", {}), scope, field)
         registered.check(inputs, field)
@@ -340,9 +350,14 @@ class StepRunner:
             raise InternalError(
                 f"The workflow {name} can't be built. Report the request id to its operator."
             ) from failure
-        outputs = await self._runtime.run_workflow(
-            workflow, inputs, NodeCalls(self._service, course, path).call
-        )
+        try:
+            outputs = await self._runtime.run_workflow(
+                workflow, inputs, NodeCalls(self._service, course, path).call
+            )
+        except MovedOnError:
+            raise
+        except ServerError as failure:
+            raise of_workflow(failure, inputs, config.field, name) from failure
         return registered.result(outputs)
 
     async def _custom(self, course: Course, config: StepConfig, path: str, scope: Inputs) -> Any:

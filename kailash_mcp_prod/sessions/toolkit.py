@@ -124,6 +124,9 @@ def _short(schema: JsonSchema) -> JsonSchema:
             found[name] = {key: _short(each) for key, each in value.items()}
         elif name == "items":
             found[name] = _short(value)
+        elif name == "type" and value[0] in {"array", "object"}:
+            # Lists show the one form that has everything, which every client can read.
+            found[name] = value[0]
         elif name in _KEPT:
             found[name] = value
     return found

@@ -136,7 +136,12 @@ class WorkflowDriver:
                         field=name,
                     )
             return await self._run_all(call, session_id)
-        name = check_name(arguments.get("step_name"), "step_name")
+        if "step_name" not in arguments:
+            raise InvalidArgumentsError(
+                "step_name: this argument is required, or run_all for what the template has left.",
+                field="step_name",
+            )
+        name = check_name(arguments["step_name"], "step_name")
         given = arguments.get("step_config")
         if "step_config" not in arguments:
             session = await self.store.find(session_id, owner_of(call.principal))

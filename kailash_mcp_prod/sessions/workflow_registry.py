@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ from kailash_mcp_prod.records.problems import shown
 
 DEFAULT_TARGET: Final = "workflows:registry"
 _RESERVED: Final = frozenset({"tool", "arguments", "config"})
+BUILT_IN: Final = frozenset(
+    {"dataflow_operation", "tool", "workflow", "parallel", "sequence", "condition"}
+)
+"""The types of steps that need no registration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +137,25 @@ class WorkflowRegistry:
         optional: Sequence[str] = (),
         output: str | None = None,
     ) -> None:
-        """Registers a workflow; see `RegisteredWorkflow`. One of the same name is replaced."""
+        """Registers a workflow; see `RegisteredWorkflow`. One of the same name is replaced.
+
+        Raises:
+            ConfigError: `required` or `optional` is no list of names.
+        """
+        if isinstance(required, str) or isinstance(optional, str):
+            raise ConfigError(f'{name}: give required and optional as lists, such as ["name"].')
         self.workflows[name] = RegisteredWorkflow(
             name, workflow, description, tuple(required), tuple(optional), output
         )
 
     def add_template(self, workflow_type: str, steps: Mapping[str, Mapping[str, Any]]) -> None:
-        """Registers the steps of sessions of a type, by name and in order."""
+        """Registers the steps of sessions of a type, by name and in order.
+
+        Raises:
+            ConfigError: The steps are not given by name.
+        """
+        if not isinstance(steps, Mapping):
+            raise ConfigError(f'{workflow_type}: give the steps by name: {{"make": {{…}}, …}}.')
         self.templates[workflow_type] = {name: dict(each) for name, each in steps.items()}
 
     def add_step_type(self, name: str, handler: StepHandler, *, repeatable: bool = False) -> None:
@@ -148,7 +165,16 @@ class WorkflowRegistry:
             name: What `type` of a step says.
             handler: Does the step.
             repeatable: Whether it may run again after the server broke down within it.
+
+        Raises:
+            ConfigError: There is such a type already, or the handler is no coroutine function.
         """
+        if name in BUILT_IN or name in self.types:
+            raise ConfigError(f"{name}: there is a type of steps of this name. Choose another one.")
+        if not inspect.iscoroutinefunction(handler) and not inspect.iscoroutinefunction(
+            getattr(handler, "__call__", None)  # noqa: B004 - of an object that is a handler
+        ):
+            raise ConfigError(f"{name}: the handler has to be a coroutine function (async def).")
         self.types[name] = StepType(name, handler, repeatable)
 
     def merge(self, other: WorkflowRegistry) -> None:

@@ -8,7 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kailash_mcp_prod.config import ServerConfig
-from kailash_mcp_prod.sessions.workflow_registry import WorkflowRegistry
+from kailash_mcp_prod.sessions.workflow_registry import (
+    DEFAULT_TARGET,
+    WorkflowRegistry,
+    load_registry,
+)
 from kailash_mcp_prod.sessions.workflow_tools import workflow_tools
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.service import ToolService
@@ -53,6 +57,9 @@ class WorkflowSessions:
     async def start(self) -> None:
         """See `Part.start`."""
         self._making = asyncio.Lock()
+        if self._config.workflows != DEFAULT_TARGET and self._config.transport != "stdio":
+            # A server that others rely on says at once that they can't be served.
+            await asyncio.to_thread(load_registry, self._config.workflows)
 
     async def stop(self) -> None:
         """See `Part.stop`."""

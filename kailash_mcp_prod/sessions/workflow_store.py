@@ -12,11 +12,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-import msgspec
-
 from kailash_mcp_prod.errors import ConflictError, NotFoundError
 from kailash_mcp_prod.records.store import RecordStore, Transaction
-from kailash_mcp_prod.sessions.workflow_config import parse_session_config
+from kailash_mcp_prod.sessions.workflow_rows import (
+    SESSION_COLUMNS,
+    STEP_COLUMNS,
+    json_text,
+    session_of,
+    session_values,
+    step_of,
+    step_values,
+)
 from kailash_mcp_prod.sessions.workflow_state import (
     Session,
     Status,
@@ -30,25 +36,17 @@ MAX_SESSIONS_OF_ONE: Final = 1000
 LEASE_SECONDS: Final = 5.0
 _TIDY_ROWS: Final = 200
 
-_SESSION_COLUMNS: Final = (
-    "id, owner, agent_id, workflow_type, status, config, version, result_bytes, created_at, "
-    "updated_at, expires_at, error"
-)
-_STEP_COLUMNS: Final = (
-    "path, number, type, digest, status, started_at, result, error, undo, call, token, "
-    "lease_until, finished_at"
-)
 _S: Final = "mcp_workflow_sessions"
 _T: Final = "mcp_workflow_steps"
 
 # All of it is put together from constants.
-_FIND: Final = f"SELECT {_SESSION_COLUMNS} FROM {_S} WHERE id = $1 AND owner = $2"  # noqa: S608
+_FIND: Final = f"SELECT {SESSION_COLUMNS} FROM {_S} WHERE id = $1 AND owner = $2"  # noqa: S608
 _FIND_STEPS: Final = f"""
-SELECT {_STEP_COLUMNS} FROM {_T} WHERE session_id = $1
+SELECT {STEP_COLUMNS} FROM {_T} WHERE session_id = $1
     AND EXISTS (SELECT 1 FROM {_S} WHERE id = $1 AND owner = $2)
 """  # noqa: S608
 _ADD: Final = f"""
-INSERT INTO {_S} ({_SESSION_COLUMNS}) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)
+INSERT INTO {_S} ({SESSION_COLUMNS}) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)
 ON CONFLICT (id) DO NOTHING RETURNING id
 """  # noqa: S608
 _COUNT: Final = f"SELECT count(*) FROM {_S} WHERE owner = $1 AND expires_at > $2"  # noqa: S608
@@ -59,7 +57,7 @@ WHERE id = $1 AND owner = $2 AND version = $3 RETURNING version
 """  # noqa: S608
 # A step that failed may be tried again, and one whose holder is gone be taken over.
 _PUT: Final = f"""
-INSERT INTO {_T} (session_id, {_STEP_COLUMNS})
+INSERT INTO {_T} (session_id, {STEP_COLUMNS})
 VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)
 ON CONFLICT (session_id, path) DO UPDATE SET
     number = excluded.number, type = excluded.type, digest = excluded.digest,
@@ -82,7 +80,7 @@ _OVER: Final = f"""
 SELECT id FROM {_S} WHERE (owner = $1 OR $1 = '') AND expires_at <= $2 LIMIT {_TIDY_ROWS}
 """  # noqa: S608
 _OWN: Final = f"""
-SELECT {_SESSION_COLUMNS} FROM {_S} WHERE owner = $1 ORDER BY created_at, id LIMIT 2000
+SELECT {SESSION_COLUMNS} FROM {_S} WHERE owner = $1 ORDER BY created_at, id LIMIT 2000
 """  # noqa: S608
 _DROP: Final = f"DELETE FROM {_S} WHERE id = $1 RETURNING id"  # noqa: S608
 _DROP_OWN: Final = f"DELETE FROM {_S} WHERE id = $1 AND owner = $2 RETURNING id"  # noqa: S608
@@ -143,7 +141,7 @@ class WorkflowStore:
                     "cleanup_workflow_sessions.",
                     details={"limit": MAX_SESSIONS_OF_ONE},
                 )
-            [added] = await run((_ADD, _session_values(session)))
+            [added] = await run((_ADD, session_values(session)))
             return bool(added)
 
     async def find(self, session_id: str, owner: str) -> Session:
@@ -162,7 +160,7 @@ class WorkflowStore:
                 "create_agent_workflow_session.",
                 field="workflow_session_id",
             )
-        return _session(rows[0]).with_steps(map(_step, steps))
+        return session_of(rows[0]).with_steps(map(step_of, steps))
 
     async def put(
         self,
@@ -210,7 +208,7 @@ class WorkflowStore:
             now = self.clock()
             held, put = await run(
                 (_HOLD, (session_id, holder.path, holder.token, now + LEASE_SECONDS)),
-                (_PUT, (*_step_values(session_id, step), now)),
+                (_PUT, (*step_values(session_id, step), now)),
             )
             if not held or not put:
                 raise moved_on()
@@ -245,7 +243,7 @@ class WorkflowStore:
         """The sessions of an owner, the oldest first, without their steps."""
         async with self._transaction() as run:
             [rows] = await run((_OWN, (owner,)))
-            return [_session(row) for row in rows]
+            return [session_of(row) for row in rows]
 
     async def remove(self, session_ids: Sequence[str], owner: str) -> list[str]:
         """Removes sessions of an owner; the ids of those that were there."""
@@ -275,7 +273,7 @@ class WorkflowStore:
             ConflictError: It is being undone, a step was interrupted, or the other has too many.
         """
         now = self.clock()
-        done_by = f'{{"of":{_text(from_owner)},"step":'
+        done_by = f'{{"of":{json_text(from_owner)},"step":'
         async with self._transaction() as run:
             [[[count]]] = await run((_COUNT, (to_owner, now)))
             found, held, _ = await run(
@@ -312,9 +310,9 @@ class WorkflowStore:
             now,
             expires_at,
             session.status,
-            _text(session.error),
+            json_text(session.error),
         )
-        put = [] if step is None else [(_PUT, (*_step_values(session.id, step), now))]
+        put = [] if step is None else [(_PUT, (*step_values(session.id, step), now))]
         if not all(await run((_MOVE, values), *put)):
             raise moved_on()
         return replace(session, version=session.version + 1, updated_at=now, expires_at=expires_at)
@@ -347,83 +345,3 @@ def _runner(transaction: Transaction, on_postgresql: bool) -> Run:
         )
 
     return run
-
-
-def _session_values(session: Session) -> tuple[Any, ...]:
-    return (
-        session.id,
-        session.owner,
-        session.agent_id,
-        session.workflow_type,
-        session.status,
-        _text(session.config.raw),
-        session.version,
-        session.result_bytes,
-        session.created_at,
-        session.updated_at,
-        session.expires_at,
-        _text(session.error),
-    )
-
-
-def _session(row: Sequence[Any]) -> Session:
-    return Session(
-        id=row[0],
-        owner=row[1],
-        agent_id=row[2],
-        workflow_type=row[3],
-        status=row[4],
-        config=parse_session_config(_value(row[5])),
-        version=row[6],
-        # Counted with its steps, some of which are stored without the session.
-        result_bytes=0,
-        created_at=row[8],
-        updated_at=row[9],
-        expires_at=row[10],
-        error=_value(row[11]),
-    )
-
-
-def _step_values(session_id: str, step: Step) -> tuple[Any, ...]:
-    return (
-        session_id,
-        step.path,
-        step.number,
-        step.type,
-        step.digest,
-        step.status,
-        step.started_at,
-        None if step.result is None else step.result.decode(),
-        _text(step.error),
-        _text(step.undo),
-        step.call,
-        step.token,
-        step.lease_until,
-        step.finished_at,
-    )
-
-
-def _step(row: Sequence[Any]) -> Step:
-    return Step(
-        path=row[0],
-        number=row[1],
-        type=row[2],
-        digest=row[3],
-        status=row[4],
-        started_at=row[5],
-        result=None if row[6] is None else row[6].encode(),
-        error=_value(row[7]),
-        undo=_value(row[8]),
-        call=row[9],
-        token=row[10],
-        lease_until=row[11],
-        finished_at=row[12],
-    )
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()
-
-
-def _value(text: str | None) -> Any:
-    return None if text is None else msgspec.json.decode(text)

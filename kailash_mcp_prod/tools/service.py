@@ -243,7 +243,8 @@ class ToolService:
             async with nullcontext() if is_part else self._concurrency.slot(subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
-                        await passage.ask()
+                        if passage.probes:
+                            await passage.ask()
                         passage.used = not meant.tool.runs_others
                         own, run = for_tool(with_key(meant.call), meant.tool), self._run
                         if own.session_id is not None:

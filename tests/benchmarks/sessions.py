@@ -1,8 +1,9 @@
 """What sessions and collaboration cost, and how fast news travels: `make bench NAME=sessions`.
 
 The first bar is the time of `create_agent_session` beside that of `Company_create`, both through
-the service of the reference application on SQLite. In the second, 500 agents with a session each
-work at once on one server with PostgreSQL. The third is the time from the beginning of a call on
+the service of the reference application on SQLite; `workflow_steps` adds that of a step. In the
+next, 500 agents with a session each
+work at once on one server with PostgreSQL. The last is the time from the beginning of a call on
 one replica until a member that watches the workspace on another one, over HTTP, has the
 notification; the two replicas share PostgreSQL, Redis and this process.
 """
@@ -34,6 +35,7 @@ from tests.benchmarks.harness import (
     seconds_of,
     settle_heap,
 )
+from tests.benchmarks.workflow_steps import steps
 from tests.e2e.exchanges import ModernHttp
 from tests.postgres import running_postgres
 from tests.redis_server import running_redis
@@ -227,6 +229,7 @@ def _percentile(values: list[float], percent: int) -> float:
 def all_parts() -> Iterator[Finding]:
     """Every part, one after the other."""
     yield from in_fresh_process(creation)
+    yield from in_fresh_process(steps)
     yield from in_fresh_process(agents_at_once)
     yield from in_fresh_process(news)
 

@@ -1,4 +1,4 @@
-"""What a step of a workflow session costs: `make bench NAME=workflow_steps`.
+"""What a step of a workflow session costs, for the benchmark of sessions.
 
 A step that creates a record, with its policy, its references and the runtime of Kailash, and kept
 so that it is done once: beside the bare call of the record tool, on the same SQLite file. Both wait
@@ -8,10 +8,9 @@ for the disk (`synchronous` is FULL).
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -25,9 +24,7 @@ from tests.benchmarks.harness import (
     Finding,
     Rounds,
     at_most,
-    in_fresh_process,
     interleave,
-    run,
     settle_heap,
 )
 
@@ -129,12 +126,3 @@ async def costs() -> list[Finding]:
 def steps() -> list[Finding]:
     """The bar, in this process."""
     return asyncio.run(costs())
-
-
-def all_parts() -> Iterator[Finding]:
-    """Every part, one after the other."""
-    yield from in_fresh_process(steps)
-
-
-if __name__ == "__main__":
-    sys.exit(run("workflow_steps", all_parts))

@@ -143,7 +143,7 @@ def test_a_quote_is_drafted_priced_and_approved(office: Office) -> None:
     assert cheaper["total_amount"] == "59.44"
     assert (sent["status"], sent["total_amount"]) == ("sent", "59.44")
     assert late["error"]["code"] == "conflict"
-    assert wrong["error"]["field"] == "line_items[0].unit_price"
+    assert wrong["error"]["field"] == "step_config.inputs.line_items[0].unit_price"
 
 
 def test_a_product_is_classified_by_what_is_known_first(office: Office) -> None:

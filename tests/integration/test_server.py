@@ -279,6 +279,13 @@ def test_a_start_that_fails_leaves_nothing_behind(sqlite_url: str) -> None:
     server.stop_mcp_server()
 
 
+async def test_a_registry_that_is_not_there_ends_the_start(sqlite_url: str) -> None:
+    db = dataflow(sqlite_url, model_class("Company", name=str))
+    server = server_of(db, workflows="nowhere:registry")
+    with pytest.raises(ConfigError, match="there is no module nowhere"):
+        await server.start()
+
+
 async def test_the_second_port_in_use_frees_the_first(sqlite_url: str) -> None:
     db = dataflow(sqlite_url, model_class("Company", name=str))
     with socket.create_server(("127.0.0.1", 0)) as taken:

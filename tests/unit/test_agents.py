@@ -58,6 +58,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "a call": {"rounds": [[ECHO]]},
     "two calls of one run": {"rounds": [[ECHO], [ECHO]]},
     "no event loop around": {"rounds": [[ECHO]], "runtime": "none"},
+    "one of each": {"rounds": [[ECHO]], "mcp_servers": odd(), "tools_to_use": "e*"},
     "servers of the run": {
         "rounds": [[ECHO]],
         "mcp_servers": None,
@@ -149,7 +150,9 @@ def names_in(body: dict[str, Any]) -> list[str]:
     return [tool["function"]["name"] for tool in body.get("tools", [])]
 
 
-@pytest.mark.parametrize("job", ["a call", "no event loop around", "servers of the run"])
+@pytest.mark.parametrize(
+    "job", ["a call", "one of each", "no event loop around", "servers of the run"]
+)
 def test_the_model_reads_the_result_of_its_call(reports: dict[str, Any], job: str) -> None:
     result = result_of(reports[job])
 

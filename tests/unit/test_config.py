@@ -145,6 +145,12 @@ def test_an_unknown_key_in_the_file_is_refused_with_the_one_that_may_be_meant(
         ServerConfig.load({}, written(tmp_path, {"enable_auth": False, "prot": 1}))
 
 
+@pytest.mark.parametrize("key", ["models", "workflows"])
+def test_a_module_without_its_attribute_is_refused_with_the_form(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: Name it as module:attribute"):
+        ServerConfig.load({key: "shop", "enable_auth": False}, None)
+
+
 def test_an_unknown_argument_is_refused() -> None:
     assert "Unknown configuration key 'hots'. Did you mean host?" in refusal(hots="x")
     with pytest.raises(ValidationError):

@@ -26,7 +26,9 @@ def unknown_tool(name: str, names: Iterable[str], *, elsewhere: str = "") -> Unk
     )
 
 
-def no_such_tool(name: str, names: Iterable[str], field: str, fix: str) -> NotFoundError:
+def no_such_tool(
+    name: str, names: Iterable[str], field: str, fix: str, *, kind: str = "tool"
+) -> NotFoundError:
     """The error for an argument that names a tool that is none for this caller.
 
     Args:
@@ -34,8 +36,9 @@ def no_such_tool(name: str, names: Iterable[str], field: str, fix: str) -> NotFo
         names: The names of the tools that the caller may use.
         field: The argument.
         fix: Where to find names when no similar one is known.
+        kind: What is named, if it is no tool.
     """
-    message, similar = _said(name, names)
+    message, similar = _said(name, names, kind)
     return NotFoundError(
         f"{field}: {message}{_hint(similar, fix)}",
         field=field,
@@ -43,9 +46,9 @@ def no_such_tool(name: str, names: Iterable[str], field: str, fix: str) -> NotFo
     )
 
 
-def _said(name: str, names: Iterable[str]) -> tuple[str, list[str]]:
+def _said(name: str, names: Iterable[str], kind: str = "tool") -> tuple[str, list[str]]:
     short = name[:_LONGEST]
-    return f"Unknown tool '{short}'. ", difflib.get_close_matches(name[:_LONGEST], names, n=3)
+    return f"Unknown {kind} '{short}'. ", difflib.get_close_matches(name[:_LONGEST], names, n=3)
 
 
 def _hint(similar: list[str], otherwise: str) -> str:

@@ -17,7 +17,7 @@ ROLES = {
 }
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql", "postgresql and redis"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "postgresql and redis"])
 def deployment(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

@@ -202,6 +202,20 @@ async def test_sessions_are_listed_page_by_page_until_they_end(deployment: Deplo
         assert (await deployment.refused(who, tool, **{argument: made[0]})).code == "not_found"
 
 
+async def test_a_change_of_a_context_changes_something(deployment: Deployment) -> None:
+    who = agent()
+    session_id = await deployment.session(who)
+    refused = await deployment.refused(who, "update_agent_context", session_id=session_id, set={})
+
+    assert (refused.code, refused.field) == ("invalid_arguments", "set")
+    found = await deployment.call(who, "get_agent_context", session_id=session_id)
+    assert found["version"] == 0
+
+
+CHANGE: dict[str, dict[str, Any]] = {"update_agent_context": {"set": {"a": 1}}}
+"""What a tool needs besides a session."""
+
+
 async def test_an_idle_session_is_gone(deployment: Deployment) -> None:
     who = agent()
     session_id = await deployment.session(who)
@@ -216,7 +230,8 @@ async def test_an_idle_session_is_gone(deployment: Deployment) -> None:
         ("update_agent_context", "session_id"),
         ("Company_list", "_session_id"),
     ):
-        assert (await deployment.refused(who, tool, **{argument: session_id})).code == "not_found"
+        given = {argument: session_id, **CHANGE.get(tool, {})}
+        assert (await deployment.refused(who, tool, **given)).code == "not_found"
     assert (await deployment.call(who, "list_agent_sessions"))["count"] == 0
 
 
@@ -263,9 +278,10 @@ async def test_a_session_that_is_not_the_callers_is_as_unknown_as_none(
         ("Company_list", "_session_id"),
         ("create_agent_session", "_session_id"),
     ):
-        foreign = await deployment.refused(other, tool, **{argument: session_id})
-        unknown = await deployment.refused(other, tool, **{argument: "as_" + "x" * 32})
-        odd = await deployment.refused(other, tool, **{argument: "\0\ud800" * 100})
+        more = CHANGE.get(tool, {})
+        foreign = await deployment.refused(other, tool, **{argument: session_id}, **more)
+        unknown = await deployment.refused(other, tool, **{argument: "as_" + "x" * 32}, **more)
+        odd = await deployment.refused(other, tool, **{argument: "\0\ud800" * 100}, **more)
         said = {(each.code, each.message, each.field) for each in (foreign, unknown, odd)}
         assert len(said) == 1
         assert foreign.code == "not_found"

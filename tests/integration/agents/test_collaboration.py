@@ -474,6 +474,20 @@ async def test_a_workspace_that_is_over_is_gone_and_so_is_its_invitation(
         assert refused.code == "not_found"
 
 
+async def test_agents_may_be_given_by_their_names_alone(deployment: Deployment) -> None:
+    owner, member = agent(), agent()
+    made = await deployment.call(owner, "enable_agent_collaboration", agents=[name_of(member)])
+    here = {"workspace_id": made["workspace_id"]}
+    await deployment.call(member, "respond_to_invitation", **here, accept=True)
+    sent = await deployment.call(
+        owner, "send_agent_message", **here, message="x", to=name_of(member)
+    )
+
+    roles = {each["agent_id"]: each["role"] for each in made["members"]}
+    assert roles[name_of(member)] == "member"
+    assert sent["delivered_to"] == [name_of(member)]
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments", "field"),
     [
@@ -502,7 +516,7 @@ async def test_a_workspace_that_is_over_is_gone_and_so_is_its_invitation(
         ("write_blackboard", {"workspace_id": "ws_1", "key": "k", "value": "x" * 65_536}, "value"),
         ("write_blackboard", {"workspace_id": "ws_1", "key": "", "value": 1}, "key"),
         ("send_agent_message", {"workspace_id": "ws_1", "message": "x", "to": []}, "to"),
-        ("send_agent_message", {"workspace_id": "ws_1", "message": "x", "to": "a"}, "to"),
+        ("send_agent_message", {"workspace_id": "ws_1", "message": "x", "to": 5}, "to"),
         ("acquire_lease", {"workspace_id": "ws_1", "model": "Company", "id": 1.5}, "id"),
         ("leave_collaboration", {"workspace_id": 7}, "workspace_id"),
         ("leave_collaboration", {"workspace_id": "ws", "agent_id": "a", "close": True}, "close"),

@@ -81,12 +81,14 @@ def test_who_has_left_hears_no_more(deployment: Deployment, era: str) -> None:
                 owner, "leave_collaboration", workspace_id=left, agent_id=name_of(guest)
             )
         )
-        write(left)
-        write(kept)
-        assert next(told) == uris[1]
-        write(left)
-        write(kept)
-        assert next(told) == uris[1]
+        # What was told before it left may still arrive, and that there are workspaces at all.
+        for _ in range(2):
+            write(kept)
+            assert any(each == uris[1] for each in told)
+        for _ in range(3):
+            write(left)
+            write(kept)
+            assert next(told) == uris[1]
 
 
 def test_who_takes_no_part_can_neither_read_nor_watch_a_workspace(deployment: Deployment) -> None:

@@ -46,7 +46,7 @@ def aggregations(draw: st.DrawFn, records: list[Json]) -> Json:
     return {**asked, "filter": condition} if condition else asked
 
 
-@settings(PROFILE, max_examples=10)
+@settings(PROFILE, max_examples=8)
 @given(data=st.data())
 async def test_generated_aggregations_give_what_the_oracle_does(
     app: TrapApp, data: st.DataObject

@@ -63,7 +63,7 @@ def ids(records: Iterable[Json]) -> list[str]:
     return [record["id"] for record in records]
 
 
-@settings(PROFILE, max_examples=25)
+@settings(PROFILE, max_examples=16)
 @given(rows=tables())
 async def test_generated_rows_are_stored_as_they_were_given(app: TrapApp, rows: list[Json]) -> None:
     records = {record["id"]: record for record in await filled(app, rows)}
@@ -77,7 +77,7 @@ async def test_generated_rows_are_stored_as_they_were_given(app: TrapApp, rows: 
         assert {name: record[name] for name in given_values} == given_values
 
 
-@settings(PROFILE, max_examples=12)
+@settings(PROFILE, max_examples=9)
 @given(data=st.data())
 async def test_generated_filters_and_orders_select_what_the_oracle_does(
     app: TrapApp, data: st.DataObject
@@ -98,7 +98,7 @@ async def test_generated_filters_and_orders_select_what_the_oracle_does(
         assert all(record in records for record in listed["records"])
 
 
-@settings(PROFILE, max_examples=15)
+@settings(PROFILE, max_examples=10)
 @given(data=st.data())
 async def test_generated_bulk_writes_change_what_their_filter_selects(
     app: TrapApp, data: st.DataObject
@@ -137,7 +137,7 @@ def without_update_time(records: list[Json]) -> list[Json]:
     ]
 
 
-@settings(PROFILE, max_examples=12)
+@settings(PROFILE, max_examples=9)
 @given(data=st.data())
 async def test_generated_pages_hold_each_record_once_and_in_order(
     app: TrapApp, data: st.DataObject

@@ -489,6 +489,11 @@ async def test_a_template_names_the_steps_and_runs_them(world: World) -> None:
     other = await world.begin()
     with pytest.raises(InvalidArgumentsError):
         await world.call(EXECUTE, workflow_session_id=other, run_all=True)
+    with pytest.raises(InvalidArgumentsError, match=r"step_name: .* or run_all"):
+        await world.call(EXECUTE, workflow_session_id=other)
+    unknown = {"type": "workflow", "workflow": "nowhere"}
+    with pytest.raises(NotFoundError, match="Unknown workflow 'nowhere'"):
+        await world.step(other, "unknown", unknown)
 
 
 async def test_a_foreign_session_is_as_one_that_is_not_there(world: World) -> None:

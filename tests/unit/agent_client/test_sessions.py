@@ -161,7 +161,7 @@ def answering(status: int) -> Iterator[str]:
     [
         (401, r"its credential is missing or not accepted \(HTTP 401\)"),
         (403, r"its credential is missing or not accepted \(HTTP 403\)"),
-        (404, r"it answers HTTP 404"),
+        (404, r"it answers HTTP 404; give the address of MCP"),
         (503, r"it answers HTTP 503"),
     ],
 )

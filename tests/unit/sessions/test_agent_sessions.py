@@ -10,6 +10,7 @@ import pytest
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL, Principal
 from kailash_mcp_prod.errors import Interruption, NotFoundError, UnavailableError, UnservedError
+from kailash_mcp_prod.sessions import agent_sessions
 from kailash_mcp_prod.sessions.agent_sessions import AgentSessions
 from kailash_mcp_prod.sessions.identity import owner_digest
 from kailash_mcp_prod.state.opening import State
@@ -59,8 +60,9 @@ async def test_calls_and_their_errors_are_counted(sessions: AgentSessions) -> No
 
 
 async def test_no_call_waits_for_its_count_to_be_stored_and_none_is_lost_when_it_stops(
-    sessions: AgentSessions,
+    sessions: AgentSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(agent_sessions, "FLUSH_SECONDS", 60)
     session_id = await made(sessions)
     for _ in range(100):
         async with sessions.counting(LOCAL, session_id):

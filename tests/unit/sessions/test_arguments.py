@@ -18,6 +18,8 @@ from kailash_mcp_prod.sessions.arguments import (
     json_object,
     json_value,
     nested,
+    one_or_more,
+    or_text,
     record_key,
     text,
     whole,
@@ -38,6 +40,8 @@ KINDS: dict[str, Kind] = {
     "object": json_object(50, 2),
     "any": json_value(50),
     "nested": nested({"name": text(5)}, ["name"]),
+    "several": one_or_more(text(3), 2),
+    "brief": or_text(text(5), nested({"name": text(5)}, ["name"]), "name"),
 }
 
 
@@ -75,6 +79,12 @@ KINDS: dict[str, Kind] = {
         ("nested", "x", "nested", "object"),
         ("nested", {}, "nested.name", "required"),
         ("nested", {"name": "a", "age": 5}, "nested.age", "unknown"),
+        ("several", [], "several", "1 to 2"),
+        ("several", "abcd", "several", "1 to 3"),
+        ("several", 5, "several", "array"),
+        ("brief", "", "brief", "1 to 5"),
+        ("brief", ["a"], "brief", "object"),
+        ("brief", {"name": ""}, "brief.name", "1 to 5"),
         ("other", 1, "other", "unknown"),
     ],
 )
@@ -101,6 +111,8 @@ def test_what_fits_comes_back_as_the_tool_works_with_it() -> None:
         "object": {"k": [1, None]},
         "any": {"a": "ü\0"},
         "nested": {"name": "n"},
+        "several": "a",
+        "brief": "n",
     }
     found = Arguments(KINDS, list(KINDS)).check(given_)
 
@@ -109,6 +121,8 @@ def test_what_fits_comes_back_as_the_tool_works_with_it() -> None:
         "handle": "as_??",
         "object": {"k": "[1,null]"},
         "any": '{"a":"ü\\u0000"}',
+        "several": ["a"],
+        "brief": {"name": "n"},
     }
 
 

@@ -89,6 +89,23 @@ def test_an_unknown_reference_is_named(text: str, reference: str, available: lis
 
 
 @pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("{{a.id}}", "Did you mean {{steps.a.id}}?"),
+        ("{{region}}", "Did you mean {{session.region}}?"),
+        ("{{session.size}}", "session_config of create_agent_workflow_session."),
+        ("{{b.id}}", "There is: steps, session."),
+    ],
+)
+def test_the_error_says_what_to_write_instead(text: str, advice: str) -> None:
+    scope = {"steps": {"a": {"id": 1}}, "session": {"region": "north"}}
+    with pytest.raises(InvalidArgumentsError) as refused:
+        resolve(text, scope, "parameters")
+
+    assert refused.value.message.endswith(advice)
+
+
+@pytest.mark.parametrize(
     "inner", ["", " ", "a b", "a..b", "a[x]", "a[", "__import__('os')", "a|b c"]
 )
 def test_what_is_no_reference_is_refused(inner: str) -> None:
