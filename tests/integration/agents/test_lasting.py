@@ -231,6 +231,23 @@ async def test_an_agent_owns_so_many_workspaces_and_those_that_are_over_go(
         assert await connection.scalar(select(func.count()).select_from(members)) == 1 + 1
 
 
+async def test_workspaces_go_as_fast_as_they_are_closed(state: StateDatabase) -> None:
+    """Who makes and closes one after the other leaves no more than that behind."""
+    store, me = WorkspaceStore(state, lambda _: None), Caller.of(agent())
+    await store.create(me, "w", {}, DAY)
+    async with state.begin() as connection:
+        [row] = (await connection.execute(select(workspaces))).mappings()
+        over = [{**row, "id": f"ws_{number}", "expires_at": 0} for number in range(120)]
+        await connection.execute(insert(workspaces), over)
+
+    again = WorkspaceStore(state, lambda _: None)
+    for _ in range(3):
+        await again.create(me, "w", {}, DAY)
+
+    async with state.read() as connection:
+        assert await connection.scalar(select(func.count()).select_from(workspaces)) == 4
+
+
 async def test_the_only_owner_stays(state: StateDatabase) -> None:
     store = WorkspaceStore(state, lambda _: None)
     me, other = Caller.of(agent()), Caller.of(agent())
