@@ -119,5 +119,7 @@ async def _connect_to_sqlite(path: Path) -> aiosqlite.Connection:
 
 def _begin_on_sqlite(connection: Connection) -> None:
     """Begins as a writer at once: a reader that becomes one meets `database is locked`."""
-    reads = connection.get_execution_options().get(READS)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    begin = "BEGIN" if connection.get_execution_options().get(READS) else "BEGIN IMMEDIATE"
+    adapted: Any = connection.connection.dbapi_connection
+    # One word with the connection's thread, where a statement of SQLAlchemy's takes three.
+    adapted.run_async(lambda driver: driver.execute(begin))
