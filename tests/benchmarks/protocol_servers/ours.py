@@ -55,6 +55,8 @@ async def serve(port: int, database: str) -> None:
             "api_keys": json.dumps(keys),
             "log_level": "ERROR",
             "enable_caching": True,
+            # So that there are no more tools than the others have.
+            "enable_agent_collaboration": False,
         }
     )
     os.environ["DATABASE_URL"] = f"sqlite:///{database}"
