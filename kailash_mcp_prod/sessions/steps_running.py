@@ -347,6 +347,7 @@ class StepRunner:
         try:
             workflow = await asyncio.to_thread(registered.built)
         except Exception as failure:
+            log.exception("workflow_not_built", workflow=name)
             raise InternalError(
                 f"The workflow {name} can't be built. Report the request id to its operator."
             ) from failure
