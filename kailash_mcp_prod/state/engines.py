@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sqlite3
 from pathlib import Path
@@ -107,8 +108,14 @@ async def _connect_to_sqlite(path: Path) -> aiosqlite.Connection:
         factory=_LettingGo,
     )
     # A process may end while a connection is still open.
-    connecting._thread.daemon = True  # noqa: SLF001 - SQLAlchemy does the same
-    connection = await connecting
+    thread = connecting._thread  # noqa: SLF001 - SQLAlchemy does the same
+    thread.daemon = True
+    try:
+        connection = await connecting
+    except sqlite3.Error:
+        # It still says something to this loop, which may be closed before.
+        await asyncio.to_thread(thread.join)
+        raise
     try:
         await connection.execute("PRAGMA synchronous = FULL")
     except BaseException:

@@ -7,8 +7,6 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.delays import Delays
@@ -17,7 +15,6 @@ from kailash_mcp_prod.errors import (
     Interruption,
     ServerError,
     UnavailableError,
-    UnknownToolError,
 )
 from kailash_mcp_prod.guard.breakers import Breakers, Passage
 from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
@@ -26,20 +23,20 @@ from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
 from kailash_mcp_prod.records.turns import caller
 from kailash_mcp_prod.tools.call_listeners import CallListener, CallListeners
-from kailash_mcp_prod.tools.claimed_agent import without_claimed_agent
-from kailash_mcp_prod.tools.claimed_session import NO_SESSIONS, in_session, with_session
-from kailash_mcp_prod.tools.header_arguments import HeaderPaths, header_paths
+from kailash_mcp_prod.tools.call_reports import CallReport, CallWatchers
+from kailash_mcp_prod.tools.claimed_session import NO_SESSIONS, in_session
+from kailash_mcp_prod.tools.header_arguments import HeaderArguments, HeaderPaths
 from kailash_mcp_prod.tools.keys import for_tool, with_key
 from kailash_mcp_prod.tools.kinds import kind_of
 from kailash_mcp_prod.tools.lists import EncodedList
 from kailash_mcp_prod.tools.peer import NOBODY, Peer
 from kailash_mcp_prod.tools.readiness import Readiness
 from kailash_mcp_prod.tools.registry import ToolRegistry
+from kailash_mcp_prod.tools.resolving import Resolver
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
-from kailash_mcp_prod.tools.surfaces.any_tool import CALL_TOOL
 from kailash_mcp_prod.tools.surfaces.base import Resolved
 from kailash_mcp_prod.tools.surfaces.catalogue import Catalogue
-from kailash_mcp_prod.tools.surfaces.names import FULL, is_surface
+from kailash_mcp_prod.tools.surfaces.names import FULL
 from kailash_mcp_prod.tools.surfaces.unknown import unknown_tool
 from kailash_mcp_prod.tools.timeouts import took_too_long
 from kailash_mcp_prod.tools.visibility import Visibility
@@ -90,12 +87,12 @@ class ToolService:
         self._timeout_seconds = timeout_seconds
         self._timeouts = Delays(timeout_seconds)
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
-        self._surface = surface
+        self._resolver = Resolver(self._catalogue, surface)
         self._reads = reads
         self._turns = turns
-        self._header_paths: dict[str, HeaderPaths] = {}
+        self._header_arguments = HeaderArguments(registry, self._catalogue.full.find)
         self._call_listeners = CallListeners()
-        registry.subscribe(self._header_paths.clear)
+        self.watchers = CallWatchers()
         self._readiness = Readiness()
         self._draining = False
 
@@ -125,12 +122,7 @@ class ToolService:
         Raises:
             NotFoundError: The request names a surface that does not exist for the principal.
         """
-        if requested is not None:
-            self._catalogue.check(principal, requested)
-            return requested
-        if principal.surface is not None and is_surface(principal.surface):
-            return principal.surface
-        return self._surface
+        return self._resolver.surface_for(principal, requested)
 
     def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
         """The tools of a surface that the principal sees, encoded once for its permissions.
@@ -152,11 +144,7 @@ class ToolService:
         Raises:
             NotFoundError: There is no such surface, or no such tool on it.
         """
-        chosen = self.surface_for(principal, surface)
-        for tool in self._catalogue.get(chosen).listed(principal, complete=True):
-            if tool["name"] == name:
-                return tool
-        raise self._unknown(principal, name, chosen)
+        return self._resolver.describe(principal, name, surface)
 
     async def call(
         self,
@@ -192,7 +180,7 @@ class ToolService:
         before = of_the_call.set({"request_id": request_id, "tool": name[:128]})
         try:
             call = ToolCall(principal, arguments, request_id, peer, idempotency_key)
-            return await self._call(call, lambda: self._resolve(call, name, surface))
+            return await self._call(call, name, lambda: self._resolver.resolve(call, name, surface))
         finally:
             of_the_call.reset(before)
 
@@ -204,13 +192,15 @@ class ToolService:
         """
         before = of_the_call.set({"request_id": call.request_id, "tool": name[:128]})
         try:
-            return await self._call(call, lambda: self._resolve(call, name, FULL), is_part=True)
+            return await self._call(
+                call, name, lambda: self._resolver.resolve(call, name, FULL), is_part=True
+            )
         finally:
             of_the_call.reset(before)
 
     async def run_part(self, call: ToolCall, tool: ToolSpec) -> dict[str, Any]:
         """Runs a tool that no list shows for a call that runs, as `call_part` does."""
-        return await self._call(call, lambda: self._allowed(call, tool), is_part=True)
+        return await self._call(call, tool.name, lambda: self._allowed(call, tool), is_part=True)
 
     async def run(
         self, principal: Principal, tool: ToolSpec, *, request_id: str, peer: Peer = NOBODY
@@ -229,17 +219,37 @@ class ToolService:
         before = of_the_call.set({"request_id": request_id, "tool": tool.name})
         try:
             call = ToolCall(principal, {}, request_id, peer)
-            return await self._call(call, lambda: self._allowed(call, tool))
+            return await self._call(call, tool.name, lambda: self._allowed(call, tool))
         finally:
             of_the_call.reset(before)
 
     async def _call(
-        self, call: ToolCall, resolve: Callable[[], Resolved], *, is_part: bool = False
+        self, call: ToolCall, name: str, resolve: Callable[[], Resolved], *, is_part: bool = False
+    ) -> dict[str, Any]:
+        report = self.watchers.begin(call, name, is_part=is_part)
+        if report is None:
+            return await self._attempt(call, resolve, is_part, None)
+        try:
+            result = await self._attempt(call, resolve, is_part, report)
+        except BaseException as failure:
+            await self.watchers.fail(report, failure)
+            raise
+        await self.watchers.succeed(report, result)
+        return result
+
+    async def _attempt(
+        self,
+        call: ToolCall,
+        resolve: Callable[[], Resolved],
+        is_part: bool,
+        report: CallReport | None,
     ) -> dict[str, Any]:
         subject = call.principal.subject
         caller.set(subject)
         try:
             meant = await self._admit(call.principal, resolve, is_part)
+            if report is not None:
+                report.tool, report.call = meant.tool, meant.call
             async with nullcontext() if is_part else self._concurrency.slot(subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
@@ -250,6 +260,8 @@ class ToolService:
                         if own.session_id is not None:
                             run = partial(in_session, self.sessions, run)
                         result = await run(meant.tool, own, passage)
+                        if report is not None:
+                            report.from_cache = not (passage.used or meant.tool.runs_others)
                 except ServerError as error:
                     if meant.below is None:
                         raise
@@ -285,16 +297,6 @@ class ToolService:
         self._breakers.check(meant.tool.backend, meant.tool.name)
         return meant
 
-    def _resolve(self, call: ToolCall, name: str, surface: str | None) -> Resolved:
-        chosen = self.surface_for(call.principal, surface)
-        call = without_claimed_agent(with_session(with_key(call)))
-        meant = self._catalogue.get(chosen).resolve(call, name)
-        if meant is None:
-            raise self._unknown(call.principal, name, chosen)
-        # Once more for the arguments that stood in those of a surface's own tool.
-        own = without_claimed_agent(with_session(meant.call))
-        return meant if own is meant.call else replace(meant, call=own)
-
     async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
         try:
             with Deadline(self._timeouts) as deadline:
@@ -322,14 +324,6 @@ class ToolService:
             raise unknown_tool(tool.name, [])
         return Resolved(tool, call)
 
-    def _unknown(self, principal: Principal, name: str, surface: str) -> UnknownToolError:
-        listed = self._catalogue.get(surface).listed(principal, complete=False)
-        names = [each["name"] for each in listed]
-        elsewhere = ""
-        if CALL_TOOL in names and self._catalogue.full.find(principal, name) is not None:
-            elsewhere = f"The list of this surface has it not; call it with {CALL_TOOL}."
-        return unknown_tool(name, names, elsewhere=elsewhere)
-
     async def charge(self, principal: Principal) -> None:
         """Counts a message that is no call, as if it were one.
 
@@ -343,17 +337,7 @@ class ToolService:
 
         None of one that the principal may not call: a complaint of them would show that it exists.
         """
-        tool = self.registry.get(name)
-        if tool is None:
-            return {}
-        paths = self._header_paths.get(name)
-        if paths is None:
-            paths = self._header_paths[name] = header_paths(tool.input_schema)
-        seen = self._catalogue.full.find(principal, name) if paths else None
-        if seen is None:
-            return {}
-        # Nor of a field that is hidden from it.
-        return paths if seen is tool else header_paths(seen.input_schema)
+        return self._header_arguments.of(principal, name)
 
     def on_tools_changed(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls the listener whenever the tools change; the returned function ends that.

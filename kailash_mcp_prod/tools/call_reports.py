@@ -1,0 +1,172 @@
+"""What is known of one call of a tool, and who is told of it: metrics, audit, logs, traces."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
+
+from kailash_mcp_prod.errors import Interruption, ServerError
+from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+
+log = get_logger(__name__)
+
+OK: Final = "ok"
+CANCELLED: Final = "cancelled"
+INPUT_REQUIRED: Final = "input_required"
+
+_reported: ContextVar[CallReport | None] = ContextVar("reported", default=None)
+
+
+class CallReport:
+    """One call, filled in as it goes on.
+
+    Attributes:
+        call: What was asked for; once `tool` is known, the call of that.
+        name: The tool's name as the client wrote it; it need not exist.
+        tool: What the call came to; `None` while that is not known, and when it came to nothing.
+        is_part: Whether it is a part of another call, such as a step of a workflow.
+        within: The call in whose transaction it runs: what it changed is undone unless that
+            succeeds.
+        parts: The calls that ran in a transaction of this one, in their order.
+        began: When, in seconds of `time.time`.
+        seconds: How long it took, once it is over.
+        from_cache: Whether nothing else was asked.
+        outcome: `ok`, the code of the error, `cancelled` or `input_required`; empty before.
+        error: Why it failed.
+        result: What it returned.
+    """
+
+    __slots__ = (
+        "_started",
+        "_token",
+        "began",
+        "call",
+        "error",
+        "from_cache",
+        "is_part",
+        "name",
+        "outcome",
+        "parts",
+        "result",
+        "seconds",
+        "tool",
+        "within",
+    )
+
+    def __init__(self, call: ToolCall, name: str, *, is_part: bool) -> None:
+        self.call = call
+        self.name = name
+        self.is_part = is_part
+        self.tool: ToolSpec | None = None
+        self.parts: list[CallReport] = []
+        self.from_cache = False
+        self.outcome = ""
+        self.error: ServerError | None = None
+        self.result: dict[str, Any] | None = None
+        self.seconds = 0.0
+        self.within: CallReport | None = None
+        around = _reported.get()
+        if call.within is not None and around is not None:
+            self.within = around.within or around
+            self.within.parts.append(self)
+        self._token = _reported.set(self)
+        self.began = time.time()
+        self._started = time.perf_counter()
+
+    def finish(self, outcome: str) -> None:
+        """Says how it ended."""
+        self.seconds = time.perf_counter() - self._started
+        self.outcome = outcome
+        _reported.reset(self._token)
+
+
+class CallWatcher(Protocol):
+    """Is told of every call. What `begin` and `end` raise is logged and changes nothing."""
+
+    def begin(self, report: CallReport) -> None:
+        """A call has come in; its `tool` is not known yet."""
+
+    async def settle(self, report: CallReport) -> None:
+        """A call is over, and its answer has not gone out: what must be kept first is kept here.
+
+        Not asked of calls that were cancelled, nor of those that run within another's transaction.
+
+        Raises:
+            ServerError: The answer instead of the call's own.
+        """
+
+    def end(self, report: CallReport) -> None:
+        """The answer is known; also told of calls that were cancelled."""
+
+
+class CallWatchers:
+    """The watchers of one service, told in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._watchers: list[CallWatcher] = []
+
+    def add(self, watcher: CallWatcher) -> None:
+        """Tells a watcher of all calls from now on."""
+        self._watchers.append(watcher)
+
+    def begin(self, call: ToolCall, name: str, *, is_part: bool) -> CallReport | None:
+        """A new report; `None` when nobody watches."""
+        if not self._watchers:
+            return None
+        report = CallReport(call, name, is_part=is_part)
+        for watcher in self._watchers:
+            try:
+                watcher.begin(report)
+            except Exception:
+                log.exception("call_watcher_broke")
+        return report
+
+    async def succeed(self, report: CallReport, result: dict[str, Any]) -> None:
+        """The call has a result.
+
+        Raises:
+            ServerError: It must not be given.
+        """
+        report.result = result
+        report.finish(OK)
+        try:
+            await self._settle(report)
+        except ServerError as error:
+            report.error, report.outcome = error, error.code
+            raise
+        except asyncio.CancelledError:
+            report.outcome = CANCELLED
+            raise
+        finally:
+            self._end(report)
+
+    async def fail(self, report: CallReport, failure: BaseException) -> None:
+        """The call has ended otherwise; the failure is then raised again.
+
+        Raises:
+            ServerError: Another one takes its place.
+        """
+        try:
+            if isinstance(failure, ServerError):
+                report.error = failure
+                report.finish(failure.code)
+                await self._settle(report)
+            else:
+                report.finish(INPUT_REQUIRED if isinstance(failure, Interruption) else CANCELLED)
+        finally:
+            self._end(report)
+
+    async def _settle(self, report: CallReport) -> None:
+        if report.within is None:
+            for watcher in self._watchers:
+                await watcher.settle(report)
+
+    def _end(self, report: CallReport) -> None:
+        for watcher in self._watchers:
+            try:
+                watcher.end(report)
+            except Exception:
+                log.exception("call_watcher_broke")
