@@ -116,6 +116,21 @@ class ConcurrencyLimit:
         if self._running == 0 and self._idle is not None:
             self._idle.set()
 
+    @property
+    def running(self) -> int:
+        """How many calls run."""
+        return self._running
+
+    @property
+    def most(self) -> int:
+        """How many may run."""
+        return self._most
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return self._waiting
+
     def health(self) -> dict[str, Any]:
         """Its component in the report on health."""
         return {"status": "healthy", "running": self._running, "waiting": self._waiting}

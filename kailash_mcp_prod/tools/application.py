@@ -14,7 +14,6 @@ from kailash_mcp_prod.errors import (
     InvalidArgumentsError,
     ModelError,
     StartupError,
-    UnavailableError,
 )
 from kailash_mcp_prod.models_loader import absolute_sqlite_url
 from kailash_mcp_prod.observe.logs import get_logger
@@ -24,11 +23,13 @@ from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.pools import pool_settings
 from kailash_mcp_prod.tools.pulse import Pulse
+from kailash_mcp_prod.tools.readiness import not_ready
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.scopes import Scopes, check_rules
 from kailash_mcp_prod.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
+    from kailash_mcp_prod.records.sql.database import PoolUsage
     from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.records.stores import ModelStores
     from kailash_mcp_prod.tools.caching import CachedReads
@@ -282,7 +283,7 @@ class DataFlowApplication:
             return self._stores.sql
         if self._instant is not None:
             return await self._instant.store()
-        raise _not_ready()
+        raise not_ready()
 
     async def shared_store(self, models: Collection[str]) -> tuple[RecordStore, KeyedWrites]:
         """The one store in which the records of all these models are, and its keyed writes.
@@ -307,7 +308,7 @@ class DataFlowApplication:
             return self._stores.sql_watched, self._keyed
         if self._instant is not None:
             return await self._instant.store(), await self._instant.keyed_writes()
-        raise _not_ready()
+        raise not_ready()
 
     async def answers(self) -> bool:
         """Whether the database answers if it is asked now."""
@@ -323,6 +324,11 @@ class DataFlowApplication:
         if self._reads is not None:
             components["cache"] = self._reads.health()
         return {"health_status": database, "components": components}
+
+    def pool_usage(self) -> PoolUsage | None:
+        """How the connections for SQL are used now; `None` while there are none."""
+        stores = self._stores or self._instant
+        return None if stores is None else stores.usage()
 
     async def _watch(self) -> None:
         """Notices models that the application registers by itself while the server runs."""
@@ -392,7 +398,3 @@ class DataFlowApplication:
         stores = self._stores or self._instant
         assert stores is not None  # noqa: S101 - set by start
         return models_info_tool(self._registry, self._policy, self._models.values, stores.execution)
-
-
-def _not_ready() -> UnavailableError:
-    return UnavailableError("The server is not ready. Try again.", retry_after_seconds=1)

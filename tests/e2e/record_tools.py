@@ -65,7 +65,8 @@ WORKFLOWS = [
     "get_workflow_session_status",
     "cleanup_workflow_sessions",
 ]
-ALL_TOOLS = [*NAMES, *UTILITIES, *AGENTS, *WORKFLOWS]
+MONITORS = ["get_server_metrics", "get_integration_metrics", "get_available_tools"]
+ALL_TOOLS = [*NAMES, *UTILITIES, *AGENTS, *WORKFLOWS, *MONITORS]
 
 ID = {"$ref": [0, "id"]}
 CALLS: list[Any] = [
