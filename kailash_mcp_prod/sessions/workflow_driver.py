@@ -146,7 +146,7 @@ class WorkflowDriver:
         if "step_config" not in arguments:
             session = await self.store.find(session_id, owner_of(call.principal))
             given = self._of_template(session, name)
-        return await self._engine.execute(call, session_id, name, given)
+        return await self._engine.execute(call, session_id, name, _unnamed(given, name))
 
     async def status(self, call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Where a session stands."""
@@ -304,6 +304,18 @@ def _new_id(key: str | None, owner: str) -> str:
         return f"wf_{secrets.token_urlsafe(24)}"
     # The same for the same key of the same owner, and of nobody else's making.
     return f"wf_{hashlib.sha256(f'{owner} {key}'.encode()).hexdigest()[:48]}"
+
+
+def _unnamed(given: Any, name: str) -> Any:
+    """The configuration of a step without its name, as scripts keep them together."""
+    if not isinstance(given, Mapping) or "step_name" not in given:
+        return given
+    if given["step_name"] != name:
+        raise InvalidArgumentsError(
+            f"step_config.step_name: this is not the step_name {shown(name)}. Leave it out.",
+            field="step_config.step_name",
+        )
+    return {key: value for key, value in given.items() if key != "step_name"}
 
 
 def _text(arguments: Mapping[str, Any], name: str, *, required: bool = True) -> str | None:
