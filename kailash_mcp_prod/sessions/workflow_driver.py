@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import (
     ConfigError,
@@ -24,6 +26,7 @@ from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.connecting import is_postgresql
 from kailash_mcp_prod.records.problems import shown
 from kailash_mcp_prod.records.store import RecordStore
+from kailash_mcp_prod.sessions.handing_over import Give
 from kailash_mcp_prod.sessions.runtime import StepRuntime
 from kailash_mcp_prod.sessions.steps import check_name
 from kailash_mcp_prod.sessions.steps_engine import StepEngine
@@ -167,11 +170,16 @@ class WorkflowDriver:
         }
         return told if session.error is None else {**told, "error": session.error}
 
-    async def hand_over(self, session_id: str, from_owner: str, to_owner: str) -> None:
-        """Makes a session somebody else's; see `WorkflowStore.transfer`."""
+    async def hand_over(self, session_id: str, from_owner: str) -> Give:
+        """What makes a session somebody else's; see `WorkflowStore.transfer`."""
+        # Here, because it may make tables, and then nobody else may be writing.
         await self._ready()
-        self._engine.seen.drop(session_id, from_owner)
-        await self.store.transfer(session_id, from_owner, to_owner)
+
+        async def give(connection: AsyncConnection, to_owner: str) -> None:
+            self._engine.seen.drop(session_id, from_owner)
+            await self.store.transfer(connection, session_id, from_owner, to_owner)
+
+        return give
 
     async def cleanup(self, call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Removes sessions of the caller."""
