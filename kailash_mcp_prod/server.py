@@ -22,7 +22,7 @@ from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.credentials import ServerCredentials
 from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
-from kailash_mcp_prod.observe.health import Health
+from kailash_mcp_prod.health_checks import ServerHealth
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.records.connecting import is_postgresql
@@ -108,10 +108,15 @@ class ProductionMCPServer:
         )
         self.workflows = self._agents.workflows
         catalogue = Catalogue(self.service, self.application.models)
-        self._health = Health(
-            self.application.health,
-            lambda: {**self._guard.components(), **self._credentials.components()},
-            lambda: self.service.is_draining,
+        self._health = ServerHealth(
+            self.application,
+            self.state,
+            self._guard,
+            self.service,
+            reads=self.reads,
+            further=self._credentials.components,
+            policy=policy,
+            open_to_all=not (self.config.enable_auth or auth_providers),
         )
         resources = DataResources(
             self.service, catalogue, self._health.report, self._agents.resources()
@@ -147,6 +152,8 @@ class ProductionMCPServer:
             stack.push_async_callback(self.state.close)
             stack.push_async_callback(self._credentials.close)
             stack.push_async_callback(self._guard.stop)
+            stack.push_async_callback(self._health.stop)
+            self._health.start()
             stack.push_async_callback(self._agents.stop)
             stack.push_async_callback(self.application.stop)
             stack.callback(self._dispatcher.close)
@@ -207,7 +214,7 @@ class ProductionMCPServer:
             StartupError: The models can't be loaded, or a rule does not fit them.
         """
         await self.application.describe()
-        self.registry.add(self._agents.tools())
+        self.registry.add([*self._agents.tools(), self._health.tool])
 
     async def register_model(self, model: type) -> None:
         """Registers a model class with DataFlow, makes its table and adds its tools.
@@ -261,6 +268,7 @@ class ProductionMCPServer:
             await self._guard.start()
             await self.application.start()
             await self._agents.start()
+            self.registry.add([self._health.tool])
         except StartupError:
             self.service.mark_failed()
             raise
@@ -330,7 +338,7 @@ class ProductionMCPServer:
         rest = create_rest_app(
             self.service,
             self._credentials.authenticator,
-            self._health.report,
+            self._health,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,

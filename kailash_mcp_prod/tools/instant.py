@@ -23,7 +23,7 @@ from kailash_mcp_prod.tools.spec import DATABASE, Handler, Hints, Listing, ToolC
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
-    from kailash_mcp_prod.records.sql.database import PoolSettings
+    from kailash_mcp_prod.records.sql.database import PoolSettings, PoolUsage
     from kailash_mcp_prod.records.sql.store import SqlStore
     from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.tools.idempotency import KeyedWrites
@@ -113,6 +113,10 @@ class InstantModels:
             UnavailableError: There is none.
         """
         await (await self._opened()).ping()
+
+    def usage(self) -> PoolUsage | None:
+        """How the connections are used now; `None` while there are none."""
+        return None if self._store is None else self._store.usage()
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -375,6 +375,11 @@ class ToolService:
         """Lets `ready` raise: the models could not be loaded."""
         self._readiness.mark(good=False)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the tools are there."""
+        return self._readiness.is_good
+
     async def ready(self) -> None:
         """Waits until tools can be listed and called.
 

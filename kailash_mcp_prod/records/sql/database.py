@@ -30,6 +30,20 @@ class PoolSettings:
     statement_seconds: float = 30
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUsage:
+    """The connections of a pool at one moment.
+
+    `in_use` work and `idle` are open beside; there may be `limit`. `waiting` statements wait for
+    one.
+    """
+
+    in_use: int
+    idle: int
+    limit: int
+    waiting: int
+
+
 class Runner(Protocol):
     """Runs statements on a table. Failures are raised as `ServerError`."""
 
@@ -71,6 +85,9 @@ class Database(Runner, Protocol):
 
     async def ping(self) -> None:
         """Asks for an answer; raises `UnavailableError` when there is none."""
+
+    def usage(self) -> PoolUsage:
+        """How its connections are used now."""
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -14,7 +14,7 @@ from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.records.refusals import contention, unavailable
 from kailash_mcp_prod.records.sql.codecs import Dialect
-from kailash_mcp_prod.records.sql.database import PoolSettings, Rows
+from kailash_mcp_prod.records.sql.database import PoolSettings, PoolUsage, Rows
 from kailash_mcp_prod.records.sql.postgresql_errors import explain
 from kailash_mcp_prod.records.sql.postgresql_pool import (
     FAILURES,
@@ -108,6 +108,10 @@ class PostgresqlDatabase:
             await self._pool.ping()
         except FAILURES as failure:
             raise unavailable() from failure
+
+    def usage(self) -> PoolUsage:
+        """See `Database.usage`."""
+        return self._pool.usage()
 
     async def close(self) -> None:
         """See `Database.close`."""

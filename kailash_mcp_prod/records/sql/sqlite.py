@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,8 +18,9 @@ from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.records.refusals import unavailable
 from kailash_mcp_prod.records.sql.codecs import Dialect
-from kailash_mcp_prod.records.sql.database import Rows
+from kailash_mcp_prod.records.sql.database import PoolUsage, Rows
 from kailash_mcp_prod.records.sql.sqlite_errors import FAILURES, explain, was_interrupted
+from kailash_mcp_prod.records.sql.sqlite_inserting import execute_many, insertion
 from kailash_mcp_prod.records.sql.sqlite_jobs import Deliveries, Job, Work, store_together
 from kailash_mcp_prod.records.sql.sqlite_lane import Lane
 from kailash_mcp_prod.records.sql.table import TableSql
@@ -31,7 +31,6 @@ _WRITES_TOGETHER = 64
 _READS_IN_A_ROW = 256
 _INTERRUPT_AGAIN_SECONDS = 0.02
 _CLOSING_SECONDS = 5.0
-_VALUES_TOGETHER = 200
 
 
 class SqliteDatabase:
@@ -72,7 +71,7 @@ class SqliteDatabase:
         self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> list[Any]:
         """See `Runner.insert_rows`."""
-        insert = _insertion(table, names, rows)
+        insert = insertion(table, names, rows)
         try:
             keys: list[Any] = await self._writer.run(insert, several=True)
             return keys
@@ -107,6 +106,13 @@ class SqliteDatabase:
         except FAILURES as failure:
             raise unavailable() from failure
 
+    def usage(self) -> PoolUsage:
+        """See `Database.usage`."""
+        read, write = self._readers, self._writer
+        in_use = read.in_use + write.in_use
+        limit = read.limit + 1
+        return PoolUsage(in_use, limit - in_use, limit, read.waiting + write.waiting)
+
     async def close(self) -> None:
         """See `Database.close`."""
         await self._readers.close()
@@ -140,6 +146,18 @@ class _Readers:
             for lane in self._lanes:
                 _interrupt_while(partial(self._runs, lane, job), lane)
             raise
+
+    @property
+    def limit(self) -> int:
+        return len(self._lanes)
+
+    @property
+    def in_use(self) -> int:
+        return len(self._lanes) - len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     def _runs(self, lane: Lane, job: Job) -> bool:
         return self._running.get(lane) is job
@@ -206,6 +224,14 @@ class _Writer:
             if job.skipped or not job.future.done():
                 raise
         return job.future.result()
+
+    @property
+    def in_use(self) -> int:
+        return int(self._free.locked())
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     async def _serve(self) -> None:
         """Stores what waits, until nothing does."""
@@ -301,7 +327,7 @@ class SqliteSession:
         self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> list[Any]:
         """See `Runner.insert_rows`."""
-        insert = _insertion(table, names, rows)
+        insert = insertion(table, names, rows)
         keys: list[Any] = await self._run(table, insert)
         return keys
 
@@ -309,7 +335,7 @@ class SqliteSession:
         self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> None:
         """See `Session.update_rows`."""
-        await self._run(table, partial(_execute_many, table.update_each(names), rows))
+        await self._run(table, partial(execute_many, table.update_each(names), rows))
 
 
 async def _stoppable(lane: Lane, work: Any, *, anew: bool) -> Any:
@@ -346,46 +372,6 @@ def _execute_all(
     statements: Sequence[tuple[str, Sequence[Any]]], connection: sqlite3.Connection
 ) -> list[Rows]:
     return [_execute(text, values, connection) for text, values in statements]
-
-
-def _execute_many(
-    text: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection
-) -> list[Any]:
-    connection.executemany(text, rows)
-    return []
-
-
-def _insertion(
-    table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
-) -> Callable[[sqlite3.Connection], list[Any]]:
-    each = table.insert_each(names)
-    if table.model.generates_key:
-        # What RETURNING gives for many rows is in no set order.
-        return partial(_insert_with_keys, each, rows)
-    together = max(1, _VALUES_TOGETHER // len(names))
-    if len(rows) < 2 * together:
-        return partial(_execute_many, each, rows)
-    return partial(_insert_together, table.insert_each(names, together), together, each, rows)
-
-
-def _insert_with_keys(
-    text: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection
-) -> list[Any]:
-    return [connection.execute(text, row).fetchone()[0] for row in rows]
-
-
-def _insert_together(
-    text: str,
-    together: int,
-    each: str,
-    rows: Sequence[Sequence[Any]],
-    connection: sqlite3.Connection,
-) -> list[Any]:
-    """Rows in groups and what is left one by one: SQLite takes a fifth less time for that."""
-    rest = len(rows) - len(rows) % together
-    groups = (rows[start : start + together] for start in range(0, rest, together))
-    connection.executemany(text, (list(chain.from_iterable(group)) for group in groups))
-    return _execute_many(each, rows[rest:], connection)
 
 
 def _undo(connection: sqlite3.Connection) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from kailash_mcp_prod.records.sql.codecs import Dialect
-from kailash_mcp_prod.records.sql.database import Database
+from kailash_mcp_prod.records.sql.database import Database, PoolUsage
 from kailash_mcp_prod.records.sql.records import SqlRecords
 from kailash_mcp_prod.records.sql.table import TableSql
 
@@ -48,6 +48,10 @@ class SqlStore(SqlRecords):
     async def ping(self) -> None:
         """See `RecordStore.ping`."""
         await self._database.ping()
+
+    def usage(self) -> PoolUsage:
+        """See `Database.usage`."""
+        return self._database.usage()
 
     async def close(self) -> None:
         """See `RecordStore.close`."""
