@@ -22,6 +22,7 @@ from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.credentials import ServerCredentials
 from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
+from kailash_mcp_prod.observe.audit import Audit
 from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
@@ -103,6 +104,7 @@ class ProductionMCPServer:
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
+        self.audit = Audit(self.config, policy, self.service, self.state, self.application)
         self._agents = Agents(
             self.config, self.state, self.service, self._guard.redis, self.application
         )
@@ -110,7 +112,11 @@ class ProductionMCPServer:
         catalogue = Catalogue(self.service, self.application.models)
         self._health = Health(
             self.application.health,
-            lambda: {**self._guard.components(), **self._credentials.components()},
+            lambda: {
+                **self._guard.components(),
+                **self._credentials.components(),
+                **self.audit.components(),
+            },
             lambda: self.service.is_draining,
         )
         resources = DataResources(
@@ -149,6 +155,7 @@ class ProductionMCPServer:
             stack.push_async_callback(self._guard.stop)
             stack.push_async_callback(self._agents.stop)
             stack.push_async_callback(self.application.stop)
+            stack.push_async_callback(self.audit.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 # Only the application may know where that is kept by which the client is known.
@@ -162,6 +169,7 @@ class ProductionMCPServer:
             else:
                 listeners = self._listeners(stack)
                 await self._start_application()
+                await self.audit.start()
                 await self._credentials.prepare()
                 for listener in listeners:
                     await listener.start()
@@ -275,7 +283,7 @@ class ProductionMCPServer:
         )
         self._stdio = StdioTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "stdio"),
             credentials,
             max_line_bytes=self.config.max_body_bytes,
             revocations=self._credentials.watch,
@@ -305,7 +313,7 @@ class ProductionMCPServer:
         challenges = configured_challenges(config)
         http = HttpTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "http"),
             max_body_bytes=config.max_body_bytes,
             max_sessions=config.max_sessions,
             allowed_hosts=hosts,
@@ -316,7 +324,7 @@ class ProductionMCPServer:
         )
         websocket = WebSocketTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "websocket"),
             max_message_bytes=config.max_body_bytes,
             max_channels=config.max_websockets,
             max_messages_per_second=config.max_messages_per_second,
@@ -329,7 +337,7 @@ class ProductionMCPServer:
         )
         rest = create_rest_app(
             self.service,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "rest"),
             self._health.report,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, or_, select
+from sqlalchemy import ColumnElement, RowMapping, func, or_, select
 
 from kailash_mcp_prod.observe.audit_chain import Row
 from kailash_mcp_prod.observe.audit_tables import TABLES, entries, head
@@ -52,15 +52,20 @@ class AuditFilter:
         if self.until is not None:
             found.append(columns.at < self.until)
         if self.agent is not None:
-            ends = columns.who.endswith(f":{self.agent}", autoescape=True)
-            found.append(or_(columns.who == self.agent, ends))
+            line = columns.who + "\n"
+            found.append(or_(columns.who == self.agent, _holds(line, f":{self.agent}\n")))
         if self.target is not None:
-            found.append(columns.ids.contains(f"\n{self.target}\n", autoescape=True))
+            found.append(_holds(columns.ids, f"\n{self.target}\n"))
         for name in ("tool", "model", "outcome", "request_id"):
             value = getattr(self, name)
             if value is not None:
                 found.append(columns[name] == value)
         return found
+
+
+def _holds(text: ColumnElement[str], part: str) -> ColumnElement[bool]:
+    """Whether a text holds another one, letter by letter, as LIKE does not on SQLite."""
+    return func.replace(text, part, "") != text
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,15 +71,12 @@ _ON_POSTGRESQL: Final = (
 
 def _after_both(text: str, dialect: str) -> None:
     """Runs a statement once the second of the tables is there; `create_all` sorts by name."""
-    statement = DDL(text.replace("%", "%%")).execute_if(dialect=dialect)
-    event.listen(head, "after_create", statement)
+    statement = DDL(text)  # type: ignore[no-untyped-call]
+    event.listen(head, "after_create", statement.execute_if(dialect=dialect))
 
 
-event.listen(
-    head,
-    "after_create",
-    DDL(f"INSERT INTO mcp_audit_head (id, seq, hash, base_seq) VALUES (1, 0, '{START}', 0)"),  # noqa: S608 - a constant
-)
+_BEGIN: Final = f"INSERT INTO mcp_audit_head (id, seq, hash, base_seq) VALUES (1, 0, '{START}', 0)"  # noqa: S608
+event.listen(head, "after_create", DDL(_BEGIN))  # type: ignore[no-untyped-call]
 for _text in _ON_SQLITE:
     _after_both(_text, "sqlite")
 for _text in _ON_POSTGRESQL:
