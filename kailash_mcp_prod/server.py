@@ -23,6 +23,7 @@ from kailash_mcp_prod.credentials import ServerCredentials
 from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
 from kailash_mcp_prod.health_checks import ServerHealth
+from kailash_mcp_prod.observe.audit import Audit
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.records.connecting import is_postgresql
@@ -103,6 +104,7 @@ class ProductionMCPServer:
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
+        self.audit = Audit(self.config, policy, self.service, self.state, self.application)
         self._agents = Agents(
             self.config, self.state, self.service, self._guard.redis, self.application
         )
@@ -114,7 +116,7 @@ class ProductionMCPServer:
             self._guard,
             self.service,
             reads=self.reads,
-            further=self._credentials.components,
+            further=lambda: {**self._credentials.components(), **self.audit.components()},
             policy=policy,
             open_to_all=not (self.config.enable_auth or auth_providers),
         )
@@ -156,6 +158,7 @@ class ProductionMCPServer:
             self._health.start()
             stack.push_async_callback(self._agents.stop)
             stack.push_async_callback(self.application.stop)
+            stack.push_async_callback(self.audit.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 # Only the application may know where that is kept by which the client is known.
@@ -169,6 +172,7 @@ class ProductionMCPServer:
             else:
                 listeners = self._listeners(stack)
                 await self._start_application()
+                await self.audit.start()
                 await self._credentials.prepare()
                 for listener in listeners:
                     await listener.start()
@@ -283,7 +287,7 @@ class ProductionMCPServer:
         )
         self._stdio = StdioTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "stdio"),
             credentials,
             max_line_bytes=self.config.max_body_bytes,
             revocations=self._credentials.watch,
@@ -313,7 +317,7 @@ class ProductionMCPServer:
         challenges = configured_challenges(config)
         http = HttpTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "http"),
             max_body_bytes=config.max_body_bytes,
             max_sessions=config.max_sessions,
             allowed_hosts=hosts,
@@ -324,7 +328,7 @@ class ProductionMCPServer:
         )
         websocket = WebSocketTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "websocket"),
             max_message_bytes=config.max_body_bytes,
             max_channels=config.max_websockets,
             max_messages_per_second=config.max_messages_per_second,

@@ -30,6 +30,7 @@ from kailash_mcp_prod.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.records.sql.database import PoolUsage
+    from kailash_mcp_prod.records.sql.store import SqlStore
     from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.records.stores import ModelStores
     from kailash_mcp_prod.tools.caching import CachedReads
@@ -273,7 +274,7 @@ class DataFlowApplication:
         """The address of the application's database, once it is known."""
         return self._url
 
-    async def own_store(self) -> RecordStore:
+    async def own_store(self) -> SqlStore:
         """The store in whose transactions tables of the server's own can be written.
 
         Raises:

@@ -250,6 +250,7 @@ class ToolService:
             meant = await self._admit(call.principal, resolve, is_part)
             if report is not None:
                 report.tool, report.call = meant.tool, meant.call
+                await self.watchers.admit(report)
             async with nullcontext() if is_part else self._concurrency.slot(subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:

@@ -1,4 +1,4 @@
-"""How rows are inserted in SQLite: by the fewest statements that there can be."""
+"""What the threads of SQLite do with their connections: statements one by one, and many rows."""
 
 from __future__ import annotations
 
@@ -8,15 +8,35 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from kailash_mcp_prod.records.sql.database import Rows, Statement
 from kailash_mcp_prod.records.sql.table import TableSql
 
 _VALUES_TOGETHER = 200
 
 
+def execute(text: str, arguments: Sequence[Any], connection: sqlite3.Connection) -> list[Any]:
+    """The rows of a statement."""
+    return connection.execute(text, arguments).fetchall()
+
+
+def execute_all(statements: Sequence[Statement], connection: sqlite3.Connection) -> list[Rows]:
+    """The rows of each of several statements."""
+    return [execute(text, values, connection) for text, values in statements]
+
+
+def execute_chain(
+    first: Statement,
+    then: Callable[[Rows], Sequence[Statement]],
+    connection: sqlite3.Connection,
+) -> None:
+    """Runs a statement, and those that a function makes of its rows."""
+    execute_all(then(execute(*first, connection)), connection)
+
+
 def execute_many(
     text: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection
 ) -> list[Any]:
-    """Runs a statement once for each row."""
+    """Runs a statement for each of several rows of parameters."""
     connection.executemany(text, rows)
     return []
 
@@ -24,7 +44,7 @@ def execute_many(
 def insertion(
     table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
 ) -> Callable[[sqlite3.Connection], list[Any]]:
-    """What inserts rows of parameters, and returns the keys if the database makes them."""
+    """What inserts rows, and returns their keys if the database makes them."""
     each = table.insert_each(names)
     if table.model.generates_key:
         # What RETURNING gives for many rows is in no set order.
