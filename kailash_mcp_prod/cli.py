@@ -28,7 +28,11 @@ from kailash_mcp_prod.errors import StartupError
 if TYPE_CHECKING:
     from kailash_mcp_prod.client import ToolClient
 
-_GROUPS = {"key": "kailash_mcp_prod.cli_keys", "token": "kailash_mcp_prod.cli_tokens"}
+_GROUPS = {
+    "key": "kailash_mcp_prod.cli_keys",
+    "token": "kailash_mcp_prod.cli_tokens",
+    "audit": "kailash_mcp_prod.cli_audit",
+}
 
 
 class _Commands(TyperGroup):
@@ -60,7 +64,7 @@ app = typer.Typer(
 _ONLY_FROM_ENVIRONMENT = frozenset(
     {
         *("api_key", "api_keys", "bearer_tokens", "cursor_secret", "introspection_client_secret"),
-        *("jwt_secret", "token"),
+        *("jwt_secret", "token", "audit_former_secrets"),
     }
 )
 _TOOL_ERROR = 5

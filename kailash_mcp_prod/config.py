@@ -189,6 +189,11 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
         return None if secret is None else secret.get_secret_value().encode()
 
     @property
+    def former_audit_keys(self) -> list[bytes]:
+        """What has sealed entries of the audit before `cursor_key` did."""
+        return [each.get_secret_value().encode() for each in self.audit_former_secrets]
+
+    @property
     def without_effect(self) -> list[str]:
         """Keys that were set although this version does not have their feature."""
         return sorted(self.model_fields_set & NOT_YET_EFFECTIVE)
