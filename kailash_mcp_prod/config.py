@@ -27,6 +27,7 @@ from pydantic_settings import (
 from kailash_mcp_prod.config_features import FeatureSettings
 from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
+from kailash_mcp_prod.config_observing import ObservingSettings
 from kailash_mcp_prod.config_serving import ServingSettings
 from kailash_mcp_prod.config_tokens import MIN_SECRET_BYTES, TokenSettings, is_short
 from kailash_mcp_prod.config_values import (
@@ -52,7 +53,14 @@ NOT_YET_EFFECTIVE = frozenset(
 """Keys of the contract whose feature this version does not have; setting one logs a warning."""
 
 
-class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings, ServingSettings):
+class ServerConfig(
+    FeatureSettings,
+    GuardSettings,
+    LimitSettings,
+    ObservingSettings,
+    TokenSettings,
+    ServingSettings,
+):
     """The settings of a server.
 
     Raises:
