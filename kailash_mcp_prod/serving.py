@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.config import ServerConfig
-from kailash_mcp_prod.credentials import ServerCredentials
-from kailash_mcp_prod.protocol import Dispatcher
+from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Revocations
 from kailash_mcp_prod.transports.http import HttpTransport
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket import WebSocketTransport
@@ -34,7 +33,8 @@ class Surroundings:
 def mcp_transports(
     config: ServerConfig,
     dispatcher: Dispatcher,
-    credentials: ServerCredentials,
+    authenticator: Callable[[str], Authenticator],
+    revocations: Revocations,
     around: Surroundings,
     *,
     path: str = "/mcp",
@@ -45,26 +45,27 @@ def mcp_transports(
     Args:
         config: The settings.
         dispatcher: The protocol over the server's tools.
-        credentials: Tell who clients are.
+        authenticator: Tells who the clients of a transport are, by its name.
+        revocations: Tell when credentials end.
         around: What other transports share with them.
         path: Where MCP over HTTP is.
         websocket_path: Where MCP over WebSocket is.
     """
     http = HttpTransport(
         dispatcher,
-        credentials.authenticator,
+        authenticator("http"),
         path=path,
         max_body_bytes=config.max_body_bytes,
         max_sessions=config.max_sessions,
         allowed_hosts=around.hosts,
         allowed_origins=around.origins,
         challenges=around.challenges,
-        revocations=credentials.watch,
+        revocations=revocations,
         unread=around.unread,
     )
     websocket = WebSocketTransport(
         dispatcher,
-        credentials.authenticator,
+        authenticator("websocket"),
         path=websocket_path,
         max_message_bytes=config.max_body_bytes,
         max_channels=config.max_websockets,
@@ -73,7 +74,7 @@ def mcp_transports(
         allowed_hosts=around.hosts,
         allowed_origins=around.origins,
         challenges=around.challenges,
-        revocations=credentials.watch,
+        revocations=revocations,
         unread=around.unread,
     )
     return http, websocket

@@ -74,23 +74,26 @@ class MountedServer(ProductionMCPServer):
         """The report on health."""
         return await self._health.report()
 
+    def _further_components(self) -> dict[str, dict[str, Any]]:
+        return {**super()._further_components(), "nexus": self.nexus.component()}
+
     async def _start_serving(self, stack: AsyncExitStack) -> None:
         challenges = configured_challenges(self.config)
         around = Surroundings(self._hosts, self._origins, challenges, UnreadBudget())
         self.http, self.websocket = mcp_transports(
             self.config,
             self._dispatcher,
-            self._credentials,
+            self._authenticator,
+            self._credentials.watch,
             around,
             path=self._prefix,
             websocket_path=f"{self._prefix}/ws",
         )
-        self.rest = NexusRest(
-            self, self._credentials.authenticator, around, self.config, self._prefix
-        )
+        self.rest = NexusRest(self, self._authenticator("rest"), around, self.config, self._prefix)
         stack.push_async_callback(self.nexus.stop)
         stack.push_async_callback(self.end_requests)
         await self._start_application()
+        await self.audit.start()
         await self._credentials.prepare()
         await self.nexus.start()
         log.info(

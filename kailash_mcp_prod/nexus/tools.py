@@ -115,6 +115,11 @@ class NexusWorkflows:
         """How many workflows there are."""
         return len(self._platform.names())
 
+    def component(self) -> dict[str, Any]:
+        """Its component in the report on health."""
+        watching = self._watcher is not None and not self._watcher.done()
+        return {"status": "healthy" if watching else "degraded", "workflows": self.count}
+
     async def _watch(self, seen: list[tuple[str, Any, Any]]) -> None:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
