@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from typing import Final
 
 from kailash_mcp_prod.errors import (
@@ -30,6 +31,8 @@ _NODE: Final = re.compile(r"^(?:Sync n|Async n|N)ode '([A-Za-z0-9_.-]{1,64})' ex
 _WRAPPERS: Final = frozenset({"WorkflowExecutionError", "NodeExecutionError"})
 _LONGEST_DETAIL: Final = 500
 _MOST_CAUSES: Final = 16
+_LONGEST_TRACE: Final = 4000
+_PASSWORD: Final = re.compile(r"://[^/@\s]+@")
 
 
 class WorkflowFailedError(ServerError):
@@ -75,6 +78,15 @@ def meant_by(failure: BaseException) -> ServerError:
     if isinstance(root, (ValueError, *_BY_INPUT)):
         return WorkflowFailedError(message, details=details)
     return WorkflowBrokenError(message, details=details)
+
+
+def trace_of(failure: BaseException) -> str:
+    """What the log says of it: where it comes from, without passwords in addresses."""
+    root = next(
+        (each for each in _causes(failure) if type(each).__name__ not in _WRAPPERS), failure
+    )
+    lines = traceback.format_exception(type(root), root, root.__traceback__, chain=False)
+    return _PASSWORD.sub("://***@", "".join(lines))[-_LONGEST_TRACE:]
 
 
 class WorkflowBrokenError(UnavailableError):

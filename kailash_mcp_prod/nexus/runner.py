@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kailash_mcp_prod.nexus.failures import meant_by
+from kailash_mcp_prod.nexus.failures import meant_by, trace_of
 from kailash_mcp_prod.nexus.platform import RegisteredWorkflow
 from kailash_mcp_prod.nexus.results import json_safe
 from kailash_mcp_prod.observe.logs import get_logger
@@ -78,7 +78,7 @@ class WorkflowRunner:
                 results = await self._run_told(runtime, workflow, inputs, _Progress(peer, nodes))
         except Exception as failure:
             error = meant_by(failure)
-            log.warning("workflow_failed", error=error.code, exc_info=failure)
+            log.warning("workflow_failed", error=error.code, trace=trace_of(failure))
             raise error from failure
         found: dict[str, Any] = json_safe(results)
         return found
