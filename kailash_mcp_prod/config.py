@@ -27,6 +27,7 @@ from pydantic_settings import (
 from kailash_mcp_prod.config_features import FeatureSettings
 from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
+from kailash_mcp_prod.config_observing import ObservingSettings
 from kailash_mcp_prod.config_serving import ServingSettings
 from kailash_mcp_prod.config_tokens import MIN_SECRET_BYTES, TokenSettings, is_short
 from kailash_mcp_prod.config_values import (
@@ -52,7 +53,14 @@ NOT_YET_EFFECTIVE = frozenset(
 """Keys of the contract whose feature this version does not have; setting one logs a warning."""
 
 
-class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings, ServingSettings):
+class ServerConfig(
+    FeatureSettings,
+    GuardSettings,
+    LimitSettings,
+    ObservingSettings,
+    TokenSettings,
+    ServingSettings,
+):
     """The settings of a server.
 
     Raises:
@@ -114,12 +122,16 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
     def _development_needs_no_credentials(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("mode") == "development":
             return {"enable_auth": False, **values}
+        if isinstance(values, dict) and values.get("mode") == "nexus-integration":
+            return _on_nexus(values)
         return values
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
         if not self.enable_http_transport and self.transport in {"http", "all"}:
             raise ValueError("enable_http_transport is off, so use --transport stdio or websocket")
+        if self.mode == "nexus-integration" and self.transport == "stdio":
+            raise ValueError("mode nexus-integration serves HTTP and WebSocket, not stdio")
         if self.connect is not None:
             if self.transport != "stdio":
                 raise ValueError("connect needs --transport stdio")
@@ -189,9 +201,21 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
         return None if secret is None else secret.get_secret_value().encode()
 
     @property
+    def former_audit_keys(self) -> list[bytes]:
+        """What has sealed entries of the audit before `cursor_key` did."""
+        return [each.get_secret_value().encode() for each in self.audit_former_secrets]
+
+    @property
     def without_effect(self) -> list[str]:
         """Keys that were set although this version does not have their feature."""
         return sorted(self.model_fields_set & NOT_YET_EFFECTIVE)
+
+
+def _on_nexus(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings for a Nexus app that asks for credentials itself, unless ours are to count."""
+    if values.get("nexus_auth", "nexus") != "nexus":
+        return values
+    return {**values, "auth_type": "custom"}
 
 
 def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -225,7 +249,10 @@ def _describe(error: ValidationError, config: type[BaseSettings]) -> str:
             lines.append(f"Unknown configuration key '{key}'.{hint}")
         else:
             text = problem["msg"].removeprefix("Value error, ").rstrip(".")
-            if key in {"models", "workflows"} and problem["type"] == "string_pattern_mismatch":
+            if (
+                key in {"models", "nexus", "workflows"}
+                and problem["type"] == "string_pattern_mismatch"
+            ):
                 text = "Name it as module:attribute, such as shop.models:db"
             lines.append(f"{key}: {text}." if key else f"{text}.")
     return "\n".join(lines)

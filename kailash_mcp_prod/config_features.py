@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kailash_mcp_prod.config_values import Words
+
 
 class FeatureSettings(BaseSettings):
     """What there is besides the tools."""
@@ -24,9 +26,8 @@ class FeatureSettings(BaseSettings):
     audit_values: bool = Field(
         False, description="Note the values that are written too, and not only the fields."
     )
-    audit_mask_fields: tuple[str, ...] = Field(
-        (),
-        description="Fields whose values are never noted, as field or Model.field; as JSON: [...].",
+    audit_mask_fields: Words = Field(
+        (), description="Fields whose values are never noted, as field or Model.field."
     )
     audit_retention_days: float | None = Field(
         None, gt=0, le=36_500, description="How long entries are kept; by default for ever."

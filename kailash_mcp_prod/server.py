@@ -24,7 +24,8 @@ from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
 from kailash_mcp_prod.health_checks import ServerHealth
 from kailash_mcp_prod.observe.audit import Audit
-from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.observe.logs import get_logger, tame
+from kailash_mcp_prod.observing import call_log
 from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Seal
 from kailash_mcp_prod.records.connecting import is_postgresql
 from kailash_mcp_prod.sessions.assembly import Agents
@@ -103,6 +104,7 @@ class ProductionMCPServer:
             reads=self.reads,
         )
         self._guard.breakers.ask(DATABASE, self.application.answers)
+        self.service.watchers.add(call_log(self.config, policy, self.registry, self._guard))
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
@@ -157,7 +159,6 @@ class ProductionMCPServer:
             stack.push_async_callback(self._credentials.close)
             stack.push_async_callback(self._guard.stop)
             stack.push_async_callback(self._health.stop)
-            self._health.start()
             stack.push_async_callback(self._agents.stop)
             stack.push_async_callback(self.application.stop)
             stack.push_async_callback(self.audit.stop)
@@ -173,6 +174,8 @@ class ProductionMCPServer:
                     await self._start_application()
             else:
                 await self._start_serving(stack)
+            # Not before: what holds the loop up while it starts holds up nobody.
+            self._health.start()
             self.mcp_server.bind(asyncio.get_running_loop())
             stack.callback(self.mcp_server.bind, None)
             self._running = stack.pop_all()
@@ -266,6 +269,8 @@ class ProductionMCPServer:
         except StartupError:
             self.service.mark_failed()
             raise
+        # What was imported meanwhile may have set up logging of its own.
+        tame()
         self._turns.needed = is_postgresql(self.application.database_url or "")
         self.service.mark_ready()
 

@@ -1,8 +1,7 @@
-"""Nexus apps for tests: quiet, closed by who asks for them, and with users who may do different things."""
+"""Nexus apps for tests: quiet, and with users who may do different things."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 import warnings
@@ -49,7 +48,9 @@ def make_app(*, auth: bool = False, **settings: Any) -> Any:
             return {"message": f"{greeting}, {name}!"}
 
         adding = WorkflowBuilder()
-        adding.add_node("PythonCodeNode", "sum", {"code": "result = parameters['a'] + parameters['b']"})
+        adding.add_node(
+            "PythonCodeNode", "sum", {"code": "result = parameters['a'] + parameters['b']"}
+        )
         app.register("add", adding.build(), metadata={"description": "Adds a and b."})
 
         @app.handler("fail", description="Fails.")
@@ -91,8 +92,3 @@ def closing(app: Any) -> Iterator[Any]:
     finally:
         with quiet():
             app.close()
-
-
-def settle() -> None:
-    """Lets a loop that is about to close end what it has begun to close."""
-    asyncio.get_event_loop_policy()

@@ -12,7 +12,7 @@ from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import RateLimitedError
 from kailash_mcp_prod.guard.redis import RedisDownError
 from kailash_mcp_prod.guard.redis_windows import RedisWindows
-from kailash_mcp_prod.guard.windows import Refusal, Rule, Windows
+from kailash_mcp_prod.guard.windows import Key, Refusal, Rule, Windows
 
 _EVERYBODY = ("everybody", "")
 
@@ -86,6 +86,17 @@ class RateLimit:
             raise _refused(refusal)
         self._windows.add(rules, now)
 
+    def left(self, principal: Principal, kind: str | None = None) -> list[tuple[str, int, int]]:
+        """Of each limit that binds a call: its name, what is left, and how much there is.
+
+        As this process counts: with a Redis, other replicas may have used some of it.
+        """
+        now = self._clock()
+        return [
+            (_named(key), max(0, limit - self._windows.used(key, now)), limit)
+            for key, limit in self._rules(principal, kind)
+        ]
+
     def health(self) -> dict[str, Any]:
         """Its component in the report on health."""
         if self._shared is None:
@@ -102,6 +113,12 @@ class RateLimit:
         if kind is not None and kind in self._kinds:
             rules.append(((kind, subject), self._kinds[kind]))
         return rules
+
+
+def _named(key: Key) -> str:
+    if key == _EVERYBODY:
+        return "to everybody"
+    return "to the caller" if isinstance(key, str) else f"of the kind {key[0]}"
 
 
 def _refused(refusal: Refusal) -> RateLimitedError:

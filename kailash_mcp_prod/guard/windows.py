@@ -40,6 +40,11 @@ class Windows:
                 refusal = rule, left
         return refusal
 
+    def used(self, key: Key, now: float) -> int:
+        """How many calls of the last minute are counted together under a key."""
+        begin = now - WINDOW_SECONDS
+        return sum(each > begin for each in self._calls.get(key, ()))
+
     def add(self, rules: Sequence[Rule], now: float) -> None:
         """Counts one call against each rule."""
         begin = now - WINDOW_SECONDS

@@ -84,6 +84,12 @@ def enhance_nexus_with_mcp(
     return integration
 
 
+def integration_of(app: Any) -> NexusIntegration | None:
+    """The integration of an app, if it was enhanced."""
+    found: NexusIntegration | None = getattr(NexusPlatform(app).fastapi_app.state, _PLACE, None)
+    return found
+
+
 class NexusMCPPlugin:
     """The same as a plugin of Nexus: `app.add_plugin(NexusMCPPlugin(models="models:db"))`.
 

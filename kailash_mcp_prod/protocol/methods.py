@@ -70,6 +70,7 @@ class Context(msgspec.Struct, frozen=True):
         pause: Ends the stream that carries the answer, where the client can come back for it.
         idempotency_key: What makes a call that is sent again the same one, on transports with
             headers.
+        transport: `stdio`, `http` or `websocket`; empty for others.
     """
 
     principal: Principal
@@ -81,6 +82,7 @@ class Context(msgspec.Struct, frozen=True):
     surface: str | None = None
     pause: Callable[[], Awaitable[None]] | None = None
     idempotency_key: str | None = None
+    transport: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):

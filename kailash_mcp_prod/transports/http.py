@@ -367,4 +367,11 @@ class HttpTransport(BaseTransport):
         async def emit(message: bytes) -> None:
             connection.outbox.put(message)
 
-        return Context(principal, emit, self._lifetime, connection, request_id=exchange.request_id)
+        return Context(
+            principal,
+            emit,
+            self._lifetime,
+            connection,
+            request_id=exchange.request_id,
+            transport="http",
+        )
