@@ -152,6 +152,11 @@ def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     _configure_logging(loaded)
     for name, meant in misspelt_variables(os.environ).items():
         typer.echo(f"Warning: {name} is not a setting. Is {meant} meant?", err=True)
+    if loaded.mode == "nexus-integration":
+        from kailash_mcp_prod.cli_nexus import serve_nexus
+
+        run(serve_nexus(loaded, _leave_in_time))
+        return
     run(_serve(loaded) if loaded.connect is None else _bridge(loaded, loaded.connect))
 
 

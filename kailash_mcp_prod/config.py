@@ -112,12 +112,16 @@ class ServerConfig(
     def _development_needs_no_credentials(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("mode") == "development":
             return {"enable_auth": False, **values}
+        if isinstance(values, dict) and values.get("mode") == "nexus-integration":
+            return _on_nexus(values)
         return values
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
         if not self.enable_http_transport and self.transport in {"http", "all"}:
             raise ValueError("enable_http_transport is off, so use --transport stdio or websocket")
+        if self.mode == "nexus-integration" and self.transport == "stdio":
+            raise ValueError("mode nexus-integration serves HTTP and WebSocket, not stdio")
         if self.connect is not None:
             if self.transport != "stdio":
                 raise ValueError("connect needs --transport stdio")
@@ -192,6 +196,13 @@ class ServerConfig(
         return [each.get_secret_value().encode() for each in self.audit_former_secrets]
 
 
+def _on_nexus(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings for a Nexus app that asks for credentials itself, unless ours are to count."""
+    if values.get("nexus_auth", "nexus") != "nexus":
+        return values
+    return {**values, "auth_type": "custom"}
+
+
 def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like one of ours but are not, each with the one that may be meant.
 
@@ -223,7 +234,10 @@ def _describe(error: ValidationError, config: type[BaseSettings]) -> str:
             lines.append(f"Unknown configuration key '{key}'.{hint}")
         else:
             text = problem["msg"].removeprefix("Value error, ").rstrip(".")
-            if key in {"models", "workflows"} and problem["type"] == "string_pattern_mismatch":
+            if (
+                key in {"models", "nexus", "workflows"}
+                and problem["type"] == "string_pattern_mismatch"
+            ):
                 text = "Name it as module:attribute, such as shop.models:db"
             lines.append(f"{key}: {text}." if key else f"{text}.")
     return "\n".join(lines)

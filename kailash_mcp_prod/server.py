@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.auth.configured import configured_challenges
@@ -28,7 +28,7 @@ from kailash_mcp_prod.observe.logs import get_logger, tame
 from kailash_mcp_prod.observe.metrics import ServerMetrics
 from kailash_mcp_prod.observe.metrics_assembly import Monitoring
 from kailash_mcp_prod.observing import call_log
-from kailash_mcp_prod.protocol import Dispatcher, Seal
+from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Seal
 from kailash_mcp_prod.records.connecting import is_postgresql
 from kailash_mcp_prod.sessions.assembly import Agents
 from kailash_mcp_prod.state.opening import State
@@ -66,6 +66,8 @@ class ProductionMCPServer:
         ```
     """
 
+    _application_type: ClassVar[type[DataFlowApplication]] = DataFlowApplication
+
     def __init__(
         self,
         config: ServerConfig | None = None,
@@ -97,7 +99,7 @@ class ProductionMCPServer:
             reads=self.reads,
             turns=self._turns,
         )
-        self.application = DataFlowApplication(
+        self.application = self._application_type(
             self.config,
             self.registry,
             policy,
@@ -133,7 +135,7 @@ class ProductionMCPServer:
             self._guard,
             self.service,
             reads=self.reads,
-            further=lambda: {**self._credentials.components(), **self.audit.components()},
+            further=self._further_components,
             policy=policy,
             open_to_all=not (self.config.enable_auth or auth_providers),
         )
@@ -187,19 +189,7 @@ class ProductionMCPServer:
                     await self._start_stdio(stack)
                     await self._start_application()
             else:
-                listeners = self._listeners(stack)
-                await self._start_application()
-                await self.audit.start()
-                await self._credentials.prepare()
-                for listener in listeners:
-                    await listener.start()
-                log.info(
-                    "serving",
-                    mcp=self.mcp_url,
-                    ws=self.ws_url,
-                    rest=self.rest_url,
-                    tools=len(self.registry),
-                )
+                await self._start_serving(stack)
             # Not before: what holds the loop up while it starts holds up nobody.
             self._health.start()
             self.mcp_server.bind(asyncio.get_running_loop())
@@ -320,46 +310,47 @@ class ProductionMCPServer:
             raise StartupError(f"{refused.message} Set MCP_API_KEY or MCP_TOKEN.") from None
         stack.push_async_callback(self._stdio.stop)
 
+    def _authenticator(self, transport: str) -> Authenticator:
+        return self.audit.authenticator(self._credentials.authenticator, transport)
+
+    def _further_components(self) -> dict[str, dict[str, Any]]:
+        """Further components in the report on health, whose state is known without asking."""
+        return {**self._credentials.components(), **self.audit.components()}
+
+    async def _start_serving(self, stack: AsyncExitStack) -> None:
+        listeners = self._listeners(stack)
+        await self._start_application()
+        await self.audit.start()
+        await self._credentials.prepare()
+        for listener in listeners:
+            await listener.start()
+        log.info(
+            "serving",
+            mcp=self.mcp_url,
+            ws=self.ws_url,
+            rest=self.rest_url,
+            tools=len(self.registry),
+        )
+
     def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
         # Late, because a process over stdio needs none of it.
+        from kailash_mcp_prod.serving import Surroundings, mcp_transports
         from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
-        from kailash_mcp_prod.transports.http import HttpTransport
         from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
         from kailash_mcp_prod.transports.listening import Listener
         from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
         from kailash_mcp_prod.transports.rest import create_rest_app
         from kailash_mcp_prod.transports.routing import TransportRouter
         from kailash_mcp_prod.transports.unread_budget import UnreadBudget
-        from kailash_mcp_prod.transports.websocket import WebSocketTransport
 
         config = self.config
         unread = UnreadBudget()
         hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
         challenges = configured_challenges(config)
-        http = HttpTransport(
-            self._dispatcher,
-            self.audit.authenticator(self._credentials.authenticator, "http"),
-            max_body_bytes=config.max_body_bytes,
-            max_sessions=config.max_sessions,
-            allowed_hosts=hosts,
-            allowed_origins=origins,
-            challenges=challenges,
-            revocations=self._credentials.watch,
-            unread=unread,
-        )
-        websocket = WebSocketTransport(
-            self._dispatcher,
-            self.audit.authenticator(self._credentials.authenticator, "websocket"),
-            max_message_bytes=config.max_body_bytes,
-            max_channels=config.max_websockets,
-            max_messages_per_second=config.max_messages_per_second,
-            idle_seconds=config.websocket_idle_seconds,
-            allowed_hosts=hosts,
-            allowed_origins=origins,
-            challenges=challenges,
-            revocations=self._credentials.watch,
-            unread=unread,
+        around = Surroundings(hosts, origins, challenges, unread)
+        http, websocket = mcp_transports(
+            config, self._dispatcher, self._authenticator, self._credentials.watch, around
         )
         rest = create_rest_app(
             self.service,

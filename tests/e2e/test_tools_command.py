@@ -17,7 +17,7 @@ from tests.e2e.servers import COMMAND, HttpServer, environment
 
 SECRETS = {
     *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret"),
-    *("bearer_tokens", "introspection_client_secret"),
+    *("bearer_tokens", "introspection_client_secret", "audit_former_secrets"),
 }
 KEYS = '{"a-key": {"permissions": ["*"]}}'
 NOBODY = "http://127.0.0.1:1/mcp"

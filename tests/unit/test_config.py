@@ -35,6 +35,7 @@ ONE_KEY = {KEY: {"permissions": ["*"]}}
 SECRET_KEYS = {
     *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret", "bearer_tokens"),
     "introspection_client_secret",
+    "audit_former_secrets",
 }
 
 
