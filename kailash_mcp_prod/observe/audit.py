@@ -41,8 +41,6 @@ log = get_logger(__name__)
 _DAY_SECONDS: Final = 86_400.0
 _PRUNE_EACH_SECONDS: Final = 3600.0
 _CLOSING_SECONDS: Final = 1.0
-# Failed calls wait for their entries when more than these wait already.
-_BACKLOG: Final = 1000
 # Nothing was done, and it may be the same for all calls that come now.
 _BAD_TIMES: Final = frozenset({"circuit_open", "unavailable"})
 
@@ -195,7 +193,7 @@ class Audit:
         targets = ids_of(ids)
         if targets:
             said["ids"] = targets
-        await self._keep([draft_of({**said, **facts})], waits=True)
+        await self._keep([draft_of({**said, **facts})], done=outcome == OK)
 
     # What follows makes it a `CallWatcher`.
 
@@ -214,7 +212,7 @@ class Audit:
             return
         drafts = self._drafts(report)
         if drafts:
-            await self._keep(drafts, waits=report.outcome == OK)
+            await self._keep(drafts, done=report.outcome == OK)
 
     def end(self, report: CallReport) -> None:
         """Keeps the entry of a call that was cancelled: it may have changed something."""
@@ -224,13 +222,15 @@ class Audit:
             for draft in self._drafts(report):
                 self._writer.put(draft)
 
-    async def _keep(self, drafts: Sequence[Draft], *, waits: bool) -> None:
+    async def _keep(self, drafts: Sequence[Draft], *, done: bool) -> None:
+        """Stores entries, of something that was done or has failed, before it is answered."""
         for draft in drafts[:-1]:
             self._writer.put(draft)
-        if not waits and self._writer.backlog < _BACKLOG:
+        if not done and self._writer.is_failing:
+            # Whoever hears of a failure anyway need not wait for another one.
             self._writer.put(drafts[-1])
         # Entries are stored in their order, so the last one stands for all.
-        elif not await self._writer.keep(drafts[-1]) and waits:
+        elif not await self._writer.keep(drafts[-1]) and done:
             raise UnauditedError(
                 "The change was made, and could not be noted in the audit yet; it will be. Do not "
                 "send the call again.",
