@@ -107,6 +107,7 @@ class Audit:
         self._opening = asyncio.Lock()
         self._pruning: asyncio.Task[None] | None = None
         self._left_out = False
+        self._warned = False
         self.enabled = config.enable_audit
         if self.enabled:
             service.watchers.add(self)
@@ -124,14 +125,21 @@ class Audit:
     async def start(self) -> None:
         """Makes the tables now, so that a database without them is noticed at the start.
 
+        A server that changes nothing does without, and then keeps no denials either.
+
         Raises:
-            DatabaseStartupError: They are missing and can't or may not be made.
+            DatabaseStartupError: They are missing and can't or may not be made, or written.
         """
-        if self.enabled:
-            try:
-                await self._opened()
-            except UnavailableError as failure:
-                raise DatabaseStartupError(failure.message) from failure
+        if not self.enabled:
+            return
+        try:
+            await self._opened()
+        except UnavailableError as failure:
+            raise DatabaseStartupError(failure.message) from failure
+        except DatabaseStartupError as refusal:
+            if not self._config.read_only:
+                raise
+            self._warn(refusal)
 
     async def stop(self) -> None:
         """Stores what waits, for a second at most; the application's database is still open."""
@@ -296,8 +304,14 @@ class Audit:
         try:
             return await self._opened()
         except DatabaseStartupError as refusal:
-            log.warning("audit_not_kept", reason=str(refusal))
+            self._warn(refusal)
             raise UnservedError(NOT_PREPARED, retry_after_seconds=60) from None
+
+    def _warn(self, refusal: DatabaseStartupError) -> None:
+        """Says why nothing is kept, once: it is tried again each second."""
+        if not self._warned:
+            self._warned = True
+            log.warning("audit_not_kept", reason=str(refusal))
 
     async def _opened(self) -> AuditTrail:
         async with self._opening:
@@ -313,7 +327,7 @@ class Audit:
                 may_create=self._config.auto_migrate,
             )
             await trail.make_ready()
-            self._trail = trail
+            self._trail, self._warned = trail, False
             if self._config.audit_retention_days is not None and self._pruning is None:
                 days = self._config.audit_retention_days
                 self._pruning = asyncio.create_task(self._prune(trail, days), name="audit-pruning")

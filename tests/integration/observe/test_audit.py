@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from kailash_mcp_prod.auth.principal import Principal
-from kailash_mcp_prod.errors import ServerError, UnavailableError
+from kailash_mcp_prod.errors import DatabaseStartupError, ServerError, UnavailableError
 from kailash_mcp_prod.observe import audit_writing
 from kailash_mcp_prod.observe.audit_chain import PRUNED, AuditSeals
 from kailash_mcp_prod.observe.audit_reading import AuditFilter, AuditReader
@@ -375,3 +375,32 @@ async def test_other_ways_to_do_things_are_noted_too(sqlite_url: str) -> None:
         ["s1"],
     )
     assert (found["request_id"], found["reason"]) == ("r9", "asked")
+
+
+async def test_a_database_user_who_can_t_keep_the_audit_is_noticed_at_the_start(
+    postgres_server: PostgresServer,
+) -> None:
+    with postgres_server.database() as url:
+        async with running([url]) as world:
+            await world.call("Item_create", WRITER, data={"id": "a", "name": "A"})
+        await execute(
+            url,
+            "CREATE ROLE looker LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO looker",
+        )
+        looking = url.replace("postgres@", "looker@")
+        settings = {"auto_migrate": False}
+        try:
+            with pytest.raises(DatabaseStartupError, match="Grant it SELECT and INSERT"):
+                async with running([looking], **settings):
+                    pass
+            async with running([looking], read_only=True, **settings) as world:
+                assert await world.names() == ["A"]
+                assert await refused(world, "Item_create", data={"name": "B"}) == "not_found"
+        finally:
+            await execute(url, "DROP OWNED BY looker; DROP ROLE looker")
+    with postgres_server.database() as url:
+        async with running([url], enable_audit=False) as world:
+            await world.names()
+        with pytest.raises(DatabaseStartupError, match="lacks the tables of the audit"):
+            async with running([url], auto_migrate=False):
+                pass
