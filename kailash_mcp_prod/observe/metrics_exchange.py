@@ -108,7 +108,9 @@ class Exchange:
         if snapshot.ended:
             return snapshot
         try:
-            if abs(psutil.Process(snapshot.pid).create_time() - snapshot.born) < 1:
+            process = psutil.Process(snapshot.pid)
+            same = abs(process.create_time() - snapshot.born) < 1
+            if same and process.status() != psutil.STATUS_ZOMBIE:
                 return snapshot
         except psutil.Error:
             pass
