@@ -189,6 +189,15 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
         return None if secret is None else secret.get_secret_value().encode()
 
     @property
+    def serves_dashboard(self) -> bool:
+        """Whether there is a dashboard."""
+        if self.transport == "stdio":
+            return False
+        if self.enable_dashboard is None:
+            return self.enable_auth or is_loopback(self.host)
+        return self.enable_dashboard
+
+    @property
     def without_effect(self) -> list[str]:
         """Keys that were set although this version does not have their feature."""
         return sorted(self.model_fields_set & NOT_YET_EFFECTIVE)

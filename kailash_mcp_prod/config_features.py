@@ -20,3 +20,10 @@ class FeatureSettings(BaseSettings):
     enable_metrics: bool = Field(True, description="Export metrics.")
     metrics_collection_interval: float = Field(60, gt=0, description="Seconds between samples.")
     enable_agent_analytics: bool = Field(True, description="Figures of each agent.")
+    enable_dashboard: bool | None = Field(
+        None,
+        description=(
+            "Serve the dashboard at /dashboard of the REST port. By default where clients are "
+            "asked for a credential, and on loopback."
+        ),
+    )

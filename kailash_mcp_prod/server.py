@@ -22,6 +22,7 @@ from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.credentials import ServerCredentials
 from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
+from kailash_mcp_prod.observe.dashboard.activity import Activity
 from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
@@ -107,6 +108,10 @@ class ProductionMCPServer:
             self.config, self.state, self.service, self._guard.redis, self.application
         )
         self.workflows = self._agents.workflows
+        self._activity: Activity | None = None
+        if self.config.serves_dashboard:
+            self._activity = Activity()
+            self.service.watchers.add(self._activity)
         catalogue = Catalogue(self.service, self.application.models)
         self._health = Health(
             self.application.health,
@@ -327,6 +332,22 @@ class ProductionMCPServer:
             revocations=self._credentials.watch,
             unread=unread,
         )
+        mounts = {}
+        if self._activity is not None:
+            from kailash_mcp_prod.observe.dashboard.assembly import make_dashboard
+
+            dashboard = make_dashboard(
+                config,
+                service=self.service,
+                policy=self.policy,
+                guard=self._guard,
+                activity=self._activity,
+                health=self._health.report,
+                credentials=self._credentials,
+                state=self.state,
+            )
+            stack.push_async_callback(dashboard.stop)
+            mounts["/dashboard"] = dashboard
         rest = create_rest_app(
             self.service,
             self._credentials.authenticator,
@@ -336,6 +357,7 @@ class ProductionMCPServer:
             allowed_origins=origins,
             challenges=challenges,
             unread=unread,
+            mounts=mounts,
         )
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         connections = ConnectionLimit(config.max_connections)

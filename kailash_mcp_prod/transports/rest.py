@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.auth.challenge import Challenges
@@ -92,6 +94,7 @@ def create_rest_app(
     max_body_bytes: int = 4 * 1024 * 1024,
     challenges: Challenges | None = None,
     unread: UnreadBudget | None = None,
+    mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
 ) -> GuardedApp:
     """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
 
@@ -104,6 +107,7 @@ def create_rest_app(
         max_body_bytes: The longest request body.
         challenges: What refusals tell of the credential to get.
         unread: Counts the answers that wait to be read, here and on other transports.
+        mounts: Further applications by their path, behind the same checks of Host and Origin.
     """
     told = challenges or Challenges()
     app = FastAPI(
@@ -163,6 +167,9 @@ def create_rest_app(
     async def full_health() -> JsonBytes:
         report = await health()
         return JsonBytes(report, 200 if report["health_status"] in _SERVING else 503)
+
+    for path, mounted in mounts.items():
+        app.mount(path, mounted)
 
     async def answer_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
