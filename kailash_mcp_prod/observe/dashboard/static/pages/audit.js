@@ -1,0 +1,1 @@
+export default { nav: "Audit", needs: "monitor", title: () => "Audit", load: async () => ({}), view: () => [] };

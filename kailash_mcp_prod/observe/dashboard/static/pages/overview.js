@@ -1,0 +1,1 @@
+export default { nav: "Overview", needs: "monitor", title: () => "Overview", load: async () => ({}), view: () => [] };
