@@ -22,8 +22,9 @@ from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.credentials import ServerCredentials
 from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
+from kailash_mcp_prod.health_checks import ServerHealth
+from kailash_mcp_prod.observe.audit import Audit
 from kailash_mcp_prod.observe.dashboard.activity import Activity
-from kailash_mcp_prod.observe.health import Health
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Dispatcher, Seal
 from kailash_mcp_prod.records.connecting import is_postgresql
@@ -104,6 +105,7 @@ class ProductionMCPServer:
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
+        self.audit = Audit(self.config, policy, self.service, self.state, self.application)
         self._agents = Agents(
             self.config, self.state, self.service, self._guard.redis, self.application
         )
@@ -113,10 +115,15 @@ class ProductionMCPServer:
             self._activity = Activity()
             self.service.watchers.add(self._activity)
         catalogue = Catalogue(self.service, self.application.models)
-        self._health = Health(
-            self.application.health,
-            lambda: {**self._guard.components(), **self._credentials.components()},
-            lambda: self.service.is_draining,
+        self._health = ServerHealth(
+            self.application,
+            self.state,
+            self._guard,
+            self.service,
+            reads=self.reads,
+            further=lambda: {**self._credentials.components(), **self.audit.components()},
+            policy=policy,
+            open_to_all=not (self.config.enable_auth or auth_providers),
         )
         resources = DataResources(
             self.service, catalogue, self._health.report, self._agents.resources()
@@ -152,8 +159,11 @@ class ProductionMCPServer:
             stack.push_async_callback(self.state.close)
             stack.push_async_callback(self._credentials.close)
             stack.push_async_callback(self._guard.stop)
+            stack.push_async_callback(self._health.stop)
+            self._health.start()
             stack.push_async_callback(self._agents.stop)
             stack.push_async_callback(self.application.stop)
+            stack.push_async_callback(self.audit.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 # Only the application may know where that is kept by which the client is known.
@@ -167,6 +177,7 @@ class ProductionMCPServer:
             else:
                 listeners = self._listeners(stack)
                 await self._start_application()
+                await self.audit.start()
                 await self._credentials.prepare()
                 for listener in listeners:
                     await listener.start()
@@ -212,7 +223,7 @@ class ProductionMCPServer:
             StartupError: The models can't be loaded, or a rule does not fit them.
         """
         await self.application.describe()
-        self.registry.add(self._agents.tools())
+        self.registry.add([*self._agents.tools(), self._health.tool])
 
     async def register_model(self, model: type) -> None:
         """Registers a model class with DataFlow, makes its table and adds its tools.
@@ -266,6 +277,7 @@ class ProductionMCPServer:
             await self._guard.start()
             await self.application.start()
             await self._agents.start()
+            self.registry.add([self._health.tool])
         except StartupError:
             self.service.mark_failed()
             raise
@@ -280,7 +292,7 @@ class ProductionMCPServer:
         )
         self._stdio = StdioTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "stdio"),
             credentials,
             max_line_bytes=self.config.max_body_bytes,
             revocations=self._credentials.watch,
@@ -310,7 +322,7 @@ class ProductionMCPServer:
         challenges = configured_challenges(config)
         http = HttpTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "http"),
             max_body_bytes=config.max_body_bytes,
             max_sessions=config.max_sessions,
             allowed_hosts=hosts,
@@ -321,7 +333,7 @@ class ProductionMCPServer:
         )
         websocket = WebSocketTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "websocket"),
             max_message_bytes=config.max_body_bytes,
             max_channels=config.max_websockets,
             max_messages_per_second=config.max_messages_per_second,
@@ -345,13 +357,14 @@ class ProductionMCPServer:
                 health=self._health.report,
                 credentials=self._credentials,
                 state=self.state,
+                audit=self.audit,
             )
             stack.push_async_callback(dashboard.stop)
             mounts["/dashboard"] = dashboard
         rest = create_rest_app(
             self.service,
             self._credentials.authenticator,
-            self._health.report,
+            self._health,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,

@@ -116,6 +116,11 @@ class ConcurrencyLimit:
         if self._running == 0 and self._idle is not None:
             self._idle.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return self._waiting
+
     def health(self) -> dict[str, Any]:
         """Its component in the report on health."""
         return {"status": "healthy", "running": self._running, "waiting": self._waiting}

@@ -12,7 +12,7 @@ from kailash_mcp_prod.records.execution import Execution
 from kailash_mcp_prod.records.model import Model
 from kailash_mcp_prod.records.node_store import NodeStore
 from kailash_mcp_prod.records.sql.codecs import UnsupportedColumnError
-from kailash_mcp_prod.records.sql.database import PoolSettings
+from kailash_mcp_prod.records.sql.database import PoolSettings, PoolUsage
 from kailash_mcp_prod.records.sql.opening import open_database
 from kailash_mcp_prod.records.sql.store import SqlStore
 from kailash_mcp_prod.records.sql.table import TableSql
@@ -63,7 +63,7 @@ class ModelStores:
         return self._given[execution.store]
 
     @property
-    def sql(self) -> RecordStore:
+    def sql(self) -> SqlStore:
         """The store that runs SQL; of what is written by it, nobody hears."""
         return self._sql
 
@@ -84,6 +84,10 @@ class ModelStores:
         """
         by_nodes = all(each.store == "nodes" for each in self._executions.values())
         await (self._nodes if self._executions and by_nodes else self._sql).ping()
+
+    def usage(self) -> PoolUsage:
+        """How the connections for SQL are used now."""
+        return self._sql.usage()
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -23,6 +23,10 @@ class FairQueue(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._of_callers)
 
+    def __len__(self) -> int:
+        with self._lock:
+            return sum(map(len, self._of_callers.values()))
+
     def append(self, item: T) -> None:
         """Adds something of the caller whose call is running."""
         name = caller.get()

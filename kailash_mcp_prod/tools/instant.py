@@ -23,9 +23,8 @@ from kailash_mcp_prod.tools.spec import DATABASE, Handler, Hints, Listing, ToolC
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
-    from kailash_mcp_prod.records.sql.database import PoolSettings
+    from kailash_mcp_prod.records.sql.database import PoolSettings, PoolUsage
     from kailash_mcp_prod.records.sql.store import SqlStore
-    from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.tools.idempotency import KeyedWrites
 
 
@@ -102,7 +101,7 @@ class InstantModels:
         """How the records of a model are reached."""
         return self._served[name].execution
 
-    async def store(self) -> RecordStore:
+    async def store(self) -> SqlStore:
         """The store of the records."""
         return await self._opened()
 
@@ -113,6 +112,10 @@ class InstantModels:
             UnavailableError: There is none.
         """
         await (await self._opened()).ping()
+
+    def usage(self) -> PoolUsage | None:
+        """How the connections are used now; `None` while there are none."""
+        return None if self._store is None else self._store.usage()
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
@@ -48,19 +48,17 @@ from kailash_mcp_prod.transports.http_headers import (
     idempotency_key,
     is_json,
 )
+from kailash_mcp_prod.transports.rest_health import HealthHost, add_health, needs_no_name
 from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
 from kailash_mcp_prod.transports.stopping import stopped_during
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget, too_much_unread
 
 log = get_logger(__name__)
 
-HealthCheck = Callable[[], Awaitable[dict[str, Any]]]
-
 _REQUEST_ID = "kailash.request_id"
 _ANSWERING = "kailash.answering"
 _MAX_DEPTH = 64
 _STOP_SECONDS = 1.0
-_SERVING = frozenset({"healthy", "degraded"})
 _SINGLE = (
     *(b"host", b"origin", b"authorization", b"x-api-key", b"content-type"),
     IDEMPOTENCY_HEADER,
@@ -87,7 +85,7 @@ class JsonBytes(Response):
 def create_rest_app(
     host: RestHost,
     authenticator: Authenticator,
-    health: HealthCheck,
+    health: HealthHost,
     *,
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
@@ -101,7 +99,8 @@ def create_rest_app(
     Args:
         host: The tools.
         authenticator: Tells who a client is, from `Authorization` and `X-API-Key`.
-        health: What `/health` answers: 200 if `health_status` is `healthy` or `degraded`, else 503.
+        health: What `/health` answers: 200 if `health_status` is `healthy` or `degraded`, else
+            503; so do `/health/live` and `/health/ready`.
         allowed_hosts: As for `HttpTransport`.
         allowed_origins: As for `HttpTransport`.
         max_body_bytes: The longest request body.
@@ -163,10 +162,7 @@ def create_rest_app(
         request.scope[_ANSWERING].hold(principal, response, unknown_outcome=True)
         return response
 
-    @app.get("/health", response_class=JsonBytes, summary="How the server and its components are")
-    async def full_health() -> JsonBytes:
-        report = await health()
-        return JsonBytes(report, 200 if report["health_status"] in _SERVING else 503)
+    add_health(app, health, principal_of)
 
     for path, mounted in mounts.items():
         app.mount(path, mounted)
@@ -211,7 +207,7 @@ class GuardedApp:
         request_id = scope[_REQUEST_ID] = uuid4().hex
         answering = scope[_ANSWERING] = _Answering(scope, receive, send, request_id, self._unread)
         try:
-            self._check(Headers(scope["headers"]))
+            self._check(scope["path"], Headers(scope["headers"]))
         except Refusal as refusal:
             await answering.refuse(refusal)
             return
@@ -230,14 +226,15 @@ class GuardedApp:
         if running.cancelled:
             await answering.give_up()
 
-    def _check(self, headers: Headers) -> None:
+    def _check(self, path: str, headers: Headers) -> None:
         if self._stopping:
             raise Refusal(UnavailableError("The server is shutting down."))
         if (repeated := headers.repeats(*_SINGLE)) is not None:
             raise Refusal(
                 InvalidArgumentsError(f"The header {repeated} is repeated. Send it once.")
             )
-        check_address(self._guard, headers)
+        if not needs_no_name(path, headers):
+            check_address(self._guard, headers)
 
 
 class _Answering:

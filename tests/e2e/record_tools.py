@@ -65,7 +65,8 @@ WORKFLOWS = [
     "get_workflow_session_status",
     "cleanup_workflow_sessions",
 ]
-ALL_TOOLS = [*NAMES, *UTILITIES, *AGENTS, *WORKFLOWS]
+MONITORS = ["health_check"]
+ALL_TOOLS = [*NAMES, *UTILITIES, *AGENTS, *WORKFLOWS, *MONITORS]
 
 ID = {"$ref": [0, "id"]}
 CALLS: list[Any] = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.exchanges import LegacyHttp, ModernHttp, Stdio
-from tests.e2e.record_tools import AGENTS, OPERATIONS, UTILITIES, WORKFLOWS
+from tests.e2e.record_tools import AGENTS, MONITORS, OPERATIONS, UTILITIES, WORKFLOWS
 from tests.e2e.servers import STDIO, HttpServer, running, serving
 from tests.wire_schema import LEGACY, MODERN
 
@@ -103,7 +103,8 @@ def test_a_new_model_reaches_a_stdio_client(revision: str, soil: Soil) -> None:
         else:
             client.begin("subscriptions/listen", notifications={"toolsListChanged": True})
             assert client.receive()["method"] == "notifications/subscriptions/acknowledged"
-        assert names(client.request) == [*tools_of("Seed"), *UTILITIES, *AGENTS, *WORKFLOWS]
+        others = [*UTILITIES, *AGENTS, *WORKFLOWS, *MONITORS]
+        assert names(client.request) == [*tools_of("Seed"), *others]
         soil.grow("Fruit")
 
         assert client.receive()["method"] == CHANGED
@@ -112,6 +113,7 @@ def test_a_new_model_reaches_a_stdio_client(revision: str, soil: Soil) -> None:
             *UTILITIES,
             *AGENTS,
             *WORKFLOWS,
+            *MONITORS,
             *tools_of("Fruit"),
         ]
         assert_stores(client.request, "Fruit")

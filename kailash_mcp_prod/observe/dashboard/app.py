@@ -29,6 +29,7 @@ from kailash_mcp_prod.observe.dashboard.doors import Doors
 from kailash_mcp_prod.observe.dashboard.files import StaticFiles
 from kailash_mcp_prod.observe.dashboard.reasons import Question, Reasons
 from kailash_mcp_prod.observe.dashboard.sight import Sight
+from kailash_mcp_prod.observe.dashboard.trail import FILTERS, Trail
 from kailash_mcp_prod.observe.dashboard.views import Sources, Views
 from kailash_mcp_prod.observe.dashboard.web import (
     Answer,
@@ -83,14 +84,18 @@ class Dashboard:
         sources: What the pages look at.
         log_ins: Who is logged in; `None` lets everybody in, as the server does then.
         reasons: Answers the page Explain.
+        trail: Answers the page Audit.
     """
 
-    def __init__(self, sources: Sources, log_ins: LogIns | None, reasons: Reasons) -> None:
+    def __init__(
+        self, sources: Sources, log_ins: LogIns | None, reasons: Reasons, trail: Trail
+    ) -> None:
         self._of = sources
         self._log_ins = log_ins
         self._views = Views(sources)
         self._tools = ShownTools(sources.service, sources.policy)
         self._reasons = reasons
+        self._trail = trail
         self._doors = Doors()
         self._app = Secured(
             Starlette(
@@ -110,6 +115,7 @@ class Dashboard:
     async def stop(self) -> None:
         """Ends what is being looked up."""
         await self._views.fresh.close()
+        await self._trail.close()
 
     def _routes(self) -> list[BaseRoute]:
         of = self._views
@@ -122,11 +128,13 @@ class Dashboard:
             "/api/tools": self._list_tools,
             "/api/tools/{name}": self._describe_tool,
             "/api/explain": self._list_agents,
+            "/api/audit": self._audit,
         }
         changes: dict[str, Page] = {
             "/api/tools/{name}": self._try_tool,
             "/api/sessions/{id}/end": self._end_session,
             "/api/explain": self._explain,
+            "/api/audit/verify": self._verify_audit,
         }
         return [
             Route("/static/{name:path}", StaticFiles().answer),
@@ -256,6 +264,18 @@ class Dashboard:
     async def _end_session(self, request: Request, sight: Sight) -> dict[str, Any]:
         await read_body(request, _Nothing)
         return await self._views.end_session(sight, request.path_params["id"])
+
+    async def _audit(self, request: Request, sight: Sight) -> dict[str, Any]:
+        sight.require_monitor()
+        given = asked(request, *FILTERS)
+        await self._of.service.charge(sight.principal)
+        return await self._trail.find(given)
+
+    async def _verify_audit(self, request: Request, sight: Sight) -> dict[str, Any]:
+        sight.require_monitor()
+        await read_body(request, _Nothing)
+        await self._of.service.charge(sight.principal)
+        return await self._trail.verify()
 
     async def _list_agents(self, request: Request, sight: Sight) -> dict[str, Any]:
         asked(request)

@@ -12,10 +12,12 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.credentials import ServerCredentials
 from kailash_mcp_prod.errors import ConfigError, InvalidArgumentsError
 from kailash_mcp_prod.guard.assembly import Guard
+from kailash_mcp_prod.observe.audit import Audit
 from kailash_mcp_prod.observe.dashboard.activity import Activity
 from kailash_mcp_prod.observe.dashboard.app import Dashboard
 from kailash_mcp_prod.observe.dashboard.cookies import LogIns
 from kailash_mcp_prod.observe.dashboard.reasons import Reasons
+from kailash_mcp_prod.observe.dashboard.trail import Trail
 from kailash_mcp_prod.observe.dashboard.views import Sources
 from kailash_mcp_prod.sessions.opening import Opened
 from kailash_mcp_prod.state.opening import State
@@ -34,6 +36,7 @@ def make_dashboard(
     health: Callable[[], Awaitable[dict[str, Any]]],
     credentials: ServerCredentials,
     state: State,
+    audit: Audit,
 ) -> Dashboard:
     """The dashboard over the parts of a server."""
     session_seconds = config.agent_session_timeout_minutes * 60
@@ -72,5 +75,9 @@ def make_dashboard(
     )
     log_ins = None
     if credentials.asked_for:
-        log_ins = LogIns(credentials.authenticator, config.cursor_key)
-    return Dashboard(sources, log_ins, reasons)
+        log_ins = LogIns(
+            credentials.authenticator,
+            config.cursor_key,
+            heard=audit.authenticator(credentials.authenticator, "dashboard"),
+        )
+    return Dashboard(sources, log_ins, reasons, Trail(audit.reader, config))

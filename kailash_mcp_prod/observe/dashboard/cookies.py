@@ -67,6 +67,7 @@ class LogIns:
     Args:
         authenticator: Tells who shows a credential.
         secret: What cookies are sealed with, the same in all replicas; by default new here.
+        heard: The same authenticator, whose refusals of log-ins are noted.
         clock: Unix seconds.
     """
 
@@ -74,9 +75,12 @@ class LogIns:
         self,
         authenticator: Authenticator,
         secret: bytes | None = None,
+        *,
+        heard: Authenticator | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._authenticator = authenticator
+        self._heard = heard or authenticator
         # Not the secret itself, which signs other things too.
         self._cipher = AESGCM(hmac.digest(secret or secrets.token_bytes(32), _PURPOSE, "sha256"))
         self._clock = clock
@@ -106,7 +110,7 @@ class LogIns:
         except UnauthenticatedError as refused:
             kind = "api_key"
             try:
-                principal = await self._authenticator.authenticate(_shown(kind, credential))
+                principal = await self._heard.authenticate(_shown(kind, credential))
             except UnauthenticatedError:
                 # What the first one says is meant for tokens and keys alike.
                 raise refused from None

@@ -14,7 +14,7 @@ from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.records.refusals import contention, unavailable
 from kailash_mcp_prod.records.sql.codecs import Dialect
-from kailash_mcp_prod.records.sql.database import PoolSettings, Rows
+from kailash_mcp_prod.records.sql.database import PoolSettings, PoolUsage, Rows, Statement
 from kailash_mcp_prod.records.sql.postgresql_errors import explain
 from kailash_mcp_prod.records.sql.postgresql_pool import (
     FAILURES,
@@ -102,12 +102,21 @@ class PostgresqlDatabase:
         finally:
             self._pool.release(connection, session.cause)
 
+    async def chain(self, first: Statement, then: Callable[[Rows], Sequence[Statement]]) -> None:
+        """See `Database.chain`."""
+        async with self.atomic() as session:
+            await session.write_all(then(await session.read(None, *first)))
+
     async def ping(self) -> None:
         """See `Database.ping`; a pool that is merely busy is well."""
         try:
             await self._pool.ping()
         except FAILURES as failure:
             raise unavailable() from failure
+
+    def usage(self) -> PoolUsage:
+        """See `Database.usage`."""
+        return self._pool.usage()
 
     async def close(self) -> None:
         """See `Database.close`."""

@@ -15,10 +15,11 @@ from typing import Any
 
 import asyncpg
 
-from kailash_mcp_prod.records.sql.database import PoolSettings
+from kailash_mcp_prod.records.sql.database import PoolSettings, PoolUsage
 
 _CONNECT_SECONDS = 10.0
 _PING_SECONDS = 2.0
+_TRUSTED_SECONDS = 1.0
 _PING_AFTER_IDLE_SECONDS = 30.0
 _CLOSING_SECONDS = 5.0
 _STATEMENTS_PREPARED = 512
@@ -138,6 +139,12 @@ class ConnectionPool:
         self._doubted.add(task)
         task.add_done_callback(self._doubted.discard)
 
+    def usage(self) -> PoolUsage:
+        """How the connections are used now."""
+        working = len(self._taken)
+        waiting = max(0, self._wanted - working - self._opening)
+        return PoolUsage(working, len(self._idle), self._limit, waiting)
+
     async def ping(self) -> None:
         """Asks the server for an answer, and waits for no free connection to do so.
 
@@ -155,7 +162,7 @@ class ConnectionPool:
                 raise
             finally:
                 self.release(connection, failure)
-        elif time.monotonic() - self._answered > _PING_SECONDS:
+        elif time.monotonic() - self._answered > _TRUSTED_SECONDS:
             self._refuse_when_closed()
             beside = await asyncpg.connect(self._url, timeout=_PING_SECONDS)
             try:

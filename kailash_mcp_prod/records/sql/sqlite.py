@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,10 +18,17 @@ from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.records.refusals import unavailable
 from kailash_mcp_prod.records.sql.codecs import Dialect
-from kailash_mcp_prod.records.sql.database import Rows
+from kailash_mcp_prod.records.sql.database import PoolUsage, Rows, Statement
 from kailash_mcp_prod.records.sql.sqlite_errors import FAILURES, explain, was_interrupted
 from kailash_mcp_prod.records.sql.sqlite_jobs import Deliveries, Job, Work, store_together
 from kailash_mcp_prod.records.sql.sqlite_lane import Lane
+from kailash_mcp_prod.records.sql.sqlite_statements import (
+    execute,
+    execute_all,
+    execute_chain,
+    execute_many,
+    insertion,
+)
 from kailash_mcp_prod.records.sql.table import TableSql
 from kailash_mcp_prod.records.turns import FairQueue
 
@@ -31,7 +37,6 @@ _WRITES_TOGETHER = 64
 _READS_IN_A_ROW = 256
 _INTERRUPT_AGAIN_SECONDS = 0.02
 _CLOSING_SECONDS = 5.0
-_VALUES_TOGETHER = 200
 
 
 class SqliteDatabase:
@@ -55,7 +60,7 @@ class SqliteDatabase:
     async def read(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.read`."""
         try:
-            rows: Rows = await self._readers.run(partial(_execute, text, arguments))
+            rows: Rows = await self._readers.run(partial(execute, text, arguments))
             return rows
         except FAILURES as failure:
             raise explain(table, failure) from failure
@@ -63,7 +68,7 @@ class SqliteDatabase:
     async def write(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.write`."""
         try:
-            rows: Rows = await self._writer.run(partial(_execute, text, arguments))
+            rows: Rows = await self._writer.run(partial(execute, text, arguments))
             return rows
         except FAILURES as failure:
             raise explain(table, failure) from failure
@@ -72,7 +77,7 @@ class SqliteDatabase:
         self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> list[Any]:
         """See `Runner.insert_rows`."""
-        insert = _insertion(table, names, rows)
+        insert = insertion(table, names, rows)
         try:
             keys: list[Any] = await self._writer.run(insert, several=True)
             return keys
@@ -94,10 +99,17 @@ class SqliteDatabase:
             if not session.begun:
                 return
             try:
-                await to_the_end(lane.run(partial(_execute, "COMMIT", ()), anew=False))
+                await to_the_end(lane.run(partial(execute, "COMMIT", ()), anew=False))
             except FAILURES as failure:
                 await _roll_back(lane)
                 raise explain(session.table, failure) from failure
+
+    async def chain(self, first: Statement, then: Callable[[Rows], Sequence[Statement]]) -> None:
+        """See `Database.chain`."""
+        try:
+            await self._writer.run(partial(execute_chain, first, then), several=True)
+        except FAILURES as failure:
+            raise explain(None, failure) from failure
 
     async def ping(self) -> None:
         """See `Database.ping`; on a connection of its own, so that it waits for nobody."""
@@ -106,6 +118,13 @@ class SqliteDatabase:
                 await own.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
         except FAILURES as failure:
             raise unavailable() from failure
+
+    def usage(self) -> PoolUsage:
+        """See `Database.usage`."""
+        read, write = self._readers, self._writer
+        in_use = read.in_use + write.in_use
+        limit = read.limit + 1
+        return PoolUsage(in_use, limit - in_use, limit, read.waiting + write.waiting)
 
     async def close(self) -> None:
         """See `Database.close`."""
@@ -140,6 +159,18 @@ class _Readers:
             for lane in self._lanes:
                 _interrupt_while(partial(self._runs, lane, job), lane)
             raise
+
+    @property
+    def limit(self) -> int:
+        return len(self._lanes)
+
+    @property
+    def in_use(self) -> int:
+        return len(self._lanes) - len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     def _runs(self, lane: Lane, job: Job) -> bool:
         return self._running.get(lane) is job
@@ -206,6 +237,14 @@ class _Writer:
             if job.skipped or not job.future.done():
                 raise
         return job.future.result()
+
+    @property
+    def in_use(self) -> int:
+        return int(self._free.locked())
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     async def _serve(self) -> None:
         """Stores what waits, until nothing does."""
@@ -282,14 +321,14 @@ class SqliteSession:
 
     async def read(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.read`."""
-        rows: Rows = await self._run(table, partial(_execute, text, arguments))
+        rows: Rows = await self._run(table, partial(execute, text, arguments))
         return rows
 
     write = read
 
     async def write_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
         """See `Session.write_all`."""
-        found: list[Rows] = await self._run(None, partial(_execute_all, statements))
+        found: list[Rows] = await self._run(None, partial(execute_all, statements))
         return found
 
     @asynccontextmanager
@@ -301,7 +340,7 @@ class SqliteSession:
         self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> list[Any]:
         """See `Runner.insert_rows`."""
-        insert = _insertion(table, names, rows)
+        insert = insertion(table, names, rows)
         keys: list[Any] = await self._run(table, insert)
         return keys
 
@@ -309,7 +348,7 @@ class SqliteSession:
         self, table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
     ) -> None:
         """See `Session.update_rows`."""
-        await self._run(table, partial(_execute_many, table.update_each(names), rows))
+        await self._run(table, partial(execute_many, table.update_each(names), rows))
 
 
 async def _stoppable(lane: Lane, work: Any, *, anew: bool) -> Any:
@@ -336,56 +375,6 @@ def _begin_with(work: Work, connection: sqlite3.Connection) -> Any:
     """Begins a transaction, when other processes that write let it, with some work."""
     connection.execute("BEGIN IMMEDIATE")
     return work(connection)
-
-
-def _execute(text: str, arguments: Sequence[Any], connection: sqlite3.Connection) -> list[Any]:
-    return connection.execute(text, arguments).fetchall()
-
-
-def _execute_all(
-    statements: Sequence[tuple[str, Sequence[Any]]], connection: sqlite3.Connection
-) -> list[Rows]:
-    return [_execute(text, values, connection) for text, values in statements]
-
-
-def _execute_many(
-    text: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection
-) -> list[Any]:
-    connection.executemany(text, rows)
-    return []
-
-
-def _insertion(
-    table: TableSql, names: tuple[str, ...], rows: Sequence[Sequence[Any]]
-) -> Callable[[sqlite3.Connection], list[Any]]:
-    each = table.insert_each(names)
-    if table.model.generates_key:
-        # What RETURNING gives for many rows is in no set order.
-        return partial(_insert_with_keys, each, rows)
-    together = max(1, _VALUES_TOGETHER // len(names))
-    if len(rows) < 2 * together:
-        return partial(_execute_many, each, rows)
-    return partial(_insert_together, table.insert_each(names, together), together, each, rows)
-
-
-def _insert_with_keys(
-    text: str, rows: Sequence[Sequence[Any]], connection: sqlite3.Connection
-) -> list[Any]:
-    return [connection.execute(text, row).fetchone()[0] for row in rows]
-
-
-def _insert_together(
-    text: str,
-    together: int,
-    each: str,
-    rows: Sequence[Sequence[Any]],
-    connection: sqlite3.Connection,
-) -> list[Any]:
-    """Rows in groups and what is left one by one: SQLite takes a fifth less time for that."""
-    rest = len(rows) - len(rows) % together
-    groups = (rows[start : start + together] for start in range(0, rest, together))
-    connection.executemany(text, (list(chain.from_iterable(group)) for group in groups))
-    return _execute_many(each, rows[rest:], connection)
 
 
 def _undo(connection: sqlite3.Connection) -> None:

@@ -2,7 +2,7 @@
 
 import { get, logOutHere, post, root } from "./api.js";
 import { h, icon, morph } from "./dom.js";
-import { empty, healthBadge, refusal, skeleton } from "./ui.js";
+import { empty, healthBadge, opened, refusal, skeleton } from "./ui.js";
 import audit from "./pages/audit.js";
 import explain from "./pages/explain.js";
 import limits from "./pages/limits.js";
@@ -233,29 +233,20 @@ function toggleMenu(open) {
 
 function showKeys() {
   if (document.querySelector("dialog")) return;
-  const dialog = h(
-    "dialog",
-    { "aria-labelledby": "keys-title", on: { close: () => dialog.remove() } },
+  opened(
+    "Keyboard shortcuts",
     h(
-      "div",
-      { class: "inside" },
-      h("h2", { id: "keys-title" }, "Keyboard shortcuts"),
-      h(
-        "dl",
-        { class: "facts" },
-        Object.entries(PAGES).map(([name, page]) => [h("dt", {}, h("kbd", {}, "g"), " ", h("kbd", {}, KEYS[name])), h("dd", {}, page.nav)]),
-        h("dt", {}, h("kbd", {}, "/")),
-        h("dd", {}, "To the search"),
-        h("dt", {}, h("kbd", {}, "?")),
-        h("dd", {}, "This list"),
-        h("dt", {}, h("kbd", {}, "Esc")),
-        h("dd", {}, "Close, or leave a field"),
-      ),
-      h("div", { class: "actions" }, h("button", { type: "button", on: { click: () => dialog.close() } }, "Close")),
+      "dl",
+      { class: "facts" },
+      Object.entries(PAGES).map(([name, page]) => [h("dt", {}, h("kbd", {}, "g"), " ", h("kbd", {}, KEYS[name])), h("dd", {}, page.nav)]),
+      h("dt", {}, h("kbd", {}, "/")),
+      h("dd", {}, "To the search"),
+      h("dt", {}, h("kbd", {}, "?")),
+      h("dd", {}, "This list"),
+      h("dt", {}, h("kbd", {}, "Esc")),
+      h("dd", {}, "Close, or leave a field"),
     ),
   );
-  document.body.append(dialog);
-  dialog.showModal();
 }
 
 addEventListener("keydown", (event) => {

@@ -3,11 +3,11 @@
 import { h, s } from "./dom.js";
 import { duration } from "./format.js";
 
-const WIDTH = 236;
+const WIDTH = 284;
 const NODE = 62;
 const GAP = 30;
 const PAD = 14;
-const HEAD = 50;
+const HEAD = 58;
 
 export const STATES = {
   done: ["✓", "done"],
@@ -79,7 +79,7 @@ function draw(box, x, y) {
     { class: `node ${step.status} ${box.parts.length ? "group" : ""}`, "data-step": step.path, "data-state": step.status },
     s("title", {}, `${step.path}: ${word}${step.error ? `, ${step.error.code}: ${step.error.message}` : ""}`),
     s("rect", { class: "box", x, y, width: box.width, height: box.height, rx: 10 }),
-    s("text", { x: x + 14, y: y + 24 }, cut(name, 26)),
+    s("text", { x: x + 14, y: y + 24 }, cut(name, 32)),
     s("text", { class: "sub", x: x + 14, y: y + 43 }, cut(step.type, 20)),
     s("text", { class: "state", x: x + box.width - 14, y: y + 43, "text-anchor": "end" }, `${sign} ${word}${time ? ` · ${time}` : ""}`),
     children,

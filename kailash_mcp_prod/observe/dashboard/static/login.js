@@ -10,7 +10,6 @@ const input = h("input", {
   autocomplete: "current-password",
   spellcheck: "false",
   required: true,
-  autofocus: true,
   "aria-describedby": "credential-hint problem",
 });
 const button = h("button", { class: "primary", type: "submit" }, "Log in");

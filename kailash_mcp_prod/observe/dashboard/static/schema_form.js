@@ -10,7 +10,9 @@ function simple(schema) {
   }
   if (Array.isArray(schema.type)) {
     const types = schema.type.filter((each) => each !== "null");
-    return { ...schema, type: types.length === 1 ? types[0] : undefined, nullable: types.length < schema.type.length };
+    // An exact decimal is a text as well as a number.
+    const type = types.length === 1 ? types[0] : types.includes("string") && !types.includes("object") && !types.includes("array") ? "string" : undefined;
+    return { ...schema, type, nullable: types.length < schema.type.length };
   }
   return schema;
 }

@@ -107,6 +107,23 @@ export function toast(text) {
   setTimeout(() => shown.remove(), 6000);
 }
 
+/* Shows something over the page until it is closed. */
+export function opened(title, ...children) {
+  const dialog = h(
+    "dialog",
+    { class: "wide", "aria-labelledby": "opened-title", on: { close: () => dialog.remove() } },
+    h(
+      "div",
+      { class: "inside" },
+      h("h2", { id: "opened-title" }, title),
+      ...children,
+      h("div", { class: "actions" }, h("button", { type: "button", autofocus: true, on: { click: () => dialog.close() } }, "Close")),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
 /* Asks before something is done that can't be undone; resolves to the answer. */
 export function confirmed(title, text, label) {
   return new Promise((resolve) => {

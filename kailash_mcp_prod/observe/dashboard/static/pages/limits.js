@@ -16,7 +16,7 @@ const SETTINGS = {
 };
 
 export default {
-  nav: "Breakers and limits",
+  nav: "Limits",
   needs: "monitor",
   title: () => "Breakers and limits",
   load: () => get("limits"),

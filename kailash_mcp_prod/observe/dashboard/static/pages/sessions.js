@@ -84,7 +84,7 @@ function sessions(data, visit) {
 }
 
 export default {
-  nav: "Agents and sessions",
+  nav: "Agents",
   needs: "sessions",
   title: () => "Agents and sessions",
   load: () => get("sessions"),

@@ -33,6 +33,22 @@ function line(tool) {
   );
 }
 
+/* By group; what a search has found stays in the order of the search. */
+function grouped(tools, found) {
+  const groups = new Map();
+  for (const tool of tools) {
+    const name = found ? "Found" : tool.group;
+    groups.set(name, [...(groups.get(name) ?? []), tool]);
+  }
+  return h(
+    "div",
+    {},
+    [...groups].map(([name, each]) =>
+      h("section", { "data-key": name, "aria-label": name }, h("h2", { class: "tool-group" }, name), h("div", { class: "card" }, h("ul", { class: "tool-list" }, each.map(line)))),
+    ),
+  );
+}
+
 function list(data, visit) {
   const { state } = visit;
   const type = (event) => {
@@ -65,7 +81,7 @@ function list(data, visit) {
     ),
     h("p", { class: "muted small", role: "status" }, `${plural(shown.length, "tool")}, ${count(tokens)} tokens in the list of an agent`),
     shown.length
-      ? h("div", { class: "card" }, h("ul", { class: "tool-list" }, shown.map(line)))
+      ? grouped(shown, Boolean(data.asked))
       : h("div", { class: "card" }, data.asked ? empty("Nothing fits", "Try other words: what to do, and with which records.") : empty("No tools", "Your credential may call none. Its permissions decide that; see Explain.")),
   ];
 }

@@ -3,7 +3,7 @@
 import { get, root } from "../api.js";
 import { h, icon } from "../dom.js";
 import { count, plural, since, when } from "../format.js";
-import { STATES, graph, took } from "../graph.js";
+import { STATES, graph, took, treeOf } from "../graph.js";
 import { badge, card, empty, refusal, table, tile } from "../ui.js";
 
 const SESSION = { active: ["busy", "active"], compensating: ["warn", "being undone"], compensated: ["idle", "undone"], compensation_failed: ["bad", "could not be undone"] };
@@ -34,6 +34,9 @@ function list(data) {
   );
 }
 
+/* Each step before those inside of it. */
+const inOrder = (steps) => steps.flatMap((step) => [step, ...inOrder(step.inside)]);
+
 function one(session) {
   const top = session.steps.filter((step) => !step.path.includes("/"));
   const of = (status) => top.filter((step) => step.status === status).length;
@@ -63,7 +66,7 @@ function one(session) {
             { label: "Took", end: true, cell: (step) => took(step) ?? "–" },
             { label: "Error", cell: (step) => (step.error ? [h("code", {}, step.error.code), h("span", { class: "sub wrap" }, step.error.message)] : "–") },
           ],
-          session.steps,
+          inOrder(treeOf(session.steps)),
           (step) => step.path,
         ),
       ),
@@ -71,7 +74,7 @@ function one(session) {
 }
 
 export default {
-  nav: "Workflow sessions",
+  nav: "Workflows",
   needs: "workflows",
   title: (visit) => (visit.rest ? (visit.data?.workflow_type || "Workflow session") : "Workflow sessions"),
   load: (visit) => get(visit.rest ? `workflows/${encodeURIComponent(visit.rest)}` : "workflows"),
