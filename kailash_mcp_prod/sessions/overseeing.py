@@ -234,6 +234,7 @@ def _workspace(
 def _workflow(row: Any) -> dict[str, Any]:
     return {
         "workflow_session_id": row["id"],
+        "owner": row["owner"],
         "workflow_type": row["workflow_type"],
         "agent_id": row["agent_id"],
         "status": row["status"],

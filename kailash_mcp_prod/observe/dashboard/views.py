@@ -145,7 +145,9 @@ class Views:
             return await (await self._of.overseer()).workflow_sessions(_MOST + 1, owner)
 
         found = await self.fresh.get(("workflows", owner), look)
-        return {"workflow_sessions": found[:_MOST], "more": len(found) > _MOST}
+        subjects = self._subjects(sight)
+        shown = [_with_subject(each, subjects) for each in found[:_MOST]]
+        return {"workflow_sessions": shown, "more": len(found) > _MOST}
 
     async def workflow(self, sight: Sight, session_id: str) -> dict[str, Any]:
         """One workflow session with its steps.
@@ -160,8 +162,8 @@ class Views:
         async def look() -> Any:
             return await (await self._of.overseer()).workflow_session(session_id, owner)
 
-        found: dict[str, Any] = await self.fresh.get(("workflow", owner, session_id), look)
-        return found
+        found = await self.fresh.get(("workflow", owner, session_id), look)
+        return _with_subject(found, self._subjects(sight))
 
     async def limits(self, sight: Sight) -> dict[str, Any]:
         """Circuits, rate limits and who is near one, and how many calls run and wait."""
@@ -212,6 +214,11 @@ class Views:
         ]
         return {"running": shown[:_MOST_RUNNING], "more": len(shown) > _MOST_RUNNING}
 
+    def _subjects(self, sight: Sight) -> dict[str, str]:
+        """The subjects of owners who were seen, by the digests under which their things are."""
+        known = [sight.principal, *(each.principal for each in self._of.activity.seen())]
+        return {owner_digest(each): each.subject for each in known}
+
     def _running(self, each: Running) -> dict[str, Any]:
         return {
             "subject": each.subject,
@@ -261,6 +268,12 @@ def _ending(handler: Callable[[ToolCall], Awaitable[dict[str, Any]]]) -> ToolSpe
         group="session",
         handler=handler,
     )
+
+
+def _with_subject(found: Mapping[str, Any], subjects: Mapping[str, str]) -> dict[str, Any]:
+    """The same with who owns it in place of its digest."""
+    shown = dict(found)
+    return {**shown, "subject": subjects.get(shown.pop("owner"))}
 
 
 def _iso(seconds: float) -> str:

@@ -82,12 +82,11 @@ export function morph(old, fresh) {
     return;
   }
   for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && !(name === "open" && (old.nodeName === "DETAILS" || old.nodeName === "DIALOG"))) {
-      old.removeAttribute(name);
-    }
+    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) {
-    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    // Whoever has opened or closed it decides.
+    if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   if (old.handlers || fresh.handlers) listen(old, fresh.handlers ?? {});
   if (fresh.dataset?.own !== undefined) return;

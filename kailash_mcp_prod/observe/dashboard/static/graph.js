@@ -3,7 +3,6 @@
 import { h, s } from "./dom.js";
 import { duration } from "./format.js";
 
-const WIDTH = 284;
 const NODE = 62;
 const GAP = 30;
 const PAD = 14;
@@ -34,10 +33,15 @@ export function treeOf(steps) {
   return top;
 }
 
+/* On a narrow screen, what runs side by side is drawn below each other, without arrows between. */
+const narrow = () => innerWidth < 720;
+const nodeWidth = () => (narrow() ? 250 : 284);
+
 function layOut(step) {
-  if (!step.inside.length) return { step, width: WIDTH, height: NODE, parts: [] };
+  if (!step.inside.length) return { step, width: nodeWidth(), height: NODE, parts: [] };
   const parts = step.inside.map(layOut);
-  const beside = step.type === "parallel" || step.type === "condition";
+  const together = step.type === "parallel" || step.type === "condition";
+  const beside = together && !narrow();
   let width = 0;
   let height = 0;
   for (const part of parts) {
@@ -49,12 +53,12 @@ function layOut(step) {
     } else {
       part.x = PAD;
       part.y = HEAD + height;
-      height += part.height + GAP;
+      height += part.height + (together ? PAD : GAP);
       width = Math.max(width, part.width + PAD);
     }
   }
-  if (!beside) height -= GAP;
-  return { step, parts, beside, width: width + PAD, height: HEAD + height + PAD };
+  if (!beside) height -= together ? PAD : GAP;
+  return { step, parts, together, width: width + PAD, height: HEAD + height + PAD };
 }
 
 const arrow = (x, from, to) => [
@@ -69,8 +73,8 @@ function draw(box, x, y) {
   const time = took(step);
   const children = box.parts.map((part, index) => {
     const drawn = [draw(part, x + part.x, y + part.y)];
-    if (!box.beside && index > 0) {
-      drawn.push(arrow(x + part.x + WIDTH / 2, y + part.y - GAP, y + part.y));
+    if (!box.together && index > 0) {
+      drawn.push(arrow(x + part.x + part.width / 2, y + part.y - GAP, y + part.y));
     }
     return drawn;
   });
@@ -89,7 +93,7 @@ function draw(box, x, y) {
 export function graph(steps, remaining = []) {
   const left = remaining.map((name) => ({ path: name, type: "of the template", status: "left", inside: [] }));
   const boxes = [...treeOf(steps), ...left].map(layOut);
-  const width = Math.max(WIDTH, ...boxes.map((box) => box.width)) + 8;
+  const width = Math.max(nodeWidth(), ...boxes.map((box) => box.width)) + 8;
   let y = 4;
   const drawn = boxes.map((box, index) => {
     const x = (width - box.width) / 2;

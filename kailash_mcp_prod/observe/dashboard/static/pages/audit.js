@@ -69,7 +69,7 @@ function filters(visit) {
   return card(
     "Filters",
     { id: "filters", aside: active && h("button", { type: "button", class: "compact", on: { click: () => { state.filters = {}; state.paged = false; visit.refresh(); } } }, "Clear") },
-    h("form", { role: "search", class: "fields", on: { submit: (event) => event.preventDefault() } }, Object.entries(TEXTS).map(([name, label]) => field(name, label, "text")), Object.entries(TIMES).map(([name, label]) => field(name, label, "datetime-local"))),
+    h("details", { open: innerWidth > 640 }, h("summary", {}, active ? "Some are set" : "All entries"), h("form", { role: "search", class: "fields", on: { submit: (event) => event.preventDefault() } }, Object.entries(TEXTS).map(([name, label]) => field(name, label, "text")), Object.entries(TIMES).map(([name, label]) => field(name, label, "datetime-local")))),
     h("datalist", { id: "outcomes" }, ["ok", "forbidden", "unauthenticated", "not_found", "invalid_arguments", "conflict", "rate_limited", "overloaded"].map((each) => h("option", { value: each }))),
   );
 }

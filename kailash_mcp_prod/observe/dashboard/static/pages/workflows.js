@@ -23,7 +23,7 @@ function list(data) {
       "Workflow sessions",
       [
         { label: "Session", cell: (each) => [h("a", { class: "wrap", href: `${root}/workflows/${encodeURIComponent(each.workflow_session_id)}` }, each.workflow_type || "workflow"), h("span", { class: "sub mono wrap" }, each.workflow_session_id)] },
-        { label: "Agent", cell: (each) => h("span", { class: "wrap" }, each.agent_id ?? "–") },
+        { label: "Agent", cell: (each) => h("span", { class: "wrap" }, each.subject ?? each.agent_id ?? "–") },
         { label: "State", cell: (each) => sessionBadge(each.status) },
         { label: "Steps", cell: (each) => h("div", { class: "chips" }, Object.entries(each.steps).map(([status, many]) => badge(STEP[status] ?? "idle", `${count(many)} ${status}`)), !Object.keys(each.steps).length && h("span", { class: "muted" }, "none yet")) },
         { label: "Went on", cell: (each) => since(each.updated_at) },
@@ -48,7 +48,7 @@ function one(session) {
       { class: "tiles" },
       tile("Done", count(of("done")), plural(top.length, "step")),
       tile("Failed", count(of("failed") + of("interrupted")), "or interrupted"),
-      tile("Agent", h("span", { class: "wrap small" }, session.agent_id ?? "–")),
+      tile("Agent", h("span", { class: "wrap small" }, session.subject ?? session.agent_id ?? "–")),
       tile("Started", h("span", { class: "small" }, since(session.created_at)), h("span", {}, "kept until ", when(session.expires_at))),
     ),
     card("Steps", { id: "graph" }, session.steps.length ? graph(session.steps) : empty("No step yet", "The agent does steps with execute_workflow_step.")),
