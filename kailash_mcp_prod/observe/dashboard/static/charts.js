@@ -19,8 +19,8 @@ function nice(top) {
 export function lineChart(title, at, series, { format, floor = 1, ceiling } = {}) {
   const known = series.flatMap((each) => each.values).filter((value) => value !== null);
   const top = ceiling ?? nice(Math.max(floor, ...known));
-  const span = Math.max(1, at.length - 1);
-  const x = (index) => LEFT + ((WIDTH - LEFT - 6) * index) / span;
+  const span = Math.max(1, at[at.length - 1] - at[0]);
+  const x = (index) => LEFT + ((WIDTH - LEFT - 6) * (at[index] - at[0])) / span;
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - Math.min(value, top) / top);
   const newest = (values) => values.findLast((value) => value !== null) ?? null;
   const cursor = s("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
@@ -60,8 +60,8 @@ export function lineChart(title, at, series, { format, floor = 1, ceiling } = {}
         pointermove: (event) => {
           const own = event.currentTarget;
           const box = own.getBoundingClientRect();
-          const place = Math.round((((event.clientX - box.left) / box.width) * WIDTH - LEFT) / ((WIDTH - LEFT - 6) / span));
-          if (place < 0 || place >= at.length) return;
+          const over = ((event.clientX - box.left) / box.width) * WIDTH;
+          const place = at.reduce((best, _, index) => (Math.abs(x(index) - over) < Math.abs(x(best) - over) ? index : best), 0);
           const line = own.querySelector(".cursor");
           line.setAttribute("x1", x(place));
           line.setAttribute("x2", x(place));
