@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.auth.principal import Credentials, Principal
     from kailash_mcp_prod.config import ServerConfig
     from kailash_mcp_prod.errors import ServerError, StartupError
+    from kailash_mcp_prod.observe.metrics import ServerMetrics
     from kailash_mcp_prod.server import ProductionMCPServer
     from kailash_mcp_prod.sessions.calling import calling_tools_of
     from kailash_mcp_prod.sessions.procedure_node import MCPProcedureNode, ToolCalls
@@ -34,6 +35,7 @@ _HOMES = {
     "ProductionMCPServer": "server",
     "ServerConfig": "config",
     "ServerError": "errors",
+    "ServerMetrics": "observe.metrics",
     "StartupError": "errors",
     "StepCall": "sessions.workflow_registry",
     "ToolCalls": "sessions.procedure_node",
@@ -52,6 +54,7 @@ __all__ = [
     "ProductionMCPServer",
     "ServerConfig",
     "ServerError",
+    "ServerMetrics",
     "StartupError",
     "StepCall",
     "ToolCalls",

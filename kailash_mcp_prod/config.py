@@ -27,6 +27,7 @@ from pydantic_settings import (
 from kailash_mcp_prod.config_features import FeatureSettings
 from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
+from kailash_mcp_prod.config_observing import ObservingSettings
 from kailash_mcp_prod.config_serving import ServingSettings
 from kailash_mcp_prod.config_tokens import MIN_SECRET_BYTES, TokenSettings, is_short
 from kailash_mcp_prod.config_values import (
@@ -41,18 +42,15 @@ ENV_PREFIX = "MCP_"
 CONFIG_FILE_VARIABLE = "MCP_CONFIG_FILE"
 _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
-NOT_YET_EFFECTIVE = frozenset(
-    {
-        "enable_agent_analytics",
-        "enable_metrics",
-        "enable_performance_tracking",
-        "metrics_collection_interval",
-    }
-)
-"""Keys of the contract whose feature this version does not have; setting one logs a warning."""
 
-
-class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings, ServingSettings):
+class ServerConfig(
+    FeatureSettings,
+    GuardSettings,
+    LimitSettings,
+    ObservingSettings,
+    TokenSettings,
+    ServingSettings,
+):
     """The settings of a server.
 
     Raises:
@@ -198,9 +196,9 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
         return self.enable_dashboard
 
     @property
-    def without_effect(self) -> list[str]:
-        """Keys that were set although this version does not have their feature."""
-        return sorted(self.model_fields_set & NOT_YET_EFFECTIVE)
+    def former_audit_keys(self) -> list[bytes]:
+        """What has sealed entries of the audit before `cursor_key` did."""
+        return [each.get_secret_value().encode() for each in self.audit_former_secrets]
 
 
 def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:

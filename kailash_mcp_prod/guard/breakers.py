@@ -228,6 +228,10 @@ class Breakers:
             for name, each in self._breakers.items()
         ]
 
+    def states(self) -> dict[str, State]:
+        """The state of every circuit that something has failed on."""
+        return {name: breaker.state for name, breaker in self._breakers.items()}
+
     def seconds_left(self, name: str) -> float:
         """For how long calls of that name are refused."""
         breaker = self._breakers.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import RateLimitedError
 from kailash_mcp_prod.guard.redis import RedisDownError
 from kailash_mcp_prod.guard.redis_windows import RedisWindows
-from kailash_mcp_prod.guard.windows import Refusal, Rule, Windows
+from kailash_mcp_prod.guard.windows import Key, Refusal, Rule, Windows
 
 _EVERYBODY = ("everybody", "")
 
@@ -48,6 +49,8 @@ class RateLimit:
         self._kinds = dict(kinds or {})
         self._shared = shared
         self._windows = Windows()
+        self.refusals: Counter[str] = Counter()
+        """How many calls were refused, by whose limit: `principal`, `everybody` or a kind."""
 
     def check(self, principal: Principal) -> None:
         """Refuses one who is known to be over its limit; counts nothing.
@@ -57,7 +60,7 @@ class RateLimit:
         """
         refusal = self._windows.refusal(self._rules(principal, None), self._clock())
         if refusal is not None:
-            raise _refused(refusal)
+            raise self._refuse(refusal)
 
     async def take(self, principal: Principal, kind: str | None = None) -> None:
         """Counts one call.
@@ -78,12 +81,12 @@ class RateLimit:
                 with suppress(RedisDownError):
                     refusal = await self._shared.take(rules)
             if refusal is not None:
-                raise _refused(refusal)
+                raise self._refuse(refusal)
         # Redis has counted all that this process has, and so refuses first. Only when it went away
         # or came back meanwhile, this process knows more.
         refusal = self._windows.refusal(rules, now)
         if refusal is not None:
-            raise _refused(refusal)
+            raise self._refuse(refusal)
         self._windows.add(rules, now)
 
     def usage(self, principal: Principal) -> list[tuple[str, int, int]]:
@@ -95,7 +98,7 @@ class RateLimit:
         rules = self._rules(principal, None)[:1]
         rules += [((kind, subject), limit) for kind, limit in self._kinds.items()]
         return [
-            ("" if isinstance(key, str) else key[0], self._windows.count(key, now), limit)
+            ("" if isinstance(key, str) else key[0], self._windows.used(key, now), limit)
             for key, limit in rules
         ]
 
@@ -103,7 +106,18 @@ class RateLimit:
         """What all have used of the limit of the server, and the limit, if there is one."""
         if self._everybody is None:
             return None
-        return self._windows.count(_EVERYBODY, self._clock()), self._everybody
+        return self._windows.used(_EVERYBODY, self._clock()), self._everybody
+
+    def left(self, principal: Principal, kind: str | None = None) -> list[tuple[str, int, int]]:
+        """Of each limit that binds a call: its name, what is left, and how much there is.
+
+        As this process counts: with a Redis, other replicas may have used some of it.
+        """
+        now = self._clock()
+        return [
+            (_named(key), max(0, limit - self._windows.used(key, now)), limit)
+            for key, limit in self._rules(principal, kind)
+        ]
 
     def health(self) -> dict[str, Any]:
         """Its component in the report on health."""
@@ -113,6 +127,12 @@ class RateLimit:
             return {"status": "healthy", "storage": "redis"}
         return {"status": "degraded", "storage": "local"}
 
+    def _refuse(self, refusal: Refusal) -> RateLimitedError:
+        key = refusal[0][0]
+        limit = "principal" if isinstance(key, str) else key[0]
+        self.refusals[limit] += 1
+        return _refused(refusal)
+
     def _rules(self, principal: Principal, kind: str | None) -> list[Rule]:
         subject = principal.subject
         rules: list[Rule] = [(subject, principal.rate_limit or self._per_minute)]
@@ -121,6 +141,12 @@ class RateLimit:
         if kind is not None and kind in self._kinds:
             rules.append(((kind, subject), self._kinds[kind]))
         return rules
+
+
+def _named(key: Key) -> str:
+    if key == _EVERYBODY:
+        return "to everybody"
+    return "to the caller" if isinstance(key, str) else f"of the kind {key[0]}"
 
 
 def _refused(refusal: Refusal) -> RateLimitedError:

@@ -41,8 +41,8 @@ class Windows:
                 refusal = rule, left
         return refusal
 
-    def count(self, key: Key, now: float) -> int:
-        """How many calls of a key there were in the window that ends now."""
+    def used(self, key: Key, now: float) -> int:
+        """How many calls of the last minute are counted together under a key."""
         begin = now - WINDOW_SECONDS
         calls = self._calls.get(key, ())
         return len(calls) - bisect_right(calls, begin)

@@ -167,7 +167,7 @@ class AuditReader:
         return AuditPage(page, page[-1].seq if more else None)
 
     async def head(self) -> AuditHead | None:
-        """Where the chain ends; `None` when there is no audit."""
+        """Where the chain ends; `None` when there is no audit, or nothing says where."""
         if not await self._database.has(TABLES):
             return None
         columns = (head.c.seq, head.c.hash, head.c.base_seq)
@@ -175,29 +175,37 @@ class AuditReader:
             row = (await connection.execute(select(*columns).where(head.c.id == 1))).first()
         return None if row is None else AuditHead(*row)
 
-    async def rows(self, after: int, through: int, step: int = MAX_PAGE) -> AsyncIterator[Row]:
+    async def beyond(self, seq: int) -> int | None:
+        """The number of the last entry, if it is higher than this one."""
+        statement = select(func.max(entries.c.seq)).where(entries.c.seq > seq)
+        async with self._database.read() as connection:
+            found: int | None = await connection.scalar(statement)
+        return found
+
+    async def rows(
+        self, after: int, through: int, wanted: AuditFilter | None = None
+    ) -> AsyncIterator[Row]:
         """Entries as they are stored, the oldest first, without holding more than a few.
 
         Args:
             after: The number before the first.
             through: The number of the last.
-            step: How many are read at once.
+            wanted: Which; `None` for all.
         """
-        while True:
+        conditions = (wanted or AuditFilter()).conditions()
+        while after < through:
+            end = min(through, after + _SCANNED_AT_ONCE)
             statement = (
                 select(entries)
-                .where(entries.c.seq > after, entries.c.seq <= through)
+                .where(entries.c.seq > after, entries.c.seq <= end, *conditions)
                 .order_by(entries.c.seq)
-                .limit(step)
+                .limit(MAX_PAGE)
             )
             async with self._database.read() as connection:
                 found = (await connection.execute(statement)).mappings().all()
             for each in found:
-                row = row_of(each)
-                after = row.seq
-                yield row
-            if len(found) < step:
-                return
+                yield row_of(each)
+            after = found[-1]["seq"] if len(found) == MAX_PAGE else end
 
 
 def row_of(mapping: RowMapping) -> Row:

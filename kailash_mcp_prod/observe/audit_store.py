@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from kailash_mcp_prod.errors import DatabaseStartupError, UnservedError
@@ -29,7 +30,13 @@ FROM mcp_audit_head WHERE id = 1
 """
 _MOVE: Final = "UPDATE mcp_audit_head SET seq = $1, hash = $2 WHERE id = 1"
 _COLUMNS: Final = "seq, at, who, tool, model, outcome, request_id, ids, entry, hash"
-_INSERT_ROW: Final = f"INSERT INTO mcp_audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+# Few statements, because for each of them the thread of SQLite and that of the event loop hand
+# over the interpreter lock; and few different ones, so that they stay prepared.
+_INSERTS: Final = {
+    count: f"INSERT INTO mcp_audit ({_COLUMNS}) VALUES "  # noqa: S608
+    + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * count)
+    for count in (64, 32, 16, 8, 4, 2, 1)
+}
 _INSERT_ROWS: Final = f"""
 INSERT INTO mcp_audit ({_COLUMNS}) SELECT * FROM unnest(
     $1::bigint[], $2::float8[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -186,7 +193,7 @@ class AuditTrail:
             for row in rows
         ]
         if self._on_sqlite:
-            return [(_INSERT_ROW, each) for each in values]
+            return list(_insert_together(values))
         return [(_INSERT_ROWS, [list(column) for column in zip(*values, strict=True)])]
 
     def _locked(self) -> str:
@@ -194,6 +201,14 @@ class AuditTrail:
 
     def _said(self, text: str) -> str:
         return text.replace("$", "?") if self._on_sqlite else text
+
+
+def _insert_together(values: Sequence[tuple[Any, ...]]) -> Iterator[Statement]:
+    start = 0
+    for count, text in _INSERTS.items():
+        while len(values) - start >= count:
+            yield text, list(chain.from_iterable(values[start : start + count]))
+            start += count
 
 
 def _head_of(found: Rows) -> tuple[int, str, int, int]:

@@ -19,6 +19,9 @@ OPERATOR: Final = "operator:"
 """What the subject of somebody begins with who runs commands."""
 
 
+_UNKNOWN: Final = "The head does not know of them."
+
+
 @dataclass(frozen=True, slots=True)
 class Break:
     """A place where the audit does not hold: from one number to another, and what is wrong."""
@@ -148,6 +151,10 @@ class Verifier:
         # What stands in another's place says nothing of the next.
         self._previous = None if problem and problem[0] == "reordered" else row.hash
 
+    def beyond(self, last: int) -> None:
+        """Says that there are entries of which the head does not know, up to this number."""
+        self._break("inserted", self._last_seq + 1, last, _UNKNOWN)
+
     def finish(self, seq: int, head_hash: str) -> Verification:
         """Looks at where the audit ends and begins.
 
@@ -159,7 +166,7 @@ class Verifier:
         if seq > self._last_seq:
             self._break("removed", self._last_seq + 1, seq, "They are not there.")
         elif seq < self._last_seq:
-            self._break("inserted", seq + 1, self._last_seq, "The head does not know of them.")
+            self._break("inserted", seq + 1, self._last_seq, _UNKNOWN)
         elif self._previous is not None and head_hash != self._previous:
             self._break("changed", seq, seq, "The head has another hash.")
         for expected in sorted(self._expected):
@@ -201,6 +208,18 @@ class Verifier:
             breaks.append(Break(kind, first, last, text))
         else:
             self._found.further_breaks += 1
+
+
+def without_head(expected: Mapping[int, str]) -> Verification:
+    """What there is to say of a database without an audit, or without the row of its head.
+
+    Args:
+        expected: Hashes that are known from elsewhere, by number.
+    """
+    last = max(expected, default=1)
+    found = Verification()
+    found.breaks.append(Break("removed", 1, last, "There is no audit, or its head was removed."))
+    return found
 
 
 def _decoded(text: str) -> dict[str, Any]:

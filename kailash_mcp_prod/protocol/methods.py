@@ -70,6 +70,7 @@ class Context(msgspec.Struct, frozen=True):
         pause: Ends the stream that carries the answer, where the client can come back for it.
         idempotency_key: What makes a call that is sent again the same one, on transports with
             headers.
+        transport: `stdio`, `http` or `websocket`; empty for others.
     """
 
     principal: Principal
@@ -81,6 +82,7 @@ class Context(msgspec.Struct, frozen=True):
     surface: str | None = None
     pause: Callable[[], Awaitable[None]] | None = None
     idempotency_key: str | None = None
+    transport: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -146,6 +148,10 @@ class MethodTable:
         if method.name in self._methods:
             raise ValueError(f"The method {method.name!r} is registered twice.")
         self._methods[method.name] = method
+
+    def names(self) -> frozenset[str]:
+        """The names of all methods."""
+        return frozenset(self._methods)
 
     def find(self, name: str) -> Method | None:
         """The method of this name in any era."""

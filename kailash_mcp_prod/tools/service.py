@@ -269,10 +269,7 @@ class ToolService:
                     raise error.below(meant.below) from error
             self._call_listeners.tell(meant.tool, call.principal, result)
             return result
-        except ServerError as error:
-            log.info("call_failed", code=error.code)
-            raise
-        except Interruption:
+        except (ServerError, Interruption):
             raise
         except Exception as defect:
             log.exception("call_broke")

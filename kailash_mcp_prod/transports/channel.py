@@ -70,6 +70,7 @@ class ClientChannel:
         surface: The set of tools that the channel's address names.
         unread: Counts the answers that wait to be read, here and on other channels. A request that
             comes while there is no room for its answer is refused.
+        transport: What it is a channel of.
     """
 
     def __init__(
@@ -82,8 +83,10 @@ class ClientChannel:
         renew: Callable[[Principal], Awaitable[Principal]] | None = None,
         surface: str | None = None,
         unread: UnreadBudget | None = None,
+        transport: str = "stdio",
     ) -> None:
         self.connection = Connection()
+        self._transport = transport
         self._dispatcher = dispatcher
         self._write_one = write
         self._principal = principal
@@ -221,6 +224,7 @@ class ClientChannel:
             self.connection,
             request_id=request_id,
             surface=self._surface,
+            transport=self._transport,
         )
 
     async def _serve(self, message: Request | Batch, context: Context, *, streams: bool) -> None:

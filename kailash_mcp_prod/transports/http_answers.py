@@ -116,6 +116,7 @@ class Answers:
                 headers=mirrored(exchange.headers),
                 request_id=exchange.request_id,
                 surface=exchange.surface,
+                transport="http",
                 idempotency_key=idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
             )
             exchange.stream = stream
@@ -160,6 +161,7 @@ class Answers:
                 session.connection,
                 request_id=exchange.request_id,
                 surface=exchange.surface,
+                transport="http",
                 pause=answer.pause if exchange.accept.events else None,
                 # One key can't be that of several calls.
                 idempotency_key=None

@@ -122,7 +122,13 @@ class WebSocketSession:
         self._limits = limits
         self._rate = MessageRate(limits.messages_per_second)
         self._channel = ClientChannel(
-            dispatcher, self._write, principal, limits.channel, surface=surface, unread=unread
+            dispatcher,
+            self._write,
+            principal,
+            limits.channel,
+            surface=surface,
+            unread=unread,
+            transport="websocket",
         )
         self._ending: Ending | None = None
         self._gone = False

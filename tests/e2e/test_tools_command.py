@@ -82,7 +82,7 @@ def test_the_tools_of_a_running_server_are_listed(
 
     assert code == 0
     assert [line.split()[0] for line in output.splitlines()] == ALL_TOOLS
-    assert errors == "139 tools\n"
+    assert errors == "142 tools\n"
 
 
 def test_a_call_prints_its_result(development_server: HttpServer, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from kailash_mcp_prod.errors import (
 from kailash_mcp_prod.observe.dashboard.catalogue import MAX_QUERY, ShownTools
 from kailash_mcp_prod.observe.dashboard.cookies import IDLE_SECONDS, LogIn, LogIns
 from kailash_mcp_prod.observe.dashboard.doors import Doors
+from kailash_mcp_prod.observe.dashboard.figures import NO_CALLS
 from kailash_mcp_prod.observe.dashboard.files import StaticFiles
 from kailash_mcp_prod.observe.dashboard.reasons import Question, Reasons
 from kailash_mcp_prod.observe.dashboard.sight import Sight
@@ -114,12 +115,14 @@ class Dashboard:
 
     async def stop(self) -> None:
         """Ends what is being looked up."""
+        await self._views.figures.stop()
         await self._views.fresh.close()
         await self._trail.close()
 
     def _routes(self) -> list[BaseRoute]:
         of = self._views
         answers: dict[str, Page] = {
+            "/api/overview": _plain(of.overview),
             "/api/sessions": _plain(of.sessions),
             "/api/workspaces": _plain(of.workspaces),
             "/api/workflows": _plain(of.workflows),
@@ -147,6 +150,7 @@ class Dashboard:
                 Route(path, self._answering(page, changes=True), methods=["POST"])
                 for path, page in changes.items()
             ),
+            Route("/api/{rest:path}", self._answering(_nothing_there)),
             Route("/{page:path}", self._page),
         ]
 
@@ -225,6 +229,7 @@ class Dashboard:
 
     async def _pulse(self, request: Request, sight: Sight) -> dict[str, Any]:
         asked(request)
+        self._views.figures.look()
         return {
             "subject": sight.principal.subject,
             "may": sight.to_dict(),
@@ -244,11 +249,17 @@ class Dashboard:
         if query:
             await self._of.service.charge(sight.principal)
         tools = await self._tools.find(sight.principal, query)
+        if sight.monitor:
+            figures = await self._views.figures.tools()
+            tools = [{**each, "figures": figures.get(each["name"], NO_CALLS)} for each in tools]
         return {"tools": tools, "count": len(tools)}
 
     async def _describe_tool(self, request: Request, sight: Sight) -> dict[str, Any]:
         asked(request)
-        return self._tools.describe(sight.principal, request.path_params["name"])
+        tool = self._tools.describe(sight.principal, request.path_params["name"])
+        if sight.monitor:
+            tool["figures"] = (await self._views.figures.tools()).get(tool["name"], NO_CALLS)
+        return tool
 
     async def _try_tool(self, request: Request, sight: Sight) -> dict[str, Any]:
         trial = await read_body(request, _Trial)
@@ -295,6 +306,10 @@ def _plain(view: Callable[[Sight], Awaitable[Any]]) -> Page:
         return await view(sight)
 
     return page
+
+
+async def _nothing_there(_request: Request, _sight: Sight) -> Any:
+    raise NotFoundError("There is nothing at this address.")
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:

@@ -16,6 +16,7 @@ from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import NotFoundError
 from kailash_mcp_prod.guard.assembly import Guard
 from kailash_mcp_prod.observe.dashboard.activity import Activity, Running, Seen
+from kailash_mcp_prod.observe.dashboard.figures import ShownFigures
 from kailash_mcp_prod.observe.dashboard.fresh import Fresh
 from kailash_mcp_prod.observe.dashboard.sight import MANAGE, Sight
 from kailash_mcp_prod.sessions.identity import owner_digest
@@ -23,6 +24,7 @@ from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
+    from kailash_mcp_prod.observe.metrics_monitor import Monitor
     from kailash_mcp_prod.sessions.overseeing import Overseer
 
 END_SESSION: Final = "end_session_of_agent"
@@ -46,7 +48,10 @@ class Sources:
     activity: Activity
     health: Callable[[], Awaitable[dict[str, Any]]]
     overseer: Callable[[], Awaitable[Overseer]]
-    limits: Mapping[str, Any]
+    monitoring: Monitor
+    session_seconds: float
+    connections: int
+    settings: Mapping[str, Any]
 
 
 class Views:
@@ -61,11 +66,22 @@ class Views:
         self._of = sources
         self._clock = clock
         self.fresh = Fresh()
+        self.figures = ShownFigures(sources.monitoring, self.fresh)
 
     async def health(self) -> dict[str, Any]:
         """The report on health."""
         found: dict[str, Any] = await self.fresh.get("health", self._of.health)
         return found
+
+    async def overview(self, sight: Sight) -> dict[str, Any]:
+        """How the server is and what it does."""
+        sight.require_monitor()
+        visible = {tool.name for tool in self._of.service.visible(sight.principal)}
+        return {
+            **await self.figures.overview(visible),
+            **self.activity(sight),
+            "health": await self.health(),
+        }
 
     async def sessions(self, sight: Sight) -> dict[str, Any]:
         """Agents, what each does now and has left of its limits, and agent sessions."""
@@ -86,15 +102,18 @@ class Views:
         subjects = {digest: subject for subject, digest in digests.items()}
         sessions = [
             {
-                **found.to_dict(self._of.limits["session_seconds"]),
+                **found.to_dict(self._of.session_seconds),
                 "subject": subjects.get(of),
                 "own": of == digests[sight.principal.subject],
                 "running": [self._running(each) for each in now_in.get((of, found.id), ())],
             }
             for of, found in stored[:_MOST]
         ]
+        counted = await self.figures.agents() if sight.everybody else {}
         agents = [
-            self._agent(each, [one for one in running if one.subject == subject])
+            self._agent(
+                each, counted.get(subject), [one for one in running if one.subject == subject]
+            )
             for subject, each in seen.items()
             if sight.everybody or subject == sight.principal.subject
         ]
@@ -102,7 +121,7 @@ class Views:
             "agents": agents[:_MOST],
             "sessions": sessions,
             "more": len(stored) > _MOST,
-            "timeout_seconds": self._of.limits["session_seconds"],
+            "timeout_seconds": self._of.session_seconds,
         }
 
     async def end_session(self, sight: Sight, session_id: str) -> dict[str, Any]:
@@ -169,7 +188,6 @@ class Views:
         """Circuits, rate limits and who is near one, and how many calls run and wait."""
         sight.require_monitor()
         guard = self._of.guard
-        health = await self.health()
         rates = guard.rates
         used = sorted(
             (self._usage(each) for each in self._of.activity.seen()),
@@ -189,20 +207,15 @@ class Views:
             ],
             "concurrency": {
                 **guard.concurrency.health(),
-                "limit": self._of.limits["max_concurrent_requests"],
+                "limit": guard.concurrency.most,
             },
-            "database": {**guard.database.health(), "limit": self._of.limits["connections"]},
+            "database": {**guard.database.health(), "limit": self._of.connections},
             "rates": rates.health(),
             "everybody": None
             if everybody is None
             else dict(zip(("used", "limit"), everybody, strict=True)),
             "agents": used[:50],
-            "settings": {
-                name: value
-                for name, value in self._of.limits.items()
-                if name not in {"session_seconds", "connections"}
-            },
-            "components": health["components"],
+            "settings": dict(self._of.settings),
         }
 
     def activity(self, sight: Sight) -> dict[str, Any]:
@@ -227,14 +240,18 @@ class Views:
             "seconds": round(max(0.0, self._clock() - each.began), 1),
         }
 
-    def _agent(self, seen: Seen, running: list[Running]) -> dict[str, Any]:
+    def _agent(
+        self, seen: Seen, counted: tuple[int, int] | None, running: list[Running]
+    ) -> dict[str, Any]:
+        # Of all workers, where these put their figures together.
+        calls, errors = counted or (seen.calls, seen.errors)
         tools = Counter(each.tool or "…" for each in running)
         return {
             **self._usage(seen),
             "tenant": seen.principal.tenant,
             "method": seen.principal.method,
-            "calls": seen.calls,
-            "errors": seen.errors,
+            "calls": calls,
+            "errors": errors,
             "last": {
                 "tool": seen.tool,
                 "outcome": seen.outcome,
