@@ -191,6 +191,15 @@ class ServerConfig(
         return None if secret is None else secret.get_secret_value().encode()
 
     @property
+    def serves_dashboard(self) -> bool:
+        """Whether there is a dashboard."""
+        if self.transport == "stdio":
+            return False
+        if self.enable_dashboard is None:
+            return self.enable_auth or is_loopback(self.host)
+        return self.enable_dashboard
+
+    @property
     def former_audit_keys(self) -> list[bytes]:
         """What has sealed entries of the audit before `cursor_key` did."""
         return [each.get_secret_value().encode() for each in self.audit_former_secrets]

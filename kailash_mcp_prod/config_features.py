@@ -42,6 +42,13 @@ class FeatureSettings(BaseSettings):
     enable_agent_analytics: bool = Field(
         True, description="Keep figures of each agent, of the first 1,000 by name."
     )
+    enable_dashboard: bool | None = Field(
+        None,
+        description=(
+            "Serve the dashboard at /dashboard of the REST port. By default where clients are "
+            "asked for a credential, and on loopback."
+        ),
+    )
     enable_audit: bool = Field(True, description="Note every write and every denial.")
     audit_values: bool = Field(
         False, description="Note the values that are written too, and not only the fields."

@@ -24,6 +24,7 @@ from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
 from kailash_mcp_prod.health_checks import ServerHealth
 from kailash_mcp_prod.observe.audit import Audit
+from kailash_mcp_prod.observe.dashboard.assembly import DashboardPart
 from kailash_mcp_prod.observe.logs import get_logger, tame
 from kailash_mcp_prod.observe.metrics import ServerMetrics
 from kailash_mcp_prod.observe.metrics_assembly import Monitoring
@@ -138,6 +139,17 @@ class ProductionMCPServer:
             further=self._further_components,
             policy=policy,
             open_to_all=not (self.config.enable_auth or auth_providers),
+        )
+        self._dashboard = DashboardPart(
+            self.config,
+            self.service,
+            policy,
+            self._guard,
+            monitoring=self.monitoring.monitor,
+            health=self._health.report,
+            credentials=self._credentials,
+            state=self.state,
+            audit=self.audit,
         )
         resources = DataResources(
             self.service, catalogue, self._health.report, self._agents.resources()
@@ -362,6 +374,7 @@ class ProductionMCPServer:
             challenges=challenges,
             unread=unread,
             metrics=self.monitoring.monitor,
+            mounts=self._dashboard.mounts(stack),
         )
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         connections = ConnectionLimit(config.max_connections)

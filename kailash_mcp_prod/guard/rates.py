@@ -89,6 +89,25 @@ class RateLimit:
             raise self._refuse(refusal)
         self._windows.add(rules, now)
 
+    def usage(self, principal: Principal) -> list[tuple[str, int, int]]:
+        """What a principal has used of each limit in the last minute, as this process counts.
+
+        Each is the kind of the calls, empty for all of them, how many there were, and the limit.
+        """
+        subject, now = principal.subject, self._clock()
+        rules = self._rules(principal, None)[:1]
+        rules += [((kind, subject), limit) for kind, limit in self._kinds.items()]
+        return [
+            ("" if isinstance(key, str) else key[0], self._windows.used(key, now), limit)
+            for key, limit in rules
+        ]
+
+    def everybody(self) -> tuple[int, int] | None:
+        """What all have used of the limit of the server, and the limit, if there is one."""
+        if self._everybody is None:
+            return None
+        return self._windows.used(_EVERYBODY, self._clock()), self._everybody
+
     def left(self, principal: Principal, kind: str | None = None) -> list[tuple[str, int, int]]:
         """Of each limit that binds a call: its name, what is left, and how much there is.
 

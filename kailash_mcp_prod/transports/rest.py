@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.auth.challenge import Challenges
@@ -90,6 +92,7 @@ def create_rest_app(
     challenges: Challenges | None = None,
     unread: UnreadBudget | None = None,
     metrics: MetricsHost | None = None,
+    mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
 ) -> GuardedApp:
     """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
 
@@ -104,6 +107,7 @@ def create_rest_app(
         challenges: What refusals tell of the credential to get.
         unread: Counts the answers that wait to be read, here and on other transports.
         metrics: What `/metrics` answers; it is told how long answers to principals are.
+        mounts: Further applications by their path, behind the same checks of Host and Origin.
     """
     told = challenges or Challenges()
     app = FastAPI(
@@ -177,6 +181,8 @@ def create_rest_app(
 
     if metrics is not None:
         add_metrics(app, metrics, principal_of)
+    for path, mounted in mounts.items():
+        app.mount(path, mounted)
 
     async def answer_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServerError)  # noqa: S101 - registered for this class

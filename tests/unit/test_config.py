@@ -36,7 +36,6 @@ SECRET_KEYS = {
     *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret", "bearer_tokens"),
     "audit_former_secrets",
     "introspection_client_secret",
-    "audit_former_secrets",
 }
 
 
