@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.auth.principal import Credentials, Principal
     from kailash_mcp_prod.config import ServerConfig
     from kailash_mcp_prod.errors import ServerError, StartupError
+    from kailash_mcp_prod.nexus.auth import NexusAuth
+    from kailash_mcp_prod.nexus.enhancing import NexusMCPPlugin, enhance_nexus_with_mcp
     from kailash_mcp_prod.observe.metrics import ServerMetrics
     from kailash_mcp_prod.server import ProductionMCPServer
     from kailash_mcp_prod.sessions.calling import calling_tools_of
@@ -31,6 +33,8 @@ _HOMES = {
     "DataFlowToolDiscovery": "tools.discovery",
     "MCPProcedureNode": "sessions.procedure_node",
     "MCPToolNode": "sessions.tool_node",
+    "NexusAuth": "nexus.auth",
+    "NexusMCPPlugin": "nexus.enhancing",
     "Principal": "auth.principal",
     "ProductionMCPServer": "server",
     "ServerConfig": "config",
@@ -41,6 +45,7 @@ _HOMES = {
     "ToolCalls": "sessions.procedure_node",
     "WorkflowRegistry": "sessions.workflow_registry",
     "calling_tools_of": "sessions.calling",
+    "enhance_nexus_with_mcp": "nexus.enhancing",
 }
 
 __all__ = [
@@ -50,6 +55,8 @@ __all__ = [
     "DataFlowToolDiscovery",
     "MCPProcedureNode",
     "MCPToolNode",
+    "NexusAuth",
+    "NexusMCPPlugin",
     "Principal",
     "ProductionMCPServer",
     "ServerConfig",
@@ -61,6 +68,7 @@ __all__ = [
     "WorkflowRegistry",
     "__version__",
     "calling_tools_of",
+    "enhance_nexus_with_mcp",
 ]
 
 

@@ -28,7 +28,11 @@ from kailash_mcp_prod.errors import StartupError
 if TYPE_CHECKING:
     from kailash_mcp_prod.client import ToolClient
 
-_GROUPS = {"key": "kailash_mcp_prod.cli_keys", "token": "kailash_mcp_prod.cli_tokens"}
+_GROUPS = {
+    "key": "kailash_mcp_prod.cli_keys",
+    "token": "kailash_mcp_prod.cli_tokens",
+    "audit": "kailash_mcp_prod.cli_audit",
+}
 
 
 class _Commands(TyperGroup):
@@ -60,7 +64,7 @@ app = typer.Typer(
 _ONLY_FROM_ENVIRONMENT = frozenset(
     {
         *("api_key", "api_keys", "bearer_tokens", "cursor_secret", "introspection_client_secret"),
-        *("jwt_secret", "token"),
+        *("jwt_secret", "token", "audit_former_secrets"),
     }
 )
 _TOOL_ERROR = 5
@@ -148,15 +152,26 @@ def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     _configure_logging(loaded)
     for name, meant in misspelt_variables(os.environ).items():
         typer.echo(f"Warning: {name} is not a setting. Is {meant} meant?", err=True)
+    if loaded.mode == "nexus-integration":
+        from kailash_mcp_prod.cli_nexus import serve_nexus
+
+        run(serve_nexus(loaded, _leave_in_time))
+        return
     run(_serve(loaded) if loaded.connect is None else _bridge(loaded, loaded.connect))
 
 
 def _configure_logging(config: ServerConfig) -> None:
-    if config.connect is None:
+    if config.connect is None or config.log_file is not None or config.log_format != "auto":
         # Late, because it takes as long to import as all that a bridge needs.
         from kailash_mcp_prod.observe.logs import configure_logging
 
-        configure_logging(config.log_level)
+        configure_logging(
+            config.log_level,
+            form=None if config.log_format == "auto" else config.log_format,
+            file=config.log_file,
+            file_max_bytes=round(config.log_file_max_mb * 1024 * 1024),
+            files_kept=config.log_files_kept,
+        )
     else:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(message)s")
         logging.getLogger("kailash_mcp_prod").setLevel(config.log_level)

@@ -1,4 +1,4 @@
-"""What the commands `key` and `token` share: options, the state, and how results are told."""
+"""What the commands `key`, `token` and `audit` share: options, the state, how results are told."""
 
 from __future__ import annotations
 
@@ -133,13 +133,22 @@ async def open_state(config: ServerConfig) -> AsyncIterator[StateDatabase]:
         await database.close()
 
 
+async def note(
+    store: CredentialStore, config: ServerConfig, action: str, *ids: str, **facts: Any
+) -> None:
+    """Notes in the audit what a command has done; see `note_operation`."""
+    from kailash_mcp_prod.observe.audit_operator import note_operation
+
+    await note_operation(store.database, config, action, ids, **facts)
+
+
 def _why_refused(failure: BaseException | None) -> str:
     if getattr(failure, "sqlstate", None) == _NO_RIGHT:
         return (
-            "The database's user may not use the tables of keys and tokens, mcp_…. Grant it "
-            "SELECT on them, and to mint and revoke INSERT, UPDATE and DELETE too."
+            "The database's user may not use the tables of keys, tokens and the audit, mcp_…. "
+            "Grant it SELECT on them, and to mint and revoke INSERT, UPDATE and DELETE too."
         )
-    return "The tables of keys and tokens, mcp_…, are not those of this version."
+    return "The tables of keys, tokens and the audit, mcp_…, are not those of this version."
 
 
 def _database_of(config: ServerConfig) -> str:

@@ -22,6 +22,7 @@ from kailash_mcp_prod.cli_credentials import (
     Tenant,
     claims_of,
     instant_of,
+    note,
     open_store,
     print_facts,
     print_json,
@@ -105,6 +106,7 @@ def mint(
         loaded = settings(config, models, database_url)
         async with open_store(loaded, create=True) as store:
             await store.add(key)
+            await note(store, loaded, "key_mint", key.id, **_granted(key))
         return key, minted, loaded.key_store
 
     key, minted, taken = run(add, as_json=as_json)
@@ -185,7 +187,8 @@ def rotate(
 
         kept = seconds_of(overlap)
         life: float | None = seconds_of(expires) if expires else None
-        async with open_store(settings(config, models, database_url), create=False) as store:
+        loaded = settings(config, models, database_url)
+        async with open_store(loaded, create=False) as store:
             old = await _named(store, key_id)
             now = time.time()
             if life is None and old.expires_at is not None:
@@ -199,7 +202,9 @@ def rotate(
                 expires_at=None if life is None else now + life,
                 last_used_at=None,
             )
-            return await store.rotate(old.id, successor, now + kept), successor, minted
+            ending = await store.rotate(old.id, successor, now + kept)
+            await note(store, loaded, "key_rotate", old.id, successor.id, **_granted(successor))
+            return ending, successor, minted
 
     old, key, minted = run(change, as_json=as_json)
     _hand_over(key, minted, as_json=as_json)
@@ -217,8 +222,11 @@ def revoke(
     """End a key for good, on all servers within a second."""
 
     async def end() -> StoredKey:
-        async with open_store(settings(config, models, database_url), create=False) as store:
-            return await store.revoke((await _named(store, key_id)).id)
+        loaded = settings(config, models, database_url)
+        async with open_store(loaded, create=False) as store:
+            revoked = await store.revoke((await _named(store, key_id)).id)
+            await note(store, loaded, "key_revoke", revoked.id, agent=revoked.agent_id)
+            return revoked
 
     key = run(end, as_json=as_json)
     if as_json:
@@ -236,6 +244,16 @@ async def _named(store: CredentialStore, key_id: str) -> StoredKey:
     if found is None:
         raise NotFoundError("That key was not minted for this database.")
     return found
+
+
+def _granted(key: StoredKey) -> dict[str, Any]:
+    """What the audit says of a new key."""
+    return {
+        "agent": key.agent_id,
+        "permissions": key.permissions,
+        "roles": key.roles,
+        "expires": instant_of(key.expires_at),
+    }
 
 
 def _checked(grants: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from kailash_mcp_prod.cli_credentials import (
     Tenant,
     claims_of,
     instant_of,
+    note,
     open_state,
     open_store,
     print_facts,
@@ -224,9 +225,10 @@ def revoke(
             store = CredentialStore(database)
             await store.prepare()
             if jti is not None:
-                note = await TokenNotes(database).get(jti)
-                ends = None if note is None else note.expires_at
+                found = await TokenNotes(database).get(jti)
+                ends = None if found is None else found.expires_at
             await store.revoke_token(named, ends)
+            await note(store, loaded, "token_revoke", named)
         return named, ends
 
     revoked, ends = run(end, as_json=as_json)
@@ -242,9 +244,10 @@ async def _note(
     config: ServerConfig, token: MintedToken, grants: TokenGrants, label: str | None
 ) -> None:
     """Notes a token before it is handed out."""
+    from kailash_mcp_prod.state.credentials import CredentialStore
     from kailash_mcp_prod.state.token_notes import TokenNote, TokenNotes
 
-    note = TokenNote(
+    noted = TokenNote(
         jti=token.claims["jti"],
         subject=grants.subject,
         created_at=time.time(),
@@ -257,7 +260,17 @@ async def _note(
     )
     with _nothing_minted_without_a_note():
         async with open_state(config) as database:
-            await TokenNotes(database).add(note)
+            await TokenNotes(database).add(noted)
+            await note(
+                CredentialStore(database),
+                config,
+                "token_mint",
+                noted.jti,
+                subject=noted.subject,
+                permissions=noted.permissions,
+                roles=noted.roles,
+                expires=instant_of(noted.expires_at),
+            )
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from pydantic_settings import (
 from kailash_mcp_prod.config_features import FeatureSettings
 from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
+from kailash_mcp_prod.config_observing import ObservingSettings
 from kailash_mcp_prod.config_serving import ServingSettings
 from kailash_mcp_prod.config_tokens import MIN_SECRET_BYTES, TokenSettings, is_short
 from kailash_mcp_prod.config_values import (
@@ -42,7 +43,14 @@ CONFIG_FILE_VARIABLE = "MCP_CONFIG_FILE"
 _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
 
-class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings, ServingSettings):
+class ServerConfig(
+    FeatureSettings,
+    GuardSettings,
+    LimitSettings,
+    ObservingSettings,
+    TokenSettings,
+    ServingSettings,
+):
     """The settings of a server.
 
     Raises:
@@ -104,12 +112,16 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
     def _development_needs_no_credentials(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("mode") == "development":
             return {"enable_auth": False, **values}
+        if isinstance(values, dict) and values.get("mode") == "nexus-integration":
+            return _on_nexus(values)
         return values
 
     @model_validator(mode="after")
     def _refuse_unsafe(self) -> Self:
         if not self.enable_http_transport and self.transport in {"http", "all"}:
             raise ValueError("enable_http_transport is off, so use --transport stdio or websocket")
+        if self.mode == "nexus-integration" and self.transport == "stdio":
+            raise ValueError("mode nexus-integration serves HTTP and WebSocket, not stdio")
         if self.connect is not None:
             if self.transport != "stdio":
                 raise ValueError("connect needs --transport stdio")
@@ -178,6 +190,27 @@ class ServerConfig(FeatureSettings, GuardSettings, LimitSettings, TokenSettings,
         secret = self.cursor_secret or self.jwt_secret
         return None if secret is None else secret.get_secret_value().encode()
 
+    @property
+    def serves_dashboard(self) -> bool:
+        """Whether there is a dashboard."""
+        if self.transport == "stdio":
+            return False
+        if self.enable_dashboard is None:
+            return self.enable_auth or is_loopback(self.host)
+        return self.enable_dashboard
+
+    @property
+    def former_audit_keys(self) -> list[bytes]:
+        """What has sealed entries of the audit before `cursor_key` did."""
+        return [each.get_secret_value().encode() for each in self.audit_former_secrets]
+
+
+def _on_nexus(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings for a Nexus app that asks for credentials itself, unless ours are to count."""
+    if values.get("nexus_auth", "nexus") != "nexus":
+        return values
+    return {**values, "auth_type": "custom"}
+
 
 def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like one of ours but are not, each with the one that may be meant.
@@ -210,7 +243,10 @@ def _describe(error: ValidationError, config: type[BaseSettings]) -> str:
             lines.append(f"Unknown configuration key '{key}'.{hint}")
         else:
             text = problem["msg"].removeprefix("Value error, ").rstrip(".")
-            if key in {"models", "workflows"} and problem["type"] == "string_pattern_mismatch":
+            if (
+                key in {"models", "nexus", "workflows"}
+                and problem["type"] == "string_pattern_mismatch"
+            ):
                 text = "Name it as module:attribute, such as shop.models:db"
             lines.append(f"{key}: {text}." if key else f"{text}.")
     return "\n".join(lines)

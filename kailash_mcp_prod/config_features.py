@@ -1,11 +1,13 @@
-"""The settings of the features around tools: agents, metrics."""
+"""The settings of the features around tools: agents, metrics, audit."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kailash_mcp_prod.config_values import Words
 
 
 class FeatureSettings(BaseSettings):
@@ -39,4 +41,29 @@ class FeatureSettings(BaseSettings):
     )
     enable_agent_analytics: bool = Field(
         True, description="Keep figures of each agent, of the first 1,000 by name."
+    )
+    enable_dashboard: bool | None = Field(
+        None,
+        description=(
+            "Serve the dashboard at /dashboard of the REST port. By default where clients are "
+            "asked for a credential, and on loopback."
+        ),
+    )
+    enable_audit: bool = Field(True, description="Note every write and every denial.")
+    audit_values: bool = Field(
+        False, description="Note the values that are written too, and not only the fields."
+    )
+    audit_mask_fields: Words = Field(
+        (), description="Fields whose values are never noted, as field or Model.field."
+    )
+    audit_retention_days: float | None = Field(
+        None, gt=0, le=36_500, description="How long entries are kept; by default for ever."
+    )
+    audit_former_secrets: tuple[SecretStr, ...] = Field(
+        (),
+        repr=False,
+        description=(
+            "Secrets that cursor_secret or jwt_secret had before, as JSON: [...]. By them "
+            "audit verify checks older entries."
+        ),
     )

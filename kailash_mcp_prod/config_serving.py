@@ -17,8 +17,24 @@ class ServingSettings(BaseSettings):
     # Only the whole is ever read; to prepare its parts too would take time at each start.
     model_config = SettingsConfigDict(defer_build=True)
 
-    mode: Literal["standalone", "development"] = Field(
-        "standalone", description="development: no authentication on loopback, sample data."
+    mode: Literal["standalone", "development", "nexus-integration"] = Field(
+        "standalone",
+        description=(
+            "development: no authentication on loopback, sample data. nexus-integration: serve a "
+            "Nexus app with MCP on its port."
+        ),
+    )
+    nexus: str = Field(
+        "app:app",
+        pattern=r"^[\w.]+:\w+$",
+        description="The Nexus app of the mode nexus-integration, as module:attribute.",
+    )
+    nexus_auth: Literal["nexus", "own"] = Field(
+        "nexus",
+        description=(
+            "Who tells in that mode who clients are: the Nexus app, or the credentials of this "
+            "configuration."
+        ),
     )
     transport: Literal["http", "stdio", "websocket", "all"] = Field(
         "http", description="How clients connect; all is HTTP and WebSocket on one port."

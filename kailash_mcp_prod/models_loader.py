@@ -28,7 +28,7 @@ def load_dataflow(target: str, database_url: str | None) -> Any:
     if database_url is not None:
         database_url = absolute_sqlite_url(database_url)
         os.environ["DATABASE_URL"] = database_url
-    db = getattr(_import(target), target.partition(":")[2], None)
+    db = getattr(_import(target, "DataFlow instance with --models"), target.partition(":")[2], None)
     if db is None or not hasattr(db, "list_models"):
         raise ConfigError(
             f"{target} is no DataFlow instance. Name one with --models module:attribute."
@@ -77,7 +77,23 @@ def _same_database(one: str, other: str) -> bool:
     return one == other
 
 
-def _import(target: str) -> Any:
+def load_nexus(target: str) -> Any:
+    """Imports the application's Nexus app from the working directory or the path.
+
+    Args:
+        target: Such as `app:app`.
+
+    Raises:
+        ConfigError: There is no such module or attribute.
+        ModelError: The module fails while it is imported.
+    """
+    app = getattr(_import(target, "Nexus app with --nexus"), target.partition(":")[2], None)
+    if app is None:
+        raise ConfigError(f"{target} is no Nexus app. Name one with --nexus module:attribute.")
+    return app
+
+
+def _import(target: str, named: str) -> Any:
     module = target.partition(":")[0]
     here = str(Path.cwd())
     if here not in sys.path:
@@ -88,7 +104,7 @@ def _import(target: str) -> Any:
         if missing.name is not None and f"{module}.".startswith(f"{missing.name}."):
             raise ConfigError(
                 f"There is no module '{module}' in {here} or on the path. Go to the directory of "
-                "your application, or name its DataFlow instance with --models module:attribute."
+                f"your application, or name its {named} module:attribute."
             ) from None
         raise ModelError(f"{module} can't be imported: it needs {missing.name}.") from missing
     except Exception as failure:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.auth.configured import configured_challenges
@@ -22,11 +22,14 @@ from kailash_mcp_prod.content.resources import DataResources
 from kailash_mcp_prod.credentials import ServerCredentials
 from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
-from kailash_mcp_prod.observe.health import Health
-from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.health_checks import ServerHealth
+from kailash_mcp_prod.observe.audit import Audit
+from kailash_mcp_prod.observe.dashboard.assembly import DashboardPart
+from kailash_mcp_prod.observe.logs import get_logger, tame
 from kailash_mcp_prod.observe.metrics import ServerMetrics
 from kailash_mcp_prod.observe.metrics_assembly import Monitoring
-from kailash_mcp_prod.protocol import Dispatcher, Seal
+from kailash_mcp_prod.observing import call_log
+from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Seal
 from kailash_mcp_prod.records.connecting import is_postgresql
 from kailash_mcp_prod.sessions.assembly import Agents
 from kailash_mcp_prod.state.opening import State
@@ -64,6 +67,8 @@ class ProductionMCPServer:
         ```
     """
 
+    _application_type: ClassVar[type[DataFlowApplication]] = DataFlowApplication
+
     def __init__(
         self,
         config: ServerConfig | None = None,
@@ -95,7 +100,7 @@ class ProductionMCPServer:
             reads=self.reads,
             turns=self._turns,
         )
-        self.application = DataFlowApplication(
+        self.application = self._application_type(
             self.config,
             self.registry,
             policy,
@@ -104,9 +109,11 @@ class ProductionMCPServer:
             reads=self.reads,
         )
         self._guard.breakers.ask(DATABASE, self.application.answers)
+        self.service.watchers.add(call_log(self.config, policy, self.registry, self._guard))
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
+        self.audit = Audit(self.config, policy, self.service, self.state, self.application)
         self._agents = Agents(
             self.config, self.state, self.service, self._guard.redis, self.application
         )
@@ -123,10 +130,26 @@ class ProductionMCPServer:
             reads=self.reads,
         )
         catalogue = Catalogue(self.service, self.application.models)
-        self._health = Health(
-            self.application.health,
-            lambda: {**self._guard.components(), **self._credentials.components()},
-            lambda: self.service.is_draining,
+        self._health = ServerHealth(
+            self.application,
+            self.state,
+            self._guard,
+            self.service,
+            reads=self.reads,
+            further=self._further_components,
+            policy=policy,
+            open_to_all=not (self.config.enable_auth or auth_providers),
+        )
+        self._dashboard = DashboardPart(
+            self.config,
+            self.service,
+            policy,
+            self._guard,
+            monitoring=self.monitoring.monitor,
+            health=self._health.report,
+            credentials=self._credentials,
+            state=self.state,
+            audit=self.audit,
         )
         resources = DataResources(
             self.service, catalogue, self._health.report, self._agents.resources()
@@ -163,8 +186,10 @@ class ProductionMCPServer:
             stack.push_async_callback(self.monitoring.monitor.stop)
             stack.push_async_callback(self._credentials.close)
             stack.push_async_callback(self._guard.stop)
+            stack.push_async_callback(self._health.stop)
             stack.push_async_callback(self._agents.stop)
             stack.push_async_callback(self.application.stop)
+            stack.push_async_callback(self.audit.stop)
             stack.callback(self._dispatcher.close)
             if self.config.transport == "stdio":
                 # Only the application may know where that is kept by which the client is known.
@@ -176,18 +201,9 @@ class ProductionMCPServer:
                     await self._start_stdio(stack)
                     await self._start_application()
             else:
-                listeners = self._listeners(stack)
-                await self._start_application()
-                await self._credentials.prepare()
-                for listener in listeners:
-                    await listener.start()
-                log.info(
-                    "serving",
-                    mcp=self.mcp_url,
-                    ws=self.ws_url,
-                    rest=self.rest_url,
-                    tools=len(self.registry),
-                )
+                await self._start_serving(stack)
+            # Not before: what holds the loop up while it starts holds up nobody.
+            self._health.start()
             self.mcp_server.bind(asyncio.get_running_loop())
             stack.callback(self.mcp_server.bind, None)
             self._running = stack.pop_all()
@@ -223,7 +239,7 @@ class ProductionMCPServer:
             StartupError: The models can't be loaded, or a rule does not fit them.
         """
         await self.application.describe()
-        self.registry.add([*self._agents.tools(), *self.monitoring.tools()])
+        self.registry.add([*self._agents.tools(), *self.monitoring.tools(), self._health.tool])
 
     async def register_model(self, model: type) -> None:
         """Registers a model class with DataFlow, makes its table and adds its tools.
@@ -278,10 +294,12 @@ class ProductionMCPServer:
             await self.application.start()
             await self._agents.start()
             await self.monitoring.monitor.start()
-            self.registry.add(self.monitoring.tools())
+            self.registry.add([*self.monitoring.tools(), self._health.tool])
         except StartupError:
             self.service.mark_failed()
             raise
+        # What was imported meanwhile may have set up logging of its own.
+        tame()
         self._turns.needed = is_postgresql(self.application.database_url or "")
         self.service.mark_ready()
 
@@ -293,7 +311,7 @@ class ProductionMCPServer:
         )
         self._stdio = StdioTransport(
             self._dispatcher,
-            self._credentials.authenticator,
+            self.audit.authenticator(self._credentials.authenticator, "stdio"),
             credentials,
             max_line_bytes=self.config.max_body_bytes,
             revocations=self._credentials.watch,
@@ -304,57 +322,59 @@ class ProductionMCPServer:
             raise StartupError(f"{refused.message} Set MCP_API_KEY or MCP_TOKEN.") from None
         stack.push_async_callback(self._stdio.stop)
 
+    def _authenticator(self, transport: str) -> Authenticator:
+        return self.audit.authenticator(self._credentials.authenticator, transport)
+
+    def _further_components(self) -> dict[str, dict[str, Any]]:
+        """Further components in the report on health, whose state is known without asking."""
+        return {**self._credentials.components(), **self.audit.components()}
+
+    async def _start_serving(self, stack: AsyncExitStack) -> None:
+        listeners = self._listeners(stack)
+        await self._start_application()
+        await self.audit.start()
+        await self._credentials.prepare()
+        for listener in listeners:
+            await listener.start()
+        log.info(
+            "serving",
+            mcp=self.mcp_url,
+            ws=self.ws_url,
+            rest=self.rest_url,
+            tools=len(self.registry),
+        )
+
     def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
         # Late, because a process over stdio needs none of it.
+        from kailash_mcp_prod.serving import Surroundings, mcp_transports
         from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
-        from kailash_mcp_prod.transports.http import HttpTransport
         from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
         from kailash_mcp_prod.transports.listening import Listener
         from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
         from kailash_mcp_prod.transports.rest import create_rest_app
         from kailash_mcp_prod.transports.routing import TransportRouter
         from kailash_mcp_prod.transports.unread_budget import UnreadBudget
-        from kailash_mcp_prod.transports.websocket import WebSocketTransport
 
         config = self.config
         unread = UnreadBudget()
         hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
         origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
         challenges = configured_challenges(config)
-        http = HttpTransport(
-            self._dispatcher,
-            self._credentials.authenticator,
-            max_body_bytes=config.max_body_bytes,
-            max_sessions=config.max_sessions,
-            allowed_hosts=hosts,
-            allowed_origins=origins,
-            challenges=challenges,
-            revocations=self._credentials.watch,
-            unread=unread,
-        )
-        websocket = WebSocketTransport(
-            self._dispatcher,
-            self._credentials.authenticator,
-            max_message_bytes=config.max_body_bytes,
-            max_channels=config.max_websockets,
-            max_messages_per_second=config.max_messages_per_second,
-            idle_seconds=config.websocket_idle_seconds,
-            allowed_hosts=hosts,
-            allowed_origins=origins,
-            challenges=challenges,
-            revocations=self._credentials.watch,
-            unread=unread,
+        around = Surroundings(hosts, origins, challenges, unread)
+        http, websocket = mcp_transports(
+            config, self._dispatcher, self._authenticator, self._credentials.watch, around
         )
         rest = create_rest_app(
             self.service,
             self._credentials.authenticator,
-            self._health.report,
+            self._health,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=hosts,
             allowed_origins=origins,
             challenges=challenges,
             unread=unread,
             metrics=self.monitoring.monitor,
+            mounts=self._dashboard.mounts(stack),
         )
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         connections = ConnectionLimit(config.max_connections)

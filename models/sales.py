@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from models.constraints import EMAIL, LONG_TEXT, NAME, NOT_NEGATIVE, PHONE, TAX_ID
+from models.constraints import EMAIL, LONG_TEXT, NAME, NOT_NEGATIVE, PHONE, SHORT_TEXT, TAX_ID
 from models.database import db
 from models.enumerations import Currency, CustomerSegment, QuoteStatus
 
@@ -22,6 +22,7 @@ class Customer:
         company_id: Company that serves the customer.
         account_manager_id: User who looks after the customer.
         segment: Market the customer belongs to.
+        industry: Line of business, for example "Hospitals" or "Residential building".
         email: Address quotes are sent to.
         phone: Purchasing department's number in international form.
         tax_id: VAT or tax number with the country prefix and without spaces.
@@ -31,7 +32,6 @@ class Customer:
         credit_limit: Highest sum of open invoices in the customer's currency; null means none
             was agreed.
         payment_term_days: Days from invoice to payment.
-        customer_since: Day of the first order.
         is_active: Whether new quotes may be made.
         tags: Free labels, for example ["heat pumps", "key account"].
     """
@@ -42,6 +42,7 @@ class Customer:
     company_id: str | None = None
     account_manager_id: str | None = None
     segment: CustomerSegment = CustomerSegment.COMMERCIAL
+    industry: str | None = None
     email: str | None = None
     phone: str | None = None
     tax_id: str | None = None
@@ -49,7 +50,6 @@ class Customer:
     currency: Currency = Currency.EUR
     credit_limit: Decimal | None = None
     payment_term_days: int = 30
-    customer_since: date | None = None
     is_active: bool = True
     tags: list[str] | None = None
 
@@ -62,6 +62,7 @@ class Customer:
     __validation__: ClassVar[dict[str, Any]] = {
         "name": NAME,
         "customer_number": {"min_length": 1, "max_length": 40},
+        "industry": SHORT_TEXT,
         "email": EMAIL,
         "phone": PHONE,
         "tax_id": TAX_ID,
@@ -77,7 +78,7 @@ class Quote:
     Attributes:
         id: Primary key, for example quote-2026-0001; generated when not given.
         quote_number: Number printed on the quote, for example Q-2026-0001; no two quotes share
-            one.
+            one, and a draft may have none yet.
         customer_id: Customer the quote is for.
         company_id: Company that makes the offer.
         owner_id: User responsible for the quote.
@@ -96,7 +97,7 @@ class Quote:
     """
 
     id: str
-    quote_number: str
+    quote_number: str | None = None
     customer_id: str
     company_id: str | None = None
     owner_id: str | None = None

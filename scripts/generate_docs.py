@@ -15,7 +15,7 @@ TARGET = Path(__file__).parents[1] / "docs" / "configuration.md"
 WITHOUT_PREFIX = {"api_keys", "database_url", "jwt_secret", "redis_url"}
 SECRETS = {
     *("api_key", "api_keys", "bearer_tokens", "cursor_secret", "introspection_client_secret"),
-    *("jwt_secret", "token"),
+    *("jwt_secret", "token", "audit_former_secrets"),
 }
 
 HEAD = """\

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from kailash_mcp_prod.auth.claims import referred_values
 from kailash_mcp_prod.auth.principal import LOCAL, Owner, Principal
-from kailash_mcp_prod.auth.rules import AccessRule, Mask, Role
+from kailash_mcp_prod.auth.rules import ANY_WORKFLOW, WORKFLOW, AccessRule, Mask, Role
 from kailash_mcp_prod.bounded import BoundedMemo
 
 READ_OPERATIONS = frozenset({"read", "list", "count", "aggregate"})
@@ -64,6 +64,8 @@ class Access:
         if "*" in self.grants:
             return "*"
         subject, _, action = required.partition(":")
+        if subject == WORKFLOW:
+            return self._grant_for_workflow(required)
         actions = (action, "read" if action in READ_OPERATIONS else "write", "*")
         return next(
             (
@@ -74,6 +76,15 @@ class Access:
             ),
             None,
         )
+
+    def _grant_for_workflow(self, required: str) -> str | None:
+        """To run a workflow is a write, also if its name is that of an operation, such as list."""
+        all_of_them = (f"{WORKFLOW}:*", f"{WORKFLOW}:write", "*:write", "*:*")
+        found = next((grant for grant in all_of_them if grant in self.grants), None)
+        if found is not None or required != ANY_WORKFLOW:
+            return found or (required if required in self.grants else None)
+        named = (grant for grant in self.grants if grant.startswith(f"{WORKFLOW}:"))
+        return min((grant for grant in named if grant != f"{WORKFLOW}:read"), default=None)
 
     def allows(self, guarded: Guarded) -> bool:
         """Whether every permission is granted, and nothing is changed where that is forbidden."""

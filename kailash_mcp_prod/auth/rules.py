@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
+
+WORKFLOW: Final = "nexus"
+"""The subject of permissions to run workflows of Nexus; their names are its actions."""
+
+ANY_WORKFLOW: Final = f"{WORKFLOW}:?"
+"""What is required where it is enough to be allowed to run one of them, whichever."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import RateLimitedError
 from kailash_mcp_prod.guard.redis import RedisDownError
 from kailash_mcp_prod.guard.redis_windows import RedisWindows
-from kailash_mcp_prod.guard.windows import Refusal, Rule, Windows
+from kailash_mcp_prod.guard.windows import Key, Refusal, Rule, Windows
 
 _EVERYBODY = ("everybody", "")
 
@@ -89,6 +89,36 @@ class RateLimit:
             raise self._refuse(refusal)
         self._windows.add(rules, now)
 
+    def usage(self, principal: Principal) -> list[tuple[str, int, int]]:
+        """What a principal has used of each limit in the last minute, as this process counts.
+
+        Each is the kind of the calls, empty for all of them, how many there were, and the limit.
+        """
+        subject, now = principal.subject, self._clock()
+        rules = self._rules(principal, None)[:1]
+        rules += [((kind, subject), limit) for kind, limit in self._kinds.items()]
+        return [
+            ("" if isinstance(key, str) else key[0], self._windows.used(key, now), limit)
+            for key, limit in rules
+        ]
+
+    def everybody(self) -> tuple[int, int] | None:
+        """What all have used of the limit of the server, and the limit, if there is one."""
+        if self._everybody is None:
+            return None
+        return self._windows.used(_EVERYBODY, self._clock()), self._everybody
+
+    def left(self, principal: Principal, kind: str | None = None) -> list[tuple[str, int, int]]:
+        """Of each limit that binds a call: its name, what is left, and how much there is.
+
+        As this process counts: with a Redis, other replicas may have used some of it.
+        """
+        now = self._clock()
+        return [
+            (_named(key), max(0, limit - self._windows.used(key, now)), limit)
+            for key, limit in self._rules(principal, kind)
+        ]
+
     def health(self) -> dict[str, Any]:
         """Its component in the report on health."""
         if self._shared is None:
@@ -111,6 +141,12 @@ class RateLimit:
         if kind is not None and kind in self._kinds:
             rules.append(((kind, subject), self._kinds[kind]))
         return rules
+
+
+def _named(key: Key) -> str:
+    if key == _EVERYBODY:
+        return "to everybody"
+    return "to the caller" if isinstance(key, str) else f"of the kind {key[0]}"
 
 
 def _refused(refusal: Refusal) -> RateLimitedError:

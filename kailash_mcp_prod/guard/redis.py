@@ -133,6 +133,11 @@ class RedisConnection:
             self._mark_down(failure)
             raise RedisDownError from failure
 
+    async def look(self) -> None:
+        """Finds out now whether Redis is up, without waiting for the next probe."""
+        if self._client is not None:
+            await self._probe()
+
     def on_change(self, listener: Callable[[bool], None]) -> Callable[[], None]:
         """Calls the listener with whether Redis is up when that changes; returned is its end."""
         key = object()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 
@@ -39,6 +40,12 @@ class Windows:
             if left > 0 and (refusal is None or left > refusal[1]):
                 refusal = rule, left
         return refusal
+
+    def used(self, key: Key, now: float) -> int:
+        """How many calls of the last minute are counted together under a key."""
+        begin = now - WINDOW_SECONDS
+        calls = self._calls.get(key, ())
+        return len(calls) - bisect_right(calls, begin)
 
     def add(self, rules: Sequence[Rule], now: float) -> None:
         """Counts one call against each rule."""

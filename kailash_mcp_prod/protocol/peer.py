@@ -91,6 +91,7 @@ class Channel(msgspec.Struct, frozen=True):
         log_level: From which level on it wants log messages.
         pause: Ends the stream that carries the answer; the client comes back for the rest.
         deferral: Lets the call become a task.
+        transport: Which transport it is on.
     """
 
     emit: Callable[[bytes], Awaitable[None]] | None = None
@@ -101,6 +102,7 @@ class Channel(msgspec.Struct, frozen=True):
     log_level: str | None = None
     pause: Callable[[], Awaitable[None]] | None = None
     deferral: Deferral | None = None
+    transport: str = ""
 
 
 class Peer:
@@ -128,6 +130,11 @@ class Peer:
     def __exit__(self, *_failure: object) -> None:
         # The request is answered: what is told from now on is not sent.
         self._closed = True
+
+    @property
+    def transport(self) -> str:
+        """`stdio`, `http` or `websocket`; empty for others."""
+        return self._channel.transport
 
     def can(self, capability: str) -> bool:
         """Whether the client has declared a capability, such as `elicitation`."""

@@ -47,13 +47,14 @@ class Peers:
             log_level=checked_level(meta[META_LOG_LEVEL]) if META_LOG_LEVEL in meta else None,
             pause=call.context.pause,
             deferral=deferral,
+            transport=call.context.transport,
         )
 
 
 def _legacy(call: Call, meta: Mapping[str, Any]) -> Channel:
     connection = call.context.connection
     if connection is None:
-        return Channel()
+        return Channel(transport=call.context.transport)
     return Channel(
         emit=call.context.emit,
         requests=connection.requests,
@@ -61,6 +62,7 @@ def _legacy(call: Call, meta: Mapping[str, Any]) -> Channel:
         progress_token=_progress_token(meta),
         log_level=connection.log_level,
         pause=call.context.pause,
+        transport=call.context.transport,
     )
 
 

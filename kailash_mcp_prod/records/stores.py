@@ -63,7 +63,7 @@ class ModelStores:
         return self._given[execution.store]
 
     @property
-    def sql(self) -> RecordStore:
+    def sql(self) -> SqlStore:
         """The store that runs SQL; of what is written by it, nobody hears."""
         return self._sql
 

@@ -71,6 +71,8 @@ def _create(sessions: AgentSessions) -> ToolSpec:
             "agent_info": nested(
                 {
                     "name": text(255),
+                    "type": text(128),
+                    "model": text(255),
                     "version": text(64),
                     "description": text(1_000),
                     "capabilities": array(text(128), MAX_CAPABILITIES),

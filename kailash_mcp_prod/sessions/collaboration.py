@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kailash_mcp_prod.guard.redis import RedisConnection
 from kailash_mcp_prod.sessions.collaboration_news import URI_PREFIX, Listener, WorkspaceNews
 from kailash_mcp_prod.sessions.collaboration_tools import LIST, collaboration_tools
+from kailash_mcp_prod.sessions.handing_over import HandOver
 from kailash_mcp_prod.sessions.opening import Opened
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
@@ -26,14 +27,6 @@ Raises:
 
 ReadableAmong = Callable[[ToolCall, str, Collection[str | int]], Awaitable[Collection[str | int]]]
 """Those of some records of a model that exist for whoever makes a call."""
-
-HandOver = Callable[[str, str, str], Awaitable[None]]
-"""Makes a workflow session, by its id, somebody else's: from whom and to whom, by their digests.
-
-Raises:
-    NotFoundError: There is no such session of that owner.
-    ConflictError: A step of it is running.
-"""
 
 
 class Collaboration:

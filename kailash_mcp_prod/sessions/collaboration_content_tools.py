@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from kailash_mcp_prod.errors import ServerError
-from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.sessions.arguments import (
     Arguments,
     flag,
@@ -57,7 +55,6 @@ _ID: Final = handle()
 _PAGE: Final = 50
 _MOST: Final = 200
 _LEASE_SECONDS: Final = 60
-_HAND_OFF_SECONDS: Final = 30.0
 _VERSION: Final = whole(0, 2**53)
 _TOKEN: Final = whole(1, 2**53)
 
@@ -207,23 +204,14 @@ async def _hand_off(
     to, session_id, workspace_id = given.get("to", []), given["hand_off"], given["workspace_id"]
     if len(to) != 1:
         raise refuse("to", "name the one agent that gets the workflow session")
-    store = await work.store()
-    receiver = await store.mail.receiver(caller, workspace_id, to[0])
     body = msgspec.json.encode(
         {"message": msgspec.Raw(given["message"].encode()), "workflow_session_id": session_id}
     )
-
-    async def give() -> tuple[int, list[str], list[str]]:
-        await work.hand_over(session_id, caller.owner, receiver)
-        try:
-            return await store.mail.send(caller, workspace_id, body.decode(), to)
-        except ServerError:
-            # Who is not told of it would never go on with it.
-            await work.hand_over(session_id, receiver, caller.owner)
-            raise
-
-    # To its end, even if the call is cancelled: in between, nobody could go on with it.
-    return await to_the_end(give(), seconds=_HAND_OFF_SECONDS)
+    store = await work.store()
+    # First, so that whoever takes no part learns nothing of sessions here.
+    await store.mail.check(caller, workspace_id)
+    give = await work.hand_over(session_id, caller.owner)
+    return await store.mail.hand(caller, workspace_id, body.decode(), to[0], give)
 
 
 def _receive(work: Collaboration) -> ToolSpec:

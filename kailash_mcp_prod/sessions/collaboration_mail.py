@@ -16,6 +16,7 @@ from kailash_mcp_prod.sessions.collaboration_values import (
     OBSERVER,
     Message,
 )
+from kailash_mcp_prod.sessions.handing_over import Give
 from kailash_mcp_prod.sessions.identity import Caller
 
 
@@ -100,26 +101,33 @@ class Mailboxes:
             change.tell("sent a message", ", ".join(told), () if to is None else concerned)
         return change.revision, told, full
 
-    async def receiver(self, caller: Caller, workspace_id: str, name: str) -> str:
-        """The owner's digest of a member to whom something may be handed.
+    async def hand(
+        self, caller: Caller, workspace_id: str, body: str, to: str, give: Give
+    ) -> tuple[int, list[str], list[str]]:
+        """Puts a message into a mailbox and gives its owner something, both or neither.
 
         Args:
             caller: A member that is more than an observer.
             workspace_id: The workspace.
-            name: The other member, who is more than an observer too.
+            body: A JSON text.
+            to: Another agent, who is more than an observer too.
+            give: Gives it.
+
+        Returns:
+            As `send` does.
 
         Raises:
             NotFoundError: The caller takes no part in such a workspace, or the other one does not.
             ForbiddenError: The caller is an observer.
             ConflictError: Its mailbox is full.
+            ServerError: As `give` does.
         """
-        async with self._access.reading(caller, workspace_id) as (connection, part):
-            require_role(part, MEMBER)
+        async with self._access.changing(caller, workspace_id) as change:
             found = (
-                await connection.execute(
+                await change.connection.execute(
                     select(members.c.owner, members.c.address).where(
                         members.c.workspace_id == workspace_id,
-                        members.c.name == name,
+                        members.c.name == to,
                         members.c.state == JOINED,
                         members.c.role != OBSERVER,
                         members.c.owner != caller.owner,
@@ -128,11 +136,11 @@ class Mailboxes:
             ).one_or_none()
             if found is None:
                 raise NotFoundError(
-                    f"to: no other agent {name} takes part in this workspace as a member or an "
+                    f"to: no other agent {to} takes part in this workspace as a member or an "
                     "owner. Nothing was changed.",
                     field="to",
                 )
-            waiting = await connection.scalar(
+            waiting = await change.connection.scalar(
                 select(func.count())
                 .select_from(messages)
                 .where(
@@ -140,9 +148,31 @@ class Mailboxes:
                     messages.c.recipient == found.address,
                 )
             )
-        if (waiting or 0) >= MAX_MESSAGES:
-            raise _full([name])
-        return str(found.owner)
+            if (waiting or 0) >= MAX_MESSAGES:
+                raise _full([to])
+            await change.connection.execute(
+                messages.insert().values(
+                    workspace_id=workspace_id,
+                    recipient=found.address,
+                    id=change.revision,
+                    sender=caller.name,
+                    body=body,
+                    at=change.now,
+                )
+            )
+            await give(change.connection, found.owner)
+            change.tell("sent a message", to, {caller.address, found.address})
+        return change.revision, [to], []
+
+    async def check(self, caller: Caller, workspace_id: str) -> None:
+        """Sees that a caller may send something.
+
+        Raises:
+            NotFoundError: The caller takes no part in such a workspace.
+            ForbiddenError: The caller is an observer.
+        """
+        async with self._access.reading(caller, workspace_id) as (_, part):
+            require_role(part, MEMBER)
 
     async def read(
         self, caller: Caller, workspace_id: str, *, after: int | None, limit: int

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import (
     ConfigError,
@@ -24,6 +26,7 @@ from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.connecting import is_postgresql
 from kailash_mcp_prod.records.problems import shown
 from kailash_mcp_prod.records.store import RecordStore
+from kailash_mcp_prod.sessions.handing_over import Give
 from kailash_mcp_prod.sessions.runtime import StepRuntime
 from kailash_mcp_prod.sessions.steps import check_name
 from kailash_mcp_prod.sessions.steps_engine import StepEngine
@@ -146,7 +149,7 @@ class WorkflowDriver:
         if "step_config" not in arguments:
             session = await self.store.find(session_id, owner_of(call.principal))
             given = self._of_template(session, name)
-        return await self._engine.execute(call, session_id, name, given)
+        return await self._engine.execute(call, session_id, name, _unnamed(given, name))
 
     async def status(self, call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Where a session stands."""
@@ -167,11 +170,16 @@ class WorkflowDriver:
         }
         return told if session.error is None else {**told, "error": session.error}
 
-    async def hand_over(self, session_id: str, from_owner: str, to_owner: str) -> None:
-        """Makes a session somebody else's; see `WorkflowStore.transfer`."""
+    async def hand_over(self, session_id: str, from_owner: str) -> Give:
+        """What makes a session somebody else's; see `WorkflowStore.transfer`."""
+        # Here, because it may make tables, and then nobody else may be writing.
         await self._ready()
-        self._engine.seen.drop(session_id, from_owner)
-        await self.store.transfer(session_id, from_owner, to_owner)
+
+        async def give(connection: AsyncConnection, to_owner: str) -> None:
+            self._engine.seen.drop(session_id, from_owner)
+            await self.store.transfer(connection, session_id, from_owner, to_owner)
+
+        return give
 
     async def cleanup(self, call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Removes sessions of the caller."""
@@ -304,6 +312,18 @@ def _new_id(key: str | None, owner: str) -> str:
         return f"wf_{secrets.token_urlsafe(24)}"
     # The same for the same key of the same owner, and of nobody else's making.
     return f"wf_{hashlib.sha256(f'{owner} {key}'.encode()).hexdigest()[:48]}"
+
+
+def _unnamed(given: Any, name: str) -> Any:
+    """The configuration of a step without its name, as scripts keep them together."""
+    if not isinstance(given, Mapping) or "step_name" not in given:
+        return given
+    if given["step_name"] != name:
+        raise InvalidArgumentsError(
+            f"step_config.step_name: this is not the step_name {shown(name)}. Leave it out.",
+            field="step_config.step_name",
+        )
+    return {key: value for key, value in given.items() if key != "step_name"}
 
 
 def _text(arguments: Mapping[str, Any], name: str, *, required: bool = True) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.sessions.handing_over import Give
 from kailash_mcp_prod.sessions.workflow_registry import (
     DEFAULT_TARGET,
     WorkflowRegistry,
@@ -96,16 +97,11 @@ class WorkflowSessions:
         """Removes sessions of the caller."""
         return await (await self.driver()).cleanup(call, arguments)
 
-    async def hand_over(self, session_id: str, from_owner: str, to_owner: str) -> None:
-        """Makes a session somebody else's, between two of its steps.
+    async def hand_over(self, session_id: str, from_owner: str) -> Give:
+        """What makes a session somebody else's, between two of its steps.
 
         Args:
             session_id: The session.
             from_owner: Whose it is; see `owner_digest`.
-            to_owner: Whose it becomes.
-
-        Raises:
-            NotFoundError: There is no such session of that owner.
-            ConflictError: A step of it is running.
         """
-        await (await self.driver()).hand_over(session_id, from_owner, to_owner)
+        return await (await self.driver()).hand_over(session_id, from_owner)

@@ -12,8 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from kailash_mcp_prod.errors import ConflictError, NotFoundError
 from kailash_mcp_prod.records.store import RecordStore, Transaction
+from kailash_mcp_prod.sessions.dialects import on_postgresql
 from kailash_mcp_prod.sessions.workflow_rows import (
     SESSION_COLUMNS,
     STEP_COLUMNS,
@@ -256,13 +259,16 @@ class WorkflowStore:
                     removed.append(each)
         return removed
 
-    async def transfer(self, session_id: str, from_owner: str, to_owner: str) -> None:
+    async def transfer(
+        self, connection: AsyncConnection, session_id: str, from_owner: str, to_owner: str
+    ) -> None:
         """Makes a session somebody else's, between two of its steps.
 
         What undoes the steps so far stays with the one who has done them: under the permissions of
         somebody else it might do what that one would never have asked for.
 
         Args:
+            connection: A transaction of the state, in which it is done.
             session_id: The session.
             from_owner: Whose it is; see `owner_of`.
             to_owner: Whose it becomes.
@@ -274,30 +280,30 @@ class WorkflowStore:
         """
         now = self.clock()
         done_by = f'{{"of":{json_text(from_owner)},"step":'
-        async with self._transaction() as run:
-            [[[count]]] = await run((_COUNT, (to_owner, now)))
-            found, held, _ = await run(
-                (_HAND_OVER, (session_id, from_owner, to_owner, now)),
-                (_HELD, (session_id,)),
-                (_CLAIM_UNDO, (session_id, done_by)),
+        run = _runner_on(connection)
+        [[[count]]] = await run((_COUNT, (to_owner, now)))
+        found, held, _ = await run(
+            (_HAND_OVER, (session_id, from_owner, to_owner, now)),
+            (_HELD, (session_id,)),
+            (_CLAIM_UNDO, (session_id, done_by)),
+        )
+        if not found:
+            raise NotFoundError(
+                "There is no workflow session of this id.", field="workflow_session_id"
             )
-            if not found:
-                raise NotFoundError(
-                    "There is no workflow session of this id.", field="workflow_session_id"
-                )
-            if held and held[0][1] > now:
-                raise driven()
-            if held or found[0][0] != "active":
-                raise ConflictError(
-                    "A step of this workflow session was interrupted, or its steps are undone. "
-                    "Execute a step to bring that to its end first. Nothing was changed.",
-                    field="workflow_session_id",
-                )
-            if count >= MAX_SESSIONS_OF_ONE:
-                raise ConflictError(
-                    f"The other agent has {count} workflow sessions already. Nothing was changed.",
-                    details={"limit": MAX_SESSIONS_OF_ONE},
-                )
+        if held and held[0][1] > now:
+            raise driven()
+        if held or found[0][0] != "active":
+            raise ConflictError(
+                "A step of this workflow session was interrupted, or its steps are undone. "
+                "Execute a step to bring that to its end first. Nothing was changed.",
+                field="workflow_session_id",
+            )
+        if count >= MAX_SESSIONS_OF_ONE:
+            raise ConflictError(
+                f"The other agent has {count} workflow sessions already. Nothing was changed.",
+                details={"limit": MAX_SESSIONS_OF_ONE},
+            )
 
     async def _moved(self, run: Run, session: Session, step: Step | None) -> Session:
         now = self.clock()
@@ -328,20 +334,32 @@ class WorkflowStore:
         if within is None:
             async with self._transaction() as run:
                 return await work(run)
-        _, on_postgresql = await self._opened()
-        return await work(_runner(within, on_postgresql))
+        _, numbered = await self._opened()
+        return await work(_runner(within, numbered))
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Run]:
-        store, on_postgresql = await self._opened()
+        store, numbered = await self._opened()
         async with store.transaction() as transaction:
-            yield _runner(transaction, on_postgresql)
+            yield _runner(transaction, numbered)
 
 
-def _runner(transaction: Transaction, on_postgresql: bool) -> Run:
+def _runner(transaction: Transaction, numbered: bool) -> Run:
     async def run(*statements: tuple[str, Sequence[Any]]) -> Sequence[Rows]:
         return await transaction.statements(
-            [(text if on_postgresql else _ON_SQLITE[text], values) for text, values in statements]
+            [(text if numbered else _ON_SQLITE[text], values) for text, values in statements]
         )
+
+    return run
+
+
+def _runner_on(connection: AsyncConnection) -> Run:
+    async def run(*statements: tuple[str, Sequence[Any]]) -> Sequence[Rows]:
+        found: list[Rows] = []
+        for text, values in statements:
+            own = text if on_postgresql(connection) else _ON_SQLITE[text]
+            result = await connection.exec_driver_sql(own, tuple(values))
+            found.append([tuple(row) for row in result] if result.returns_rows else [])
+        return found
 
     return run

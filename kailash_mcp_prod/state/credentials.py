@@ -49,12 +49,12 @@ class CredentialStore:
     """
 
     def __init__(self, database: StateDatabase, clock: Callable[[], float] = time.time) -> None:
-        self._database = database
+        self.database = database
         self._clock = clock
 
     async def prepare(self, *, create: bool = True) -> None:
         """Makes the tables; see `StateDatabase.prepare`."""
-        await self._database.prepare(CREDENTIAL_TABLES, create=create)
+        await self.database.prepare(CREDENTIAL_TABLES, create=create)
 
     async def changes(self, after: int | None) -> Changes:
         """What is not known to somebody who has seen a revision.
@@ -63,9 +63,9 @@ class CredentialStore:
             after: That revision; `None` for nothing seen, which gives all revoked tokens whose
                 expiry has not come, and no keys.
         """
-        if not await self._database.has(CREDENTIAL_TABLES):
+        if not await self.database.has(CREDENTIAL_TABLES):
             return Changes(0, (), {})
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             # Read first: what is stored meanwhile has a higher number, and is given once more.
             found = await connection.scalar(
                 select(revisions.c.revision).where(revisions.c.name == CREDENTIALS)
@@ -103,24 +103,24 @@ class CredentialStore:
 
     async def all(self) -> list[StoredKey]:
         """Every key, in the order in which they were minted."""
-        if not await self._database.has(CREDENTIAL_TABLES):
+        if not await self.database.has(CREDENTIAL_TABLES):
             return []
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             statement = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
             return [_key_of(each) for each in (await connection.execute(statement)).mappings()]
 
     async def named(self, name: str) -> list[StoredKey]:
         """The keys whose id, agent or label it is, whatever their state, the newest first."""
-        if not await self._database.has(CREDENTIAL_TABLES):
+        if not await self.database.has(CREDENTIAL_TABLES):
             return []
         wanted = or_(*(column == name for column in _NAMES))
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             statement = select(api_keys).where(wanted).order_by(api_keys.c.created_at.desc())
             return [_key_of(each) for each in (await connection.execute(statement)).mappings()]
 
     async def add(self, key: StoredKey) -> None:
         """Keeps a new key."""
-        async with self._database.begin() as connection:
+        async with self.database.begin() as connection:
             await _insert(connection, key, await _next_revision(connection))
 
     async def rotate(self, key_id: str, successor: StoredKey, until: float) -> StoredKey:
@@ -138,7 +138,7 @@ class CredentialStore:
             NotFoundError: There is no such key.
             ConflictError: It is not good any more, or was rotated before.
         """
-        async with self._database.begin() as connection:
+        async with self.database.begin() as connection:
             revision = await _next_revision(connection)
             key = await _locked(connection, key_id)
             state = key.state_at(self._clock())
@@ -164,7 +164,7 @@ class CredentialStore:
         Raises:
             NotFoundError: There is no such key.
         """
-        async with self._database.begin() as connection:
+        async with self.database.begin() as connection:
             revision = await _next_revision(connection)
             key = await _locked(connection, key_id)
             if key.revoked_at is not None:
@@ -180,7 +180,7 @@ class CredentialStore:
     async def touch(self, key_ids: Collection[str], used_at: float, unless_since: float) -> None:
         """Notes when keys were used last, unless that was noted since a time."""
         seen = api_keys.c.last_used_at
-        async with self._database.begin() as connection:
+        async with self.database.begin() as connection:
             await connection.execute(
                 update(api_keys)
                 .where(api_keys.c.id.in_(key_ids), or_(seen.is_(None), seen < unless_since))
@@ -195,7 +195,7 @@ class CredentialStore:
             expires_at: When the token ends by itself; `None` if that is not known.
         """
         now = self._clock()
-        async with self._database.begin() as connection:
+        async with self.database.begin() as connection:
             over = revoked_tokens.c.expires_at < now - KEPT_AFTER_EXPIRY_SECONDS
             await connection.execute(delete(revoked_tokens).where(over))
             row = {"expires_at": expires_at, "revision": await _next_revision(connection)}
@@ -208,18 +208,18 @@ class CredentialStore:
 
     async def token_revoked_at(self, jti: str) -> float | None:
         """When the token with a `jti` was revoked, if it was."""
-        if not await self._database.has(CREDENTIAL_TABLES):
+        if not await self.database.has(CREDENTIAL_TABLES):
             return None
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             found: float | None = await connection.scalar(
                 select(revoked_tokens.c.revoked_at).where(revoked_tokens.c.jti == jti)
             )
             return found
 
     async def _one(self, **wanted: str) -> StoredKey | None:
-        if not await self._database.has(CREDENTIAL_TABLES):
+        if not await self.database.has(CREDENTIAL_TABLES):
             return None
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             rows = await connection.execute(select(api_keys).filter_by(**wanted))
             found = rows.mappings().one_or_none()
             return None if found is None else _key_of(found)

@@ -21,10 +21,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, Table, inspect
+from sqlalchemy import Connection, MetaData, Table, inspect, literal, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.pool import QueuePool
 
 from kailash_mcp_prod.errors import DatabaseStartupError
 from kailash_mcp_prod.records.connecting import is_postgresql, require_lasting, sqlite_path
@@ -61,6 +62,7 @@ class StateDatabase:
     def __init__(self, url: str, *, connections: int = _CONNECTIONS) -> None:
         self._url = url
         self._engine = make_engine(url, connections)
+        self._connections = connections
         self._reading = self._engine.execution_options(**{READS: True})
         self._writing: AbstractAsyncContextManager[Any] = (
             nullcontext() if is_postgresql(url) else asyncio.Lock()
@@ -93,6 +95,7 @@ class StateDatabase:
             try:
                 async with self.begin() as connection:
                     await connection.run_sync(METADATA.create_all, tables=list(tables))
+                self._found.update(each.name for each in tables)
             except SQLAlchemyError as failure:
                 logger.warning("A table of the state can't be made", exc_info=failure)
                 raise DatabaseStartupError(
@@ -140,6 +143,27 @@ class StateDatabase:
         with _explained():
             async with asyncio.timeout(_SECONDS), self._reading.begin() as connection:
                 yield connection
+
+    async def ping(self) -> None:
+        """Reads from each table that is known to be there.
+
+        Raises:
+            UnavailableError: That can't be done.
+        """
+        tables = [METADATA.tables[name] for name in sorted(self._found)]
+        first = [select(literal(1)).select_from(each).limit(1).scalar_subquery() for each in tables]
+        try:
+            async with self.read() as connection:
+                await connection.execute(select(literal(1), *first))
+        except ProgrammingError as failure:
+            # A table has gone.
+            raise unavailable() from failure
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether all connections are in use, so that a question would have to wait."""
+        pool = self._engine.pool
+        return isinstance(pool, QueuePool) and pool.checkedout() >= self._connections
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -30,6 +30,7 @@ from kailash_mcp_prod.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.records.sql.database import PoolUsage
+    from kailash_mcp_prod.records.sql.store import SqlStore
     from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.records.stores import ModelStores
     from kailash_mcp_prod.tools.caching import CachedReads
@@ -273,7 +274,7 @@ class DataFlowApplication:
         """The address of the application's database, once it is known."""
         return self._url
 
-    async def own_store(self) -> RecordStore:
+    async def own_store(self) -> SqlStore:
         """The store in whose transactions tables of the server's own can be written.
 
         Raises:
@@ -313,17 +314,6 @@ class DataFlowApplication:
     async def answers(self) -> bool:
         """Whether the database answers if it is asked now."""
         return await self._pulse.answers(anew=True)
-
-    async def health(self) -> dict[str, Any]:
-        """The state of the server and of its database."""
-        database = "healthy" if await self._pulse.answers() else "unhealthy"
-        components: dict[str, Any] = {
-            "server": {"status": "healthy", "tools": len(self._registry)},
-            "database": {"status": database},
-        }
-        if self._reads is not None:
-            components["cache"] = self._reads.health()
-        return {"health_status": database, "components": components}
 
     def pool_usage(self) -> PoolUsage | None:
         """How the connections for SQL are used now; `None` while there are none."""

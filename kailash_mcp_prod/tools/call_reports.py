@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
@@ -34,6 +35,7 @@ class CallReport:
         began: When, in seconds of `time.time`.
         seconds: How long it took, once it is over.
         from_cache: Whether nothing else was asked.
+        repeated: Whether it was done before, and only the answer was given again.
         outcome: `ok`, the code of the error, `cancelled` or `input_required`; empty before.
         error: Why it failed.
         result: What it returned.
@@ -50,6 +52,7 @@ class CallReport:
         "name",
         "outcome",
         "parts",
+        "repeated",
         "result",
         "seconds",
         "tool",
@@ -63,6 +66,7 @@ class CallReport:
         self.tool: ToolSpec | None = None
         self.parts: list[CallReport] = []
         self.from_cache = False
+        self.repeated = False
         self.outcome = ""
         self.error: ServerError | None = None
         self.result: dict[str, Any] | None = None
@@ -81,6 +85,17 @@ class CallReport:
         self.seconds = time.perf_counter() - self._started
         self.outcome = outcome
         _reported.reset(self._token)
+
+
+def mark_repeated() -> None:
+    """Says of the call that runs that it was done before, and nothing is changed by it."""
+    report = _reported.get()
+    if report is not None:
+        report.repeated = True
+
+
+CallGate = Callable[[CallReport], Awaitable[None]]
+"""Is asked before a call that may change something; what it raises is the answer."""
 
 
 class CallWatcher(Protocol):
@@ -107,10 +122,25 @@ class CallWatchers:
 
     def __init__(self) -> None:
         self._watchers: list[CallWatcher] = []
+        self._gates: list[CallGate] = []
 
     def add(self, watcher: CallWatcher) -> None:
         """Tells a watcher of all calls from now on."""
         self._watchers.append(watcher)
+
+    def add_gate(self, gate: CallGate) -> None:
+        """Asks a gate before all calls that may change something, from now on."""
+        self._gates.append(gate)
+
+    async def admit(self, report: CallReport) -> None:
+        """Asks the gates; nothing has been done for the call yet.
+
+        Raises:
+            ServerError: It must not go on.
+        """
+        if report.within is None and report.tool is not None and not report.tool.read_only:
+            for gate in self._gates:
+                await gate(report)
 
     def begin(self, call: ToolCall, name: str, *, is_part: bool) -> CallReport | None:
         """A new report; `None` when nobody watches."""

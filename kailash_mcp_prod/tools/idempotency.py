@@ -22,6 +22,7 @@ from kailash_mcp_prod.guard.canonical import canonical
 from kailash_mcp_prod.records.receipts import Receipt, Receipts
 from kailash_mcp_prod.records.refusals import ContentionError
 from kailash_mcp_prod.records.store import RecordStore, Transaction
+from kailash_mcp_prod.tools.call_reports import mark_repeated
 from kailash_mcp_prod.tools.keys import KEY_ARGUMENT
 from kailash_mcp_prod.tools.spec import Companion, ToolCall
 
@@ -170,6 +171,7 @@ def _answer_again(receipt: Receipt, digest: str) -> dict[str, Any]:
             field=KEY_ARGUMENT,
             details={"outcome": "done"},
         )
+    mark_repeated()
     result: dict[str, Any] = msgspec.json.decode(receipt.result)
     return result
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.records.executor import RecordOperation
     from kailash_mcp_prod.records.sql.database import PoolSettings, PoolUsage
     from kailash_mcp_prod.records.sql.store import SqlStore
-    from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.tools.idempotency import KeyedWrites
 
 
@@ -102,7 +101,7 @@ class InstantModels:
         """How the records of a model are reached."""
         return self._served[name].execution
 
-    async def store(self) -> RecordStore:
+    async def store(self) -> SqlStore:
         """The store of the records."""
         return await self._opened()
 

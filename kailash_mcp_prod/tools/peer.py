@@ -11,6 +11,11 @@ from kailash_mcp_prod.errors import InvalidArgumentsError
 class Peer(Protocol):
     """Told of progress and asked for more; `protocol.Peer` is one."""
 
+    @property
+    def transport(self) -> str:
+        """Which transport it is on, such as `http`; empty where there is no client of MCP."""
+        ...
+
     def can(self, capability: str) -> bool:
         """Whether the client has a capability, such as `elicitation`."""
         ...
@@ -40,6 +45,8 @@ class Peer(Protocol):
 
 class _Nobody:
     """A caller without a client: REST and Python."""
+
+    transport = ""
 
     def can(self, _capability: str) -> bool:
         return False

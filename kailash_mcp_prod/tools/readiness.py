@@ -19,6 +19,11 @@ class Readiness:
         """Whether it was marked."""
         return self._known.is_set()
 
+    @property
+    def is_good(self) -> bool:
+        """Whether it is known that the tools are there."""
+        return self._good
+
     def mark(self, *, good: bool) -> None:
         """Says whether the tools are there."""
         self._good = good

@@ -36,6 +36,10 @@ class ToolRegistry:
         tool = self._tools.get(name)
         return tool if tool is not None and tool.listed else None
 
+    def find(self, name: str) -> ToolSpec | None:
+        """The tool of that name, also if it is not listed."""
+        return self._tools.get(name)
+
     def every(self) -> Iterator[ToolSpec]:
         """All tools, also those that are not listed."""
         return iter(self._tools.values())

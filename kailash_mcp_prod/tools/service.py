@@ -250,6 +250,7 @@ class ToolService:
             meant = await self._admit(call.principal, resolve, is_part)
             if report is not None:
                 report.tool, report.call = meant.tool, meant.call
+                await self.watchers.admit(report)
             async with nullcontext() if is_part else self._concurrency.slot(subject):
                 try:
                     with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
@@ -268,10 +269,7 @@ class ToolService:
                     raise error.below(meant.below) from error
             self._call_listeners.tell(meant.tool, call.principal, result)
             return result
-        except ServerError as error:
-            log.info("call_failed", code=error.code)
-            raise
-        except Interruption:
+        except (ServerError, Interruption):
             raise
         except Exception as defect:
             log.exception("call_broke")
@@ -374,6 +372,11 @@ class ToolService:
     def mark_failed(self) -> None:
         """Lets `ready` raise: the models could not be loaded."""
         self._readiness.mark(good=False)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the tools are there."""
+        return self._readiness.is_good
 
     async def ready(self) -> None:
         """Waits until tools can be listed and called.

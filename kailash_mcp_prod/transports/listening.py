@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ class Listener:
         max_message_bytes: The longest WebSocket message; `None` for a server without WebSocket.
         ping_seconds: How often an open WebSocket is pinged, and how long an answer may take.
         connections: How many connections may be open, on this listener and others.
+        with_lifespan: Whether the application is told of its start and its end, and wants to know
+            the addresses of clients behind a proxy on this machine.
+        grace_seconds: How long open requests may go on at the end.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class Listener:
         max_message_bytes: int | None = None,
         ping_seconds: float = 20.0,
         connections: ConnectionLimit | None = None,
+        with_lifespan: bool = False,
+        grace_seconds: float = _GRACE_SECONDS,
     ) -> None:
         connections = connections or ConnectionLimit(DEFAULT_CONNECTIONS)
         self._host = host
@@ -47,22 +53,22 @@ class Listener:
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
-            lifespan="off",
+            lifespan="on" if with_lifespan else "off",
             log_config=None,
             access_log=False,
             server_header=False,
             # By name: uvicorn would take one without bounds.
             http=_http_protocol(connections),
             backlog=connections.backlog,
-            # Nobody here asks for the address of the client.
-            proxy_headers=False,
+            # Of our own parts, nobody asks for the address of the client.
+            proxy_headers=with_lifespan,
             ws="none" if max_message_bytes is None else _websocket_protocol(),
             ws_max_size=max_message_bytes or 0,
             ws_ping_interval=ping_seconds,
             ws_ping_timeout=ping_seconds,
             # Compression costs memory for each client, and tells lengths of secrets.
             ws_per_message_deflate=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_graceful_shutdown=math.ceil(grace_seconds),
         )
         self._server = _EmbeddedServer(config)
         connections.count(self._server.server_state.connections)
@@ -75,7 +81,11 @@ class Listener:
         return f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{self.port}"
 
     async def start(self) -> None:
-        """Begins to accept connections."""
+        """Begins to accept connections.
+
+        Raises:
+            StartupError: The application has failed to start.
+        """
         self._task = asyncio.create_task(
             self._server.serve([self._socket]), name=f"listener-{self.port}"
         )
@@ -84,9 +94,16 @@ class Listener:
         if not ready.done():
             ready.cancel()
             await self._task
+        elif not self._server.started:
+            await self._task
+            raise StartupError("The application failed while it started; its log says why.")
+
+    def hurry(self) -> None:
+        """Waits no longer for open requests."""
+        self._server.force_exit = True
 
     async def stop(self) -> None:
-        """Stops accepting, waits a second for open requests, closes all."""
+        """Stops accepting, waits a moment for open requests, closes all."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task

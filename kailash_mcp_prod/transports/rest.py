@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.auth.challenge import Challenges
@@ -44,6 +46,7 @@ from kailash_mcp_prod.transports.http_headers import (
     idempotency_key,
 )
 from kailash_mcp_prod.transports.rest_arguments import read_arguments
+from kailash_mcp_prod.transports.rest_health import HealthHost, add_health, needs_no_name
 from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
 from kailash_mcp_prod.transports.rest_metrics import MetricsHost, add_metrics
 from kailash_mcp_prod.transports.stopping import stopped_during
@@ -51,13 +54,10 @@ from kailash_mcp_prod.transports.unread_budget import UnreadBudget, too_much_unr
 
 log = get_logger(__name__)
 
-HealthCheck = Callable[[], Awaitable[dict[str, Any]]]
-
 _REQUEST_ID = "kailash.request_id"
 _ANSWERING = "kailash.answering"
 _PRINCIPAL = "kailash.principal"
 _STOP_SECONDS = 1.0
-_SERVING = frozenset({"healthy", "degraded"})
 _SINGLE = (
     *(b"host", b"origin", b"authorization", b"x-api-key", b"content-type"),
     IDEMPOTENCY_HEADER,
@@ -84,7 +84,7 @@ class JsonBytes(Response):
 def create_rest_app(
     host: RestHost,
     authenticator: Authenticator,
-    health: HealthCheck,
+    health: HealthHost,
     *,
     allowed_hosts: Collection[str] = LOOPBACK_HOSTS,
     allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
@@ -92,19 +92,22 @@ def create_rest_app(
     challenges: Challenges | None = None,
     unread: UnreadBudget | None = None,
     metrics: MetricsHost | None = None,
+    mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
 ) -> GuardedApp:
     """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
 
     Args:
         host: The tools.
         authenticator: Tells who a client is, from `Authorization` and `X-API-Key`.
-        health: What `/health` answers: 200 if `health_status` is `healthy` or `degraded`, else 503.
+        health: What `/health` answers: 200 if `health_status` is `healthy` or `degraded`, else
+            503; so do `/health/live` and `/health/ready`.
         allowed_hosts: As for `HttpTransport`.
         allowed_origins: As for `HttpTransport`.
         max_body_bytes: The longest request body.
         challenges: What refusals tell of the credential to get.
         unread: Counts the answers that wait to be read, here and on other transports.
         metrics: What `/metrics` answers; it is told how long answers to principals are.
+        mounts: Further applications by their path, behind the same checks of Host and Origin.
     """
     told = challenges or Challenges()
     app = FastAPI(
@@ -174,13 +177,12 @@ def create_rest_app(
         request.scope[_ANSWERING].hold(principal, response, unknown_outcome=True)
         return response
 
-    @app.get("/health", response_class=JsonBytes, summary="How the server and its components are")
-    async def full_health() -> JsonBytes:
-        report = await health()
-        return JsonBytes(report, 200 if report["health_status"] in _SERVING else 503)
+    add_health(app, health, principal_of)
 
     if metrics is not None:
         add_metrics(app, metrics, principal_of)
+    for path, mounted in mounts.items():
+        app.mount(path, mounted)
 
     async def answer_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
@@ -224,7 +226,7 @@ class GuardedApp:
         request_id = scope[_REQUEST_ID] = uuid4().hex
         answering = scope[_ANSWERING] = _Answering(scope, receive, send, request_id, self._unread)
         try:
-            self._check(Headers(scope["headers"]))
+            self._check(scope["path"], Headers(scope["headers"]))
         except Refusal as refusal:
             await answering.refuse(refusal)
             return
@@ -243,14 +245,15 @@ class GuardedApp:
         if running.cancelled:
             await answering.give_up()
 
-    def _check(self, headers: Headers) -> None:
+    def _check(self, path: str, headers: Headers) -> None:
         if self._stopping:
             raise Refusal(UnavailableError("The server is shutting down."))
         if (repeated := headers.repeats(*_SINGLE)) is not None:
             raise Refusal(
                 InvalidArgumentsError(f"The header {repeated} is repeated. Send it once.")
             )
-        check_address(self._guard, headers)
+        if not needs_no_name(path, headers):
+            check_address(self._guard, headers)
 
 
 class _Answering:

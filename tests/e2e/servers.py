@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tests.e2e.forked import ForkedProcess
 from tests.secret_watch import WATCH
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +101,7 @@ class Transcript:
 class ServerProcess:
     """One running server."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | ForkedProcess) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         self.process = process
@@ -164,12 +165,26 @@ def running(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
-        server = ServerProcess(process)
-        try:
-            yield server
-        finally:
-            _stop(server)
-            server.errors.look_for_secrets()
+        yield from _until_stopped(process)
+
+
+@contextmanager
+def forked(
+    workdir: Path, *flags: str, settings: dict[str, str] | None = None
+) -> Iterator[ServerProcess]:
+    """As `running`, without the second in which a new process imports what it needs."""
+    started = ForkedProcess(["serve", *flags], cwd=workdir, env=environment(**(settings or {})))
+    with started as process:
+        yield from _until_stopped(process)
+
+
+def _until_stopped(process: subprocess.Popen[bytes] | ForkedProcess) -> Iterator[ServerProcess]:
+    server = ServerProcess(process)
+    try:
+        yield server
+    finally:
+        _stop(server)
+        server.errors.look_for_secrets()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +227,7 @@ def serving(
     workdir: Path, *flags: str, settings: dict[str, str] | None = None
 ) -> Iterator[HttpServer]:
     """Start `serve` on free ports of HTTP, and give its addresses once it listens."""
-    with running(workdir, "--port", "0", *flags, settings=settings) as process:
+    with forked(workdir, "--port", "0", *flags, settings=settings) as process:
         yield HttpServer(process, workdir, *process.urls())
 
 

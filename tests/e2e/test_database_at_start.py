@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.servers import HttpServer, ServerProcess, running, serving
+from tests.e2e.servers import HttpServer, ServerProcess, forked, serving
 
 FLAGS = ["--port", "0", "--no-auth"]
 START_SECONDS = 30
@@ -28,7 +28,7 @@ def closed_port() -> Iterator[socket.socket]:
 
 @contextmanager
 def starting(workdir: Path, url: str, *flags: str) -> Iterator[ServerProcess]:
-    with running(workdir, *FLAGS, *flags, settings={"DATABASE_URL": url}) as process:
+    with forked(workdir, *FLAGS, *flags, settings={"DATABASE_URL": url}) as process:
         yield process
 
 

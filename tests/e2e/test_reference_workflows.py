@@ -83,6 +83,70 @@ def test_a_customer_is_made_once(office: Office) -> None:
     assert len(office.find("Customer", tax_id="DE999")) == 1
 
 
+def test_the_calls_that_agents_were_written_for_go_through(office: Office) -> None:
+    """A script that was written for the server's forerunner, with its own arguments."""
+    begun = office.call(
+        "create_agent_session",
+        agent_id="my_ai_agent",
+        agent_info={
+            "type": "llm_agent",
+            "model": "gpt-4",
+            "version": "1.0.0",
+            "capabilities": ["dataflow_operations", "analysis"],
+        },
+    )
+    assert begun["session_id"]
+    assert (begun["type"], begun["model"]) == ("llm_agent", "gpt-4")
+
+    session = office.call(
+        "create_agent_workflow_session",
+        agent_id="workflow_agent",
+        workflow_type="customer_onboarding",
+        session_config={"enable_caching": True},
+    )["workflow_session_id"]
+    steps: list[dict[str, Any]] = [
+        {
+            "step_name": "create_customer",
+            "type": "dataflow_operation",
+            "model": "Customer",
+            "operation": "create",
+            "parameters": {"data": {"name": "Acme", "industry": "technology"}},
+        },
+        {
+            "step_name": "create_quote",
+            "type": "dataflow_operation",
+            "model": "Quote",
+            "operation": "create",
+            "parameters": {
+                "data": {
+                    "customer_id": "{{previous_result.id}}",
+                    "total_amount": 10000.00,
+                    "status": "draft",
+                }
+            },
+        },
+    ]
+    customer, quote = (
+        office.call(
+            "execute_workflow_step",
+            workflow_session_id=session,
+            step_name=step["step_name"],
+            step_config=step,
+        )
+        for step in steps
+    )
+    assert customer["success"]
+    assert quote["success"]
+    assert quote["result"]["customer_id"] == customer["result"]["id"]
+    misnamed = office.ask(
+        "execute_workflow_step",
+        workflow_session_id=session,
+        step_name="other",
+        step_config=steps[0],
+    )
+    assert misnamed["error"]["field"] == "step_config.step_name"
+
+
 def test_a_template_onboards_a_customer_step_by_step(office: Office) -> None:
     session = office.call(
         "create_agent_workflow_session",

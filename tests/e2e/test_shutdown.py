@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.e2e.exchanges import LegacyHttp, ModernHttp, Stdio
-from tests.e2e.servers import STDIO, HttpServer, ServerProcess, running, serving
+from tests.e2e.servers import STDIO, HttpServer, ServerProcess, forked, serving
 
 LIMIT_SECONDS = 2.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -32,7 +32,7 @@ def one_for_each_signal(
         for each in SIGNALS:
             workdir = tmp_path / each.name
             workdir.mkdir(parents=True)
-            processes.append((each, stack.enter_context(running(workdir, *flags)), workdir))
+            processes.append((each, stack.enter_context(forked(workdir, *flags)), workdir))
         yield processes
 
 

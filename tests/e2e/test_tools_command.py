@@ -11,12 +11,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kailash_mcp_prod.config import ServerConfig
+from tests.e2e.forked import ForkedProcess
 from tests.e2e.record_tools import ALL_TOOLS
 from tests.e2e.servers import COMMAND, HttpServer, environment
 
 SECRETS = {
     *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret"),
-    *("bearer_tokens", "introspection_client_secret"),
+    *("bearer_tokens", "introspection_client_secret", "audit_former_secrets"),
 }
 KEYS = '{"a-key": {"permissions": ["*"]}}'
 NOBODY = "http://127.0.0.1:1/mcp"
@@ -50,7 +51,10 @@ def run(
     *arguments: str, workdir: Path, settings: dict[str, str] | None = None
 ) -> tuple[int, str, str]:
     """The exit code, standard output and standard error of a command."""
-    return finish(command(*arguments, workdir=workdir, settings=settings))
+    variables = environment(COLUMNS="300", NO_COLOR="1", TERM="dumb", **(settings or {}))
+    with ForkedProcess(arguments, cwd=workdir, env=variables) as process:
+        output, errors = process.communicate(45)
+        return process.wait(), output, errors
 
 
 def test_two_processes_print_the_same_tools_to_the_byte(tmp_path: Path) -> None:
@@ -78,7 +82,7 @@ def test_the_tools_of_a_running_server_are_listed(
 
     assert code == 0
     assert [line.split()[0] for line in output.splitlines()] == ALL_TOOLS
-    assert errors == "141 tools\n"
+    assert errors == "142 tools\n"
 
 
 def test_a_call_prints_its_result(development_server: HttpServer, tmp_path: Path) -> None:

@@ -369,10 +369,10 @@ async def test_a_model_registered_while_running_is_served_and_told_of(db: Any) -
         server.service.on_tools_changed(lambda: told.append(len(server.registry)))
         await server.register_model(model_class("Late", n=int))
 
-        assert told == [51]
+        assert told == [52]
         assert (await server.mcp_server.call_tool("Late_create", {"data": {"n": 1}}))["n"] == 1
         async with rest_of(server) as rest:
-            assert len((await rest.get("/tools")).json()["tools"]) == 51
+            assert len((await rest.get("/tools")).json()["tools"]) == 52
 
 
 async def test_a_model_declared_while_running_is_noticed(db: Any) -> None:
@@ -475,7 +475,7 @@ async def start_together(folder: Path, url: str, processes: int) -> list[str]:
 async def test_four_servers_start_at_once_on_one_empty_database(
     tmp_path: Path, database_url: str
 ) -> None:
-    assert await start_together(tmp_path, database_url, 4) == ["ready 51 a"] * 4
+    assert await start_together(tmp_path, database_url, 4) == ["ready 52 a"] * 4
 
 
 async def test_a_server_stops_using_a_postgresql_database_it_has_left(

@@ -34,6 +34,7 @@ KEY = "key-that-nobody-may-read"
 ONE_KEY = {KEY: {"permissions": ["*"]}}
 SECRET_KEYS = {
     *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret", "bearer_tokens"),
+    "audit_former_secrets",
     "introspection_client_secret",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.records.sql.table import TableSql
 
 Rows = Sequence[Sequence[Any]]
+
+Statement = tuple[str, Sequence[Any]]
+"""A statement on a table of ours, and its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,16 @@ class Database(Runner, Protocol):
     """A database with its connections."""
 
     dialect: Dialect
+
+    async def chain(self, first: Statement, then: Callable[[Rows], Sequence[Statement]]) -> None:
+        """Runs a statement and then those that a function makes of its rows, all or nothing.
+
+        They may be stored together with what others write at the same time.
+
+        Args:
+            first: Finds the rows, and holds them where others could change them meanwhile.
+            then: Makes the further statements, perhaps on another thread.
+        """
 
     async def ping(self) -> None:
         """Asks for an answer; raises `UnavailableError` when there is none."""

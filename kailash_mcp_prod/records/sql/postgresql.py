@@ -14,7 +14,7 @@ from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.records.refusals import contention, unavailable
 from kailash_mcp_prod.records.sql.codecs import Dialect
-from kailash_mcp_prod.records.sql.database import PoolSettings, PoolUsage, Rows
+from kailash_mcp_prod.records.sql.database import PoolSettings, PoolUsage, Rows, Statement
 from kailash_mcp_prod.records.sql.postgresql_errors import explain
 from kailash_mcp_prod.records.sql.postgresql_pool import (
     FAILURES,
@@ -101,6 +101,11 @@ class PostgresqlDatabase:
                 raise explain(session.table, failure, storing=True) from failure
         finally:
             self._pool.release(connection, session.cause)
+
+    async def chain(self, first: Statement, then: Callable[[Rows], Sequence[Statement]]) -> None:
+        """See `Database.chain`."""
+        async with self.atomic() as session:
+            await session.write_all(then(await session.read(None, *first)))
 
     async def ping(self) -> None:
         """See `Database.ping`; a pool that is merely busy is well."""

@@ -18,11 +18,17 @@ from kailash_mcp_prod.errors import ServerError
 from kailash_mcp_prod.records.completion import to_the_end
 from kailash_mcp_prod.records.refusals import unavailable
 from kailash_mcp_prod.records.sql.codecs import Dialect
-from kailash_mcp_prod.records.sql.database import PoolUsage, Rows
+from kailash_mcp_prod.records.sql.database import PoolUsage, Rows, Statement
 from kailash_mcp_prod.records.sql.sqlite_errors import FAILURES, explain, was_interrupted
-from kailash_mcp_prod.records.sql.sqlite_inserting import execute_many, insertion
 from kailash_mcp_prod.records.sql.sqlite_jobs import Deliveries, Job, Work, store_together
 from kailash_mcp_prod.records.sql.sqlite_lane import Lane
+from kailash_mcp_prod.records.sql.sqlite_statements import (
+    execute,
+    execute_all,
+    execute_chain,
+    execute_many,
+    insertion,
+)
 from kailash_mcp_prod.records.sql.table import TableSql
 from kailash_mcp_prod.records.turns import FairQueue
 
@@ -54,7 +60,7 @@ class SqliteDatabase:
     async def read(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.read`."""
         try:
-            rows: Rows = await self._readers.run(partial(_execute, text, arguments))
+            rows: Rows = await self._readers.run(partial(execute, text, arguments))
             return rows
         except FAILURES as failure:
             raise explain(table, failure) from failure
@@ -62,7 +68,7 @@ class SqliteDatabase:
     async def write(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.write`."""
         try:
-            rows: Rows = await self._writer.run(partial(_execute, text, arguments))
+            rows: Rows = await self._writer.run(partial(execute, text, arguments))
             return rows
         except FAILURES as failure:
             raise explain(table, failure) from failure
@@ -93,10 +99,17 @@ class SqliteDatabase:
             if not session.begun:
                 return
             try:
-                await to_the_end(lane.run(partial(_execute, "COMMIT", ()), anew=False))
+                await to_the_end(lane.run(partial(execute, "COMMIT", ()), anew=False))
             except FAILURES as failure:
                 await _roll_back(lane)
                 raise explain(session.table, failure) from failure
+
+    async def chain(self, first: Statement, then: Callable[[Rows], Sequence[Statement]]) -> None:
+        """See `Database.chain`."""
+        try:
+            await self._writer.run(partial(execute_chain, first, then), several=True)
+        except FAILURES as failure:
+            raise explain(None, failure) from failure
 
     async def ping(self) -> None:
         """See `Database.ping`; on a connection of its own, so that it waits for nobody."""
@@ -308,14 +321,14 @@ class SqliteSession:
 
     async def read(self, table: TableSql | None, text: str, arguments: Sequence[Any]) -> Rows:
         """See `Runner.read`."""
-        rows: Rows = await self._run(table, partial(_execute, text, arguments))
+        rows: Rows = await self._run(table, partial(execute, text, arguments))
         return rows
 
     write = read
 
     async def write_all(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
         """See `Session.write_all`."""
-        found: list[Rows] = await self._run(None, partial(_execute_all, statements))
+        found: list[Rows] = await self._run(None, partial(execute_all, statements))
         return found
 
     @asynccontextmanager
@@ -362,16 +375,6 @@ def _begin_with(work: Work, connection: sqlite3.Connection) -> Any:
     """Begins a transaction, when other processes that write let it, with some work."""
     connection.execute("BEGIN IMMEDIATE")
     return work(connection)
-
-
-def _execute(text: str, arguments: Sequence[Any], connection: sqlite3.Connection) -> list[Any]:
-    return connection.execute(text, arguments).fetchall()
-
-
-def _execute_all(
-    statements: Sequence[tuple[str, Sequence[Any]]], connection: sqlite3.Connection
-) -> list[Rows]:
-    return [_execute(text, values, connection) for text, values in statements]
 
 
 def _undo(connection: sqlite3.Connection) -> None:

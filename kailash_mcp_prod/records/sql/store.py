@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from kailash_mcp_prod.records.sql.codecs import Dialect
-from kailash_mcp_prod.records.sql.database import Database, PoolUsage
+from kailash_mcp_prod.records.sql.database import Database, PoolUsage, Rows, Statement
 from kailash_mcp_prod.records.sql.records import SqlRecords
 from kailash_mcp_prod.records.sql.table import TableSql
 
@@ -44,6 +44,10 @@ class SqlStore(SqlRecords):
         """See `RecordStore.transaction`."""
         async with self._database.atomic() as session:
             yield SqlRecords(session, self._by_model, in_transaction=True)
+
+    async def chain(self, first: Statement, then: Callable[[Rows], Sequence[Statement]]) -> None:
+        """See `Database.chain`."""
+        await self._database.chain(first, then)
 
     async def ping(self) -> None:
         """See `RecordStore.ping`."""

@@ -541,15 +541,22 @@ async def test_steps_may_do_what_their_caller_may_and_nothing_else(world: World)
 async def test_a_session_is_handed_over_between_steps(world: World) -> None:
     session = await world.begin()
     await world.result(session, "make", create("a"))
-    store = (await world.servers[-1]._agents.workflow_sessions.driver()).store
-    await store.transfer(session, owner_of(ALICE), owner_of(BOB))
+    server = world.servers[-1]
+    state = await server.state.database()
+
+    async def hand_over() -> None:
+        give = await server._agents.workflow_sessions.hand_over(session, owner_of(ALICE))
+        async with state.begin() as connection:
+            await give(connection, owner_of(BOB))
+
+    await hand_over()
 
     with pytest.raises(NotFoundError):
         await world.status(session)
     with pytest.raises(NotFoundError):
         await world.step(session, "make", create("a"))
     with pytest.raises(NotFoundError):
-        await store.transfer(session, owner_of(ALICE), owner_of(BOB))
+        await hand_over()
     done = await world.step(session, "b", create("{{steps.make.name}}b"), by=BOB)
 
     assert done["result"]["name"] == "ab"

@@ -116,20 +116,19 @@ async def test_starting_makes_tables_and_tools(db: Any) -> None:
 
         assert (await call(registry, "Item_read", id=stored["id"]))["label"] == "a"
         assert [tool.name for tool in registry][9:] == [MODELS_INFO]
-        assert await application.health() == {
-            "health_status": "healthy",
-            "components": {
-                "server": {"status": "healthy", "tools": 10},
-                "database": {"status": "healthy"},
-            },
-        }
+        assert len(registry) == 10
+        assert await application.answers()
+        usage = application.pool_usage()
+        assert usage is not None
+        assert (usage.in_use, usage.waiting) == (0, 0)
 
 
 async def test_the_database_of_a_stopped_application_is_not_healthy(db: Any) -> None:
     async with running(db) as (application, _):
         pass
 
-    assert (await application.health())["health_status"] == "unhealthy"
+    assert not await application.answers()
+    assert application.pool_usage() is None
     await application.stop()
 
 

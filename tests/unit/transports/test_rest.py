@@ -32,14 +32,30 @@ KINDS = [
 ]
 
 
-async def healthy() -> dict[str, Any]:
-    return {"health_status": "healthy", "components": {}}
+class SampleHealth:
+    """Reports one status; whoever is known by a credential sees more."""
+
+    def __init__(self, status: str = "healthy") -> None:
+        self.status = status
+
+    async def report(self) -> dict[str, Any]:
+        database = {"status": self.status, "place": "inside"}
+        return {"health_status": self.status, "components": {"database": database}}
+
+    async def brief(self) -> dict[str, Any]:
+        words = {"database": {"status": self.status}}
+        return {"health_status": self.status, "components": words}
+
+    ready = brief
+
+    def shows_all(self, principal: Principal | None) -> bool:
+        return principal is not None and principal.subject == "alice"
 
 
 def client_of(
     host: RestHost, authenticator: Authenticator | None = None, **options: Any
 ) -> httpx.AsyncClient:
-    health = options.pop("health", healthy)
+    health = options.pop("health", SampleHealth())
     app = create_rest_app(host, authenticator or KeyRing(), health, **options)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE)  # type: ignore[arg-type]
 
@@ -409,7 +425,9 @@ async def test_the_documentation_is_there(web: httpx.AsyncClient) -> None:
     schema = (await web.get("/openapi.json")).json()
 
     assert page.headers["content-type"].startswith("text/html")
-    assert set(schema["paths"]) == {"/tools", "/tools/{name}", "/health"}
+    assert set(schema["paths"]) == {
+        *("/tools", "/tools/{name}", "/health", "/health/live", "/health/ready")
+    }
     assert set(schema["paths"]["/tools/{name}"]) == {"get", "post"}
     assert "requestBody" in schema["paths"]["/tools/{name}"]["post"]
 
@@ -418,14 +436,54 @@ async def test_the_documentation_is_there(web: httpx.AsyncClient) -> None:
     ("status", "code"), [("healthy", 200), ("degraded", 200), ("unhealthy", 503), ("draining", 503)]
 )
 async def test_health_needs_no_credential_and_decides_the_status(status: str, code: int) -> None:
-    async def health() -> dict[str, Any]:
-        return {"health_status": status, "components": {"database": {"status": status}}}
-
+    health = SampleHealth(status)
     async with client_of(SampleHost(), KeyRing(anonymous=False), health=health) as web:
-        response = await web.get("/health")
+        full, ready = await web.get("/health"), await web.get("/health/ready")
+        live = await web.get("/health/live")
+
+    words = {"health_status": status, "components": {"database": {"status": status}}}
+    assert (full.status_code, full.json()) == (ready.status_code, ready.json()) == (code, words)
+    assert full.headers["cache-control"] == "no-store"
+    assert (live.status_code, live.json()) == (200, {"health_status": "healthy"})
+
+
+@pytest.mark.parametrize(("key", "code"), [("alice-key", 200), ("bob-key", 200), ("none", 401)])
+async def test_only_who_may_sees_more_of_the_health_than_words(key: str, code: int) -> None:
+    async with client_of(SampleHost(), KeyRing(anonymous=False)) as web:
+        response = await web.get("/health", headers={"x-api-key": key})
 
     assert response.status_code == code
-    assert response.json()["health_status"] == status
+    assert ("inside" in response.text) == (key == "alice-key")
+
+
+async def test_health_is_told_while_credentials_can_not_be_checked() -> None:
+    class Down:
+        async def authenticate(self, _credentials: Credentials) -> Principal:
+            raise errors.UnavailableError("No answer.")
+
+    health = SampleHealth("unhealthy")
+    async with client_of(SampleHost(), Down(), health=health) as web:
+        response = await web.get("/health", headers={"x-api-key": "alice-key"})
+
+    assert (response.status_code, response.json()) == (503, await health.brief())
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "code"),
+    [
+        ("/health/live", {}, 200),
+        ("/health/ready", {}, 200),
+        ("/health", {}, 421),
+        ("/health/live", {"origin": "http://localhost:3002"}, 421),
+        ("/health/ready", {"origin": "https://evil.example"}, 421),
+    ],
+)
+async def test_orchestrators_ask_by_address_and_pages_may_not(
+    web: httpx.AsyncClient, path: str, headers: dict[str, str], code: int
+) -> None:
+    response = await web.get(path, headers={"host": "10.1.2.3:3002", **headers})
+
+    assert response.status_code == code
 
 
 async def test_a_defect_behind_is_answered_without_its_words(web: httpx.AsyncClient) -> None:
@@ -457,7 +515,7 @@ async def test_an_expired_credential_is_refused() -> None:
 
 
 async def test_a_client_that_leaves_while_it_sends_calls_nothing(host: SampleHost) -> None:
-    app = create_rest_app(host, KeyRing(), healthy)
+    app = create_rest_app(host, KeyRing(), SampleHealth())
     incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     incoming.put_nowait({"type": "http.request", "body": b'{"a": ', "more_body": True})
     incoming.put_nowait({"type": "http.disconnect"})
@@ -519,7 +577,7 @@ async def test_stopping_answers_for_a_call_that_does_not_let_go(
     host: SampleHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kailash_mcp_prod.transports.rest._STOP_SECONDS", 0.05)
-    app = create_rest_app(host, KeyRing(), healthy)
+    app = create_rest_app(host, KeyRing(), SampleHealth())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE) as web:  # type: ignore[arg-type]
         calling = asyncio.create_task(web.post("/tools/stubborn", json={}))
         await host.slow_started.wait()

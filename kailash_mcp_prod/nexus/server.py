@@ -1,0 +1,110 @@
+"""`MountedServer`: a server without ports of its own, carried by a Nexus app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar
+
+from kailash_mcp_prod.auth.chain import AuthProvider
+from kailash_mcp_prod.auth.configured import configured_challenges
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.nexus.applications import WithoutModels
+from kailash_mcp_prod.nexus.platform import NexusPlatform
+from kailash_mcp_prod.nexus.rest import NexusRest
+from kailash_mcp_prod.nexus.tools import NexusWorkflows
+from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.server import ProductionMCPServer
+from kailash_mcp_prod.serving import Surroundings, mcp_transports
+from kailash_mcp_prod.tools.application import DataFlowApplication
+from kailash_mcp_prod.transports.http import HttpTransport
+from kailash_mcp_prod.transports.unread_budget import UnreadBudget
+from kailash_mcp_prod.transports.websocket import WebSocketTransport
+
+log = get_logger(__name__)
+
+
+class MountedServer(ProductionMCPServer):
+    """The MCP server of a Nexus app: its ASGI parts are `http`, `websocket` and `rest`.
+
+    Args:
+        platform: The app.
+        config: The settings.
+        prefix: The path below which everything is.
+        hosts: Names under which the app may be addressed.
+        origins: Web pages that may call.
+        dataflow: The models.
+        auth_providers: Who tells who clients are.
+        expose: The workflows that are tools of their own.
+    """
+
+    def __init__(
+        self,
+        platform: NexusPlatform,
+        config: ServerConfig,
+        *,
+        prefix: str,
+        hosts: Collection[str],
+        origins: Collection[str],
+        dataflow: Any = None,
+        auth_providers: Sequence[AuthProvider] = (),
+        expose: bool | Collection[str] = False,
+    ) -> None:
+        super().__init__(config, dataflow=dataflow, auth_providers=auth_providers)
+        self._prefix = prefix
+        self._hosts = hosts
+        self._origins = origins
+        self.nexus = NexusWorkflows(
+            platform,
+            self.service,
+            self.policy,
+            expose=expose,
+            timeout_seconds=config.request_timeout_seconds,
+        )
+        self.http: HttpTransport
+        self.websocket: WebSocketTransport
+        self.rest: NexusRest
+
+    async def end_requests(self) -> None:
+        """Ends all streams and channels, and what still runs after a second."""
+        await asyncio.gather(self.http.stop(), self.websocket.stop(), self.rest.stop())
+
+    async def health(self) -> dict[str, Any]:
+        """The report on health."""
+        return await self._health.report()
+
+    def _further_components(self) -> dict[str, dict[str, Any]]:
+        return {**super()._further_components(), "nexus": self.nexus.component()}
+
+    async def _start_serving(self, stack: AsyncExitStack) -> None:
+        challenges = configured_challenges(self.config)
+        around = Surroundings(self._hosts, self._origins, challenges, UnreadBudget())
+        self.http, self.websocket = mcp_transports(
+            self.config,
+            self._dispatcher,
+            self._authenticator,
+            self._credentials.watch,
+            around,
+            path=self._prefix,
+            websocket_path=f"{self._prefix}/ws",
+        )
+        self.rest = NexusRest(self, self._authenticator("rest"), around, self.config, self._prefix)
+        stack.push_async_callback(self.nexus.stop)
+        stack.push_async_callback(self.end_requests)
+        await self._start_application()
+        await self.audit.start()
+        await self._credentials.prepare()
+        await self.nexus.start()
+        log.info(
+            "serving_on_nexus",
+            prefix=self._prefix,
+            tools=len(self.registry),
+            workflows=self.nexus.count,
+        )
+
+
+class ModellessServer(MountedServer):
+    """The same without models."""
+
+    _application_type: ClassVar[type[DataFlowApplication]] = WithoutModels

@@ -1,0 +1,64 @@
+"""How often workflows ran, how they ended and how long they took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+_MOST: Final = 1000
+
+
+@dataclass(slots=True)
+class WorkflowFigures:
+    """The figures of one workflow since the start."""
+
+    calls: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    slowest_seconds: float = 0.0
+    last_error: str | None = None
+
+
+class Tally:
+    """Counts the runs of each workflow."""
+
+    def __init__(self) -> None:
+        self._figures: dict[str, WorkflowFigures] = {}
+
+    def count(self, name: str, seconds: float, error: str | None) -> None:
+        """Counts a run that took so long, and failed with that code or not."""
+        figures = self._figures.get(name)
+        if figures is None:
+            if len(self._figures) >= _MOST:
+                # Only of workflows that came and went.
+                del self._figures[next(iter(self._figures))]
+            figures = self._figures[name] = WorkflowFigures()
+        figures.calls += 1
+        figures.seconds += seconds
+        figures.slowest_seconds = max(figures.slowest_seconds, seconds)
+        if error is not None:
+            figures.errors += 1
+            figures.last_error = error
+
+    def of(self, name: str) -> dict[str, Any]:
+        """The figures of a workflow as JSON values."""
+        figures = self._figures.get(name) or WorkflowFigures()
+        mean = figures.seconds / figures.calls if figures.calls else 0.0
+        return {
+            "calls": figures.calls,
+            "errors": figures.errors,
+            "average_response_time_ms": round(1000 * mean, 3),
+            "slowest_response_time_ms": round(1000 * figures.slowest_seconds, 3),
+            "last_error": figures.last_error,
+        }
+
+    def total(self) -> dict[str, Any]:
+        """The figures of all workflows together."""
+        every = self._figures.values()
+        calls = sum(each.calls for each in every)
+        seconds = sum(each.seconds for each in every)
+        return {
+            "calls": calls,
+            "errors": sum(each.errors for each in every),
+            "average_response_time_ms": round(1000 * seconds / calls, 3) if calls else 0.0,
+        }

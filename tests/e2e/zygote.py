@@ -1,0 +1,110 @@
+"""A process that has imported what a server needs, and forks into one for whoever asks.
+
+Half of what the tests of whole servers take is importing the same modules again and again. A server
+forked from here is a process of its own as any other, with its own environment, directory, streams
+and signals; only the imports are behind it. What tests the start itself uses real starts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+from pathlib import Path
+
+MODULES = (
+    "kailash_mcp_prod.cli",
+    "kailash_mcp_prod.server",
+    "kailash_mcp_prod.sessions.workflow_driver",
+    "kailash_mcp_prod.sessions.collaboration_store",
+    "kailash_mcp_prod.state.database",
+    "kailash_mcp_prod.transports.rest",
+    "kailash_mcp_prod.transports.websocket",
+    "kailash_mcp_prod.transports.listening",
+    "kailash_mcp_prod.tools.application",
+    "kailash_mcp_prod.tools.discovery",
+    "kailash_mcp_prod.tools.instant",
+    "kailash_mcp_prod.tools.manifests",
+    "kailash_mcp_prod.records.dataflow_setup",
+    "kailash_mcp_prod.records.node_store",
+    "kailash_mcp_prod.records.sql.store",
+    "kailash_mcp_prod.records.sql.sqlite",
+    "kailash_mcp_prod.records.stores",
+    "dataflow",
+    "dataflow.adapters.factory",
+    "dataflow.core.pool_utils",
+    "dataflow.features.retention",
+    "dataflow.migrations.concurrent_access_manager",
+    "dataflow.migrations.sync_ddl_executor",
+    "dataflow.query",
+    "kailash.middleware.auth",
+    "kailash.runtime.trust",
+    "aiosqlite",
+    "asyncpg",
+    "uvloop",
+)
+
+
+def main() -> None:
+    """Forks whenever a request comes, until the asking process is gone."""
+    asked = socket.socket(fileno=int(sys.argv[1]))
+    for name in MODULES:
+        importlib.import_module(name)
+    running: dict[int, int] = {}
+
+    def reap(*_: object) -> None:
+        while running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            told = running.pop(pid)
+            os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
+            os.close(told)
+
+    signal.signal(signal.SIGCHLD, reap)
+    while True:
+        header, fds, _, _ = socket.recv_fds(asked, 1 << 20, 4)
+        if not header:
+            return
+        # Not before it is among the running ones.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        pid = os.fork()
+        if not pid:
+            asked.close()
+            for told in running.values():
+                os.close(told)
+            break
+        running[pid] = fds[3]
+        for each in fds[:3]:
+            os.close(each)
+        asked.sendall(f"{pid}\n".encode())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    become(json.loads(header), fds)
+
+
+def become(wanted: dict[str, object], fds: list[int]) -> None:
+    """Makes this process the server that was asked for."""
+    for number, each in enumerate(fds[:3]):
+        os.dup2(each, number)
+        os.close(each)
+    os.close(fds[3])
+    environment = wanted["environment"]
+    assert isinstance(environment, dict)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(str(wanted["workdir"]))
+    sys.path[:0] = [str(Path.cwd()), *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    arguments = wanted["arguments"]
+    assert isinstance(arguments, list)
+    sys.argv[1:] = arguments
+    runpy.run_module("kailash_mcp_prod", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
