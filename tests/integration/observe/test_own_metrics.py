@@ -10,6 +10,8 @@ import pytest
 from prometheus_client import Counter
 
 from kailash_mcp_prod import ProductionMCPServer, ServerConfig, ServerError, ServerMetrics
+from kailash_mcp_prod.sessions.counting import SessionCounter
+from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.call_reports import CallReport
 from tests.integration.observe.test_metrics import application
 from tests.prometheus_lint import parse, value
@@ -97,16 +99,16 @@ async def test_a_directory_that_can_not_be_used_stops_the_start(tmp_path: Path) 
 async def test_while_the_database_does_not_answer_the_rest_is_shown(tmp_path: Path) -> None:
     async with server(tmp_path) as running:
         await running.mcp_server.call_tool("create_agent_session")
-        path = tmp_path / "app.db"
-        shown = await running.mcp_server.call_tool("get_server_metrics")
-        assert shown["session_analytics"]["active_sessions"] == 1
-        await running.state.close()
-        path.rename(tmp_path / "away.db")
-        path.write_text("This is no database." * 100, encoding="utf-8")
-        running.monitoring.monitor._counter.start()
+        before = await running.mcp_server.call_tool("get_server_metrics")
+        broken = tmp_path / "broken.db"
+        broken.write_text("This is no database." * 100, encoding="utf-8")
+        other = State(lambda: f"sqlite:///{broken}")
+        running.monitoring.monitor._counter = SessionCounter(other, timeout_seconds=60)
         shown = await running.mcp_server.call_tool("get_server_metrics")
         families = await scraped(running)
-        (tmp_path / "away.db").replace(path)
+        await other.close()
+    assert before["session_analytics"]["active_sessions"] == 1
+    assert before["session_analytics"]["agents_with_sessions"] == 1
     assert shown["session_analytics"]["active_sessions"] is None
     assert shown["session_analytics"]["workflow_sessions"] is None
     assert shown["server_metrics"]["total_requests"] == 2
