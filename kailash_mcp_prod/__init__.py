@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.errors import ServerError, StartupError
     from kailash_mcp_prod.nexus.auth import NexusAuth
     from kailash_mcp_prod.nexus.enhancing import NexusMCPPlugin, enhance_nexus_with_mcp
+    from kailash_mcp_prod.observe.metrics import ServerMetrics
     from kailash_mcp_prod.server import ProductionMCPServer
     from kailash_mcp_prod.sessions.calling import calling_tools_of
     from kailash_mcp_prod.sessions.procedure_node import MCPProcedureNode, ToolCalls
@@ -38,6 +39,7 @@ _HOMES = {
     "ProductionMCPServer": "server",
     "ServerConfig": "config",
     "ServerError": "errors",
+    "ServerMetrics": "observe.metrics",
     "StartupError": "errors",
     "StepCall": "sessions.workflow_registry",
     "ToolCalls": "sessions.procedure_node",
@@ -59,6 +61,7 @@ __all__ = [
     "ProductionMCPServer",
     "ServerConfig",
     "ServerError",
+    "ServerMetrics",
     "StartupError",
     "StepCall",
     "ToolCalls",

@@ -42,16 +42,6 @@ ENV_PREFIX = "MCP_"
 CONFIG_FILE_VARIABLE = "MCP_CONFIG_FILE"
 _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
-NOT_YET_EFFECTIVE = frozenset(
-    {
-        "enable_agent_analytics",
-        "enable_metrics",
-        "enable_performance_tracking",
-        "metrics_collection_interval",
-    }
-)
-"""Keys of the contract whose feature this version does not have; setting one logs a warning."""
-
 
 class ServerConfig(
     FeatureSettings,
@@ -201,14 +191,18 @@ class ServerConfig(
         return None if secret is None else secret.get_secret_value().encode()
 
     @property
+    def serves_dashboard(self) -> bool:
+        """Whether there is a dashboard."""
+        if self.transport == "stdio":
+            return False
+        if self.enable_dashboard is None:
+            return self.enable_auth or is_loopback(self.host)
+        return self.enable_dashboard
+
+    @property
     def former_audit_keys(self) -> list[bytes]:
         """What has sealed entries of the audit before `cursor_key` did."""
         return [each.get_secret_value().encode() for each in self.audit_former_secrets]
-
-    @property
-    def without_effect(self) -> list[str]:
-        """Keys that were set although this version does not have their feature."""
-        return sorted(self.model_fields_set & NOT_YET_EFFECTIVE)
 
 
 def _on_nexus(values: dict[str, Any]) -> dict[str, Any]:

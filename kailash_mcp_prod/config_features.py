@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -18,10 +20,35 @@ class FeatureSettings(BaseSettings):
     agent_session_timeout_minutes: float = Field(
         60, gt=0, description="After how long without a call an agent session ends."
     )
-    enable_performance_tracking: bool = Field(True, description="Time every call.")
-    enable_metrics: bool = Field(True, description="Export metrics.")
-    metrics_collection_interval: float = Field(60, gt=0, description="Seconds between samples.")
-    enable_agent_analytics: bool = Field(True, description="Figures of each agent.")
+    enable_performance_tracking: bool = Field(
+        True, description="Time every request and every call; without it, metrics only count."
+    )
+    slow_request_ms: float = Field(
+        1000, gt=0, description="From how many milliseconds on a call is slow."
+    )
+    enable_metrics: bool = Field(
+        True, description="Keep metrics: for /metrics, get_server_metrics, get_integration_metrics."
+    )
+    metrics_collection_interval: float = Field(
+        60, gt=0, description="Seconds between the samples of the history in get_server_metrics."
+    )
+    metrics_directory: Path | None = Field(
+        None,
+        description=(
+            "Directory in which the workers of one machine put their metrics together; each run "
+            "has its own. By default a process shows its own."
+        ),
+    )
+    enable_agent_analytics: bool = Field(
+        True, description="Keep figures of each agent, of the first 1,000 by name."
+    )
+    enable_dashboard: bool | None = Field(
+        None,
+        description=(
+            "Serve the dashboard at /dashboard of the REST port. By default where clients are "
+            "asked for a credential, and on loopback."
+        ),
+    )
     enable_audit: bool = Field(True, description="Note every write and every denial.")
     audit_values: bool = Field(
         False, description="Note the values that are written too, and not only the fields."

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kailash_mcp_prod.auth.api_keys import minted_id
 from kailash_mcp_prod.auth.chain import AuthProvider, CredentialChain
 from kailash_mcp_prod.auth.configured import configured_providers
+from kailash_mcp_prod.auth.minted_keys import principal_named
 from kailash_mcp_prod.auth.revocation import CredentialWatch, RevocableChain
 from kailash_mcp_prod.config_values import weak_keys
 from kailash_mcp_prod.errors import ConfigError, DatabaseStartupError, UnavailableError
 from kailash_mcp_prod.observe.logs import get_logger
 
 if TYPE_CHECKING:
+    from kailash_mcp_prod.auth.principal import Principal
     from kailash_mcp_prod.config import ServerConfig
     from kailash_mcp_prod.state.credentials import CredentialStore
     from kailash_mcp_prod.state.opening import State
@@ -43,6 +46,8 @@ class ServerCredentials:
         providers = [*own, *self._configured.providers]
         if config.enable_auth and not providers:
             raise ConfigError("auth_type custom needs auth_providers, which are given in Python.")
+        self.asked_for = bool(providers)
+        """Whether clients have to show one at all."""
         self.authenticator = RevocableChain(CredentialChain(providers), self.watch)
 
     @property
@@ -86,6 +91,18 @@ class ServerCredentials:
         if answers is None:
             return {}
         return {"credentials": {"status": "healthy" if answers else "unhealthy"}}
+
+    async def named(self, name: str) -> Principal | None:
+        """Who calls with the minted key of a name: its id, its agent's, or its label.
+
+        Raises:
+            ConfigError: Several are meant.
+            UnavailableError: They can't be looked up.
+        """
+        if not self._config.key_store:
+            return None
+        keys = await (await self._store()).named(name)
+        return principal_named(keys, name, time.time())
 
     async def _store(self) -> CredentialStore:
         database = await self._state.database()

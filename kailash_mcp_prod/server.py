@@ -24,7 +24,10 @@ from kailash_mcp_prod.errors import ServerError, StartupError
 from kailash_mcp_prod.guard.assembly import Guard
 from kailash_mcp_prod.health_checks import ServerHealth
 from kailash_mcp_prod.observe.audit import Audit
+from kailash_mcp_prod.observe.dashboard.assembly import DashboardPart
 from kailash_mcp_prod.observe.logs import get_logger, tame
+from kailash_mcp_prod.observe.metrics import ServerMetrics
+from kailash_mcp_prod.observe.metrics_assembly import Monitoring
 from kailash_mcp_prod.observing import call_log
 from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Seal
 from kailash_mcp_prod.records.connecting import is_postgresql
@@ -55,6 +58,7 @@ class ProductionMCPServer:
         auth_providers: Asked before the configured ones for who a client is, whatever
             `enable_auth` says. With `auth_type="custom"` no others are needed.
         discovery: Makes the tools of a model; by default `DataFlowToolDiscovery`.
+        metrics: Those of the application, beside the server's own.
 
     Example:
         ```python
@@ -72,6 +76,7 @@ class ProductionMCPServer:
         dataflow: Any = None,
         auth_providers: Sequence[AuthProvider] = (),
         discovery: type[DataFlowToolDiscovery] | None = None,
+        metrics: ServerMetrics | None = None,
     ) -> None:
         self.config = config or ServerConfig()
         self.registry = ToolRegistry()
@@ -113,6 +118,17 @@ class ProductionMCPServer:
             self.config, self.state, self.service, self._guard.redis, self.application
         )
         self.workflows = self._agents.workflows
+        self.metrics = metrics or ServerMetrics()
+        self.monitoring = Monitoring(
+            self.config,
+            self.metrics,
+            policy,
+            state=self.state,
+            service=self.service,
+            guard=self._guard,
+            application=self.application,
+            reads=self.reads,
+        )
         catalogue = Catalogue(self.service, self.application.models)
         self._health = ServerHealth(
             self.application,
@@ -123,6 +139,17 @@ class ProductionMCPServer:
             further=self._further_components,
             policy=policy,
             open_to_all=not (self.config.enable_auth or auth_providers),
+        )
+        self._dashboard = DashboardPart(
+            self.config,
+            self.service,
+            policy,
+            self._guard,
+            monitoring=self.monitoring.monitor,
+            health=self._health.report,
+            credentials=self._credentials,
+            state=self.state,
+            audit=self.audit,
         )
         resources = DataResources(
             self.service, catalogue, self._health.report, self._agents.resources()
@@ -135,7 +162,9 @@ class ProductionMCPServer:
             completion=DataCompletion(self.service, catalogue, resources, prompts),
             instructions=INSTRUCTIONS,
             seal=Seal(self.config.cursor_key),
+            observer=self.monitoring.monitor.observer,
         )
+        self.monitoring.watch(self._dispatcher.methods())
         self._running: AsyncExitStack | None = None
         self._stdio: StdioTransport | None = None
         self._background: BackgroundLoop | None = None
@@ -151,11 +180,10 @@ class ProductionMCPServer:
         """
         if self._running is not None:
             raise StartupError("The server is running already.")
-        for key in self.config.without_effect:
-            log.warning("setting_without_effect", key=key, reason="not in this version yet")
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
             stack.push_async_callback(self.state.close)
+            stack.push_async_callback(self.monitoring.monitor.stop)
             stack.push_async_callback(self._credentials.close)
             stack.push_async_callback(self._guard.stop)
             stack.push_async_callback(self._health.stop)
@@ -211,7 +239,7 @@ class ProductionMCPServer:
             StartupError: The models can't be loaded, or a rule does not fit them.
         """
         await self.application.describe()
-        self.registry.add([*self._agents.tools(), self._health.tool])
+        self.registry.add([*self._agents.tools(), *self.monitoring.tools(), self._health.tool])
 
     async def register_model(self, model: type) -> None:
         """Registers a model class with DataFlow, makes its table and adds its tools.
@@ -265,7 +293,8 @@ class ProductionMCPServer:
             await self._guard.start()
             await self.application.start()
             await self._agents.start()
-            self.registry.add([self._health.tool])
+            await self.monitoring.monitor.start()
+            self.registry.add([*self.monitoring.tools(), self._health.tool])
         except StartupError:
             self.service.mark_failed()
             raise
@@ -344,9 +373,16 @@ class ProductionMCPServer:
             allowed_origins=origins,
             challenges=challenges,
             unread=unread,
+            metrics=self.monitoring.monitor,
+            mounts=self._dashboard.mounts(stack),
         )
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         connections = ConnectionLimit(config.max_connections)
+        self.monitoring.channels.update(
+            http_session=lambda: http.open_sessions,
+            websocket=lambda: websocket.open_channels,
+            connection=lambda: connections.open,
+        )
         mcp_listener = Listener(
             TransportRouter(
                 websocket, http if with_http else None, ResourceMetadata(challenges.resource)

@@ -32,7 +32,6 @@ class Customer:
         credit_limit: Highest sum of open invoices in the customer's currency; null means none
             was agreed.
         payment_term_days: Days from invoice to payment.
-        customer_since: Day of the first order.
         is_active: Whether new quotes may be made.
         tags: Free labels, for example ["heat pumps", "key account"].
     """
@@ -51,7 +50,6 @@ class Customer:
     currency: Currency = Currency.EUR
     credit_limit: Decimal | None = None
     payment_term_days: int = 30
-    customer_since: date | None = None
     is_active: bool = True
     tags: list[str] | None = None
 

@@ -105,7 +105,6 @@ SAMPLE_ROWS: Final[dict[str, list[dict[str, Any]]]] = {
                 "country_code": "DE",
             },
             "credit_limit": "75000.00",
-            "customer_since": "2011-06-20",
             "tags": ["heat pumps", "key account"],
         },
         {
@@ -117,7 +116,6 @@ SAMPLE_ROWS: Final[dict[str, list[dict[str, Any]]]] = {
             "segment": "public_sector",
             "email": "beschaffung@sw-altenfeld.example.com",
             "payment_term_days": 60,
-            "customer_since": "2019-01-07",
             "tags": ["tender"],
         },
         {

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from kailash_mcp_prod.config import NOT_YET_EFFECTIVE, ServerConfig
+from kailash_mcp_prod.config import ServerConfig
 
 TARGET = Path(__file__).parents[1] / "docs" / "configuration.md"
 WITHOUT_PREFIX = {"api_keys", "database_url", "jwt_secret", "redis_url"}
@@ -25,9 +25,6 @@ A setting comes from a flag of `serve`, else from the environment, else from the
 `--config` or `MCP_CONFIG_FILE` names, else from its default. Unknown keys are errors; a variable
 that looks like a misspelt one of ours is warned about. Lists may be JSON or text with commas.
 Secrets have no flag, because command lines are there for every user of a machine to see.
-
-Settings marked with ○ belong to features that this version does not have yet; setting one logs a
-warning.
 
 | key | variable | default | meaning |
 |---|---|---|---|
@@ -48,11 +45,10 @@ def render() -> str:
     """The whole page."""
     rows = []
     for key, field in ServerConfig.model_fields.items():
-        mark = " ○" if key in NOT_YET_EFFECTIVE else ""
         variable = key.upper() if key in WITHOUT_PREFIX else f"MCP_{key.upper()}"
         text = (field.description or "").replace("|", "\\|")
         flag = " No flag." if key in SECRETS else ""
-        rows.append(f"| `{key}`{mark} | `{variable}` | {default_of(field)} | {text}{flag} |\n")
+        rows.append(f"| `{key}` | `{variable}` | {default_of(field)} | {text}{flag} |\n")
     return HEAD + "".join(rows)
 
 

@@ -221,6 +221,17 @@ class Breakers:
             if breaker.state is not State.CLOSED
         }
 
+    def known(self) -> list[tuple[str, State, int, float]]:
+        """The circuits of what has failed once: name, state, failures in a row, seconds to wait."""
+        return [
+            (name, each.state, each.failures, each.seconds_left())
+            for name, each in self._breakers.items()
+        ]
+
+    def states(self) -> dict[str, State]:
+        """The state of every circuit that something has failed on."""
+        return {name: breaker.state for name, breaker in self._breakers.items()}
+
     def seconds_left(self, name: str) -> float:
         """For how long calls of that name are refused."""
         breaker = self._breakers.get(name)

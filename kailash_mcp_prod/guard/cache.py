@@ -38,7 +38,8 @@ class CacheSnapshot:
 
     `shared` are reads that waited for the same read of somebody else, `fetched` those that were
     found in Redis; `bypassed` ones could not be cached when they came: a write's outcome was not
-    known yet, or Redis did not answer.
+    known yet, or Redis did not answer. `bytes` are those of the entries with all that belongs to
+    them, `stored_bytes` those of the results alone, `plain_bytes` those before compression.
     """
 
     hits: int
@@ -49,6 +50,8 @@ class CacheSnapshot:
     entries: int
     bytes: int
     evictions: int
+    stored_bytes: int = 0
+    plain_bytes: int = 0
 
     @property
     def hit_ratio(self) -> float:
@@ -145,6 +148,8 @@ class ReadCache:
             entries=len(self._entries),
             bytes=self._entries.bytes,
             evictions=self._entries.evictions,
+            stored_bytes=self._entries.stored_bytes,
+            plain_bytes=self._entries.plain_bytes,
         )
 
     async def _lead(self, flight: _Flight, load: Load) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Entries:
         self._max_bytes = max_bytes
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self.bytes = 0
+        self.stored_bytes = 0
+        self.plain_bytes = 0
         self.evictions = 0
 
     def __len__(self) -> int:
@@ -67,16 +69,21 @@ class Entries:
         if size > self._max_bytes // _LARGEST_SHARE:
             return
         self._entries[key] = Entry(body, plain_size, stamp, expires_at, size)
-        self.bytes += size
+        self._count(self._entries[key], 1)
         while self.bytes > self._max_bytes:
             _, oldest = self._entries.popitem(last=False)
-            self.bytes -= oldest.size
+            self._count(oldest, -1)
             self.evictions += 1
 
     def clear(self) -> None:
         """Forgets everything."""
         self._entries.clear()
-        self.bytes = 0
+        self.bytes = self.stored_bytes = self.plain_bytes = 0
 
     def _drop(self, key: Key) -> None:
-        self.bytes -= self._entries.pop(key).size
+        self._count(self._entries.pop(key), -1)
+
+    def _count(self, entry: Entry, sign: int) -> None:
+        self.bytes += sign * entry.size
+        self.stored_bytes += sign * len(entry.body)
+        self.plain_bytes += sign * (entry.plain_size or len(entry.body))

@@ -117,6 +117,16 @@ class ConcurrencyLimit:
             self._idle.set()
 
     @property
+    def running(self) -> int:
+        """How many calls run."""
+        return self._running
+
+    @property
+    def most(self) -> int:
+        """How many may run."""
+        return self._most
+
+    @property
     def waiting(self) -> int:
         """How many calls wait for their turn."""
         return self._waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -48,6 +49,8 @@ class RateLimit:
         self._kinds = dict(kinds or {})
         self._shared = shared
         self._windows = Windows()
+        self.refusals: Counter[str] = Counter()
+        """How many calls were refused, by whose limit: `principal`, `everybody` or a kind."""
 
     def check(self, principal: Principal) -> None:
         """Refuses one who is known to be over its limit; counts nothing.
@@ -57,7 +60,7 @@ class RateLimit:
         """
         refusal = self._windows.refusal(self._rules(principal, None), self._clock())
         if refusal is not None:
-            raise _refused(refusal)
+            raise self._refuse(refusal)
 
     async def take(self, principal: Principal, kind: str | None = None) -> None:
         """Counts one call.
@@ -78,13 +81,32 @@ class RateLimit:
                 with suppress(RedisDownError):
                     refusal = await self._shared.take(rules)
             if refusal is not None:
-                raise _refused(refusal)
+                raise self._refuse(refusal)
         # Redis has counted all that this process has, and so refuses first. Only when it went away
         # or came back meanwhile, this process knows more.
         refusal = self._windows.refusal(rules, now)
         if refusal is not None:
-            raise _refused(refusal)
+            raise self._refuse(refusal)
         self._windows.add(rules, now)
+
+    def usage(self, principal: Principal) -> list[tuple[str, int, int]]:
+        """What a principal has used of each limit in the last minute, as this process counts.
+
+        Each is the kind of the calls, empty for all of them, how many there were, and the limit.
+        """
+        subject, now = principal.subject, self._clock()
+        rules = self._rules(principal, None)[:1]
+        rules += [((kind, subject), limit) for kind, limit in self._kinds.items()]
+        return [
+            ("" if isinstance(key, str) else key[0], self._windows.used(key, now), limit)
+            for key, limit in rules
+        ]
+
+    def everybody(self) -> tuple[int, int] | None:
+        """What all have used of the limit of the server, and the limit, if there is one."""
+        if self._everybody is None:
+            return None
+        return self._windows.used(_EVERYBODY, self._clock()), self._everybody
 
     def left(self, principal: Principal, kind: str | None = None) -> list[tuple[str, int, int]]:
         """Of each limit that binds a call: its name, what is left, and how much there is.
@@ -104,6 +126,12 @@ class RateLimit:
         if self._shared.is_up:
             return {"status": "healthy", "storage": "redis"}
         return {"status": "degraded", "storage": "local"}
+
+    def _refuse(self, refusal: Refusal) -> RateLimitedError:
+        key = refusal[0][0]
+        limit = "principal" if isinstance(key, str) else key[0]
+        self.refusals[limit] += 1
+        return _refused(refusal)
 
     def _rules(self, principal: Principal, kind: str | None) -> list[Rule]:
         subject = principal.subject

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 
@@ -43,7 +44,8 @@ class Windows:
     def used(self, key: Key, now: float) -> int:
         """How many calls of the last minute are counted together under a key."""
         begin = now - WINDOW_SECONDS
-        return sum(each > begin for each in self._calls.get(key, ()))
+        calls = self._calls.get(key, ())
+        return len(calls) - bisect_right(calls, begin)
 
     def add(self, rules: Sequence[Rule], now: float) -> None:
         """Counts one call against each rule."""

@@ -51,7 +51,7 @@ from kailash_mcp_prod.transports.http_headers import (
     idempotency_key,
     is_json,
 )
-from kailash_mcp_prod.transports.rest import BodyTooLongError, UnsupportedBodyError
+from kailash_mcp_prod.transports.rest_arguments import BodyTooLongError, UnsupportedBodyError
 from kailash_mcp_prod.transports.stopping import stopped_during
 from kailash_mcp_prod.transports.unread_budget import too_much_unread
 

@@ -41,8 +41,6 @@ log = get_logger(__name__)
 _DAY_SECONDS: Final = 86_400.0
 _PRUNE_EACH_SECONDS: Final = 3600.0
 _CLOSING_SECONDS: Final = 1.0
-# Failed calls wait for their entries when more than these wait already.
-_BACKLOG: Final = 1000
 # Nothing was done, and it may be the same for all calls that come now.
 _BAD_TIMES: Final = frozenset({"circuit_open", "unavailable"})
 
@@ -109,6 +107,7 @@ class Audit:
         self._opening = asyncio.Lock()
         self._pruning: asyncio.Task[None] | None = None
         self._left_out = False
+        self._warned = False
         self.enabled = config.enable_audit
         if self.enabled:
             service.watchers.add(self)
@@ -126,14 +125,21 @@ class Audit:
     async def start(self) -> None:
         """Makes the tables now, so that a database without them is noticed at the start.
 
+        A server that changes nothing does without, and then keeps no denials either.
+
         Raises:
-            DatabaseStartupError: They are missing and can't or may not be made.
+            DatabaseStartupError: They are missing and can't or may not be made, or written.
         """
-        if self.enabled:
-            try:
-                await self._opened()
-            except UnavailableError as failure:
-                raise DatabaseStartupError(failure.message) from failure
+        if not self.enabled:
+            return
+        try:
+            await self._opened()
+        except UnavailableError as failure:
+            raise DatabaseStartupError(failure.message) from failure
+        except DatabaseStartupError as refusal:
+            if not self._config.read_only:
+                raise
+            self._warn(refusal)
 
     async def stop(self) -> None:
         """Stores what waits, for a second at most; the application's database is still open."""
@@ -195,7 +201,7 @@ class Audit:
         targets = ids_of(ids)
         if targets:
             said["ids"] = targets
-        await self._keep([draft_of({**said, **facts})], waits=True)
+        await self._keep([draft_of({**said, **facts})], done=outcome == OK)
 
     # What follows makes it a `CallWatcher`.
 
@@ -214,7 +220,7 @@ class Audit:
             return
         drafts = self._drafts(report)
         if drafts:
-            await self._keep(drafts, waits=report.outcome == OK)
+            await self._keep(drafts, done=report.outcome == OK)
 
     def end(self, report: CallReport) -> None:
         """Keeps the entry of a call that was cancelled: it may have changed something."""
@@ -224,13 +230,15 @@ class Audit:
             for draft in self._drafts(report):
                 self._writer.put(draft)
 
-    async def _keep(self, drafts: Sequence[Draft], *, waits: bool) -> None:
+    async def _keep(self, drafts: Sequence[Draft], *, done: bool) -> None:
+        """Stores entries, of something that was done or has failed, before it is answered."""
         for draft in drafts[:-1]:
             self._writer.put(draft)
-        if not waits and self._writer.backlog < _BACKLOG:
+        if not done and self._writer.is_failing:
+            # Whoever hears of a failure anyway need not wait for another one.
             self._writer.put(drafts[-1])
         # Entries are stored in their order, so the last one stands for all.
-        elif not await self._writer.keep(drafts[-1]) and waits:
+        elif not await self._writer.keep(drafts[-1]) and done:
             raise UnauditedError(
                 "The change was made, and could not be noted in the audit yet; it will be. Do not "
                 "send the call again.",
@@ -296,8 +304,14 @@ class Audit:
         try:
             return await self._opened()
         except DatabaseStartupError as refusal:
-            log.warning("audit_not_kept", reason=str(refusal))
+            self._warn(refusal)
             raise UnservedError(NOT_PREPARED, retry_after_seconds=60) from None
+
+    def _warn(self, refusal: DatabaseStartupError) -> None:
+        """Says why nothing is kept, once: it is tried again each second."""
+        if not self._warned:
+            self._warned = True
+            log.warning("audit_not_kept", reason=str(refusal))
 
     async def _opened(self) -> AuditTrail:
         async with self._opening:
@@ -313,7 +327,7 @@ class Audit:
                 may_create=self._config.auto_migrate,
             )
             await trail.make_ready()
-            self._trail = trail
+            self._trail, self._warned = trail, False
             if self._config.audit_retention_days is not None and self._pruning is None:
                 days = self._config.audit_retention_days
                 self._pruning = asyncio.create_task(self._prune(trail, days), name="audit-pruning")

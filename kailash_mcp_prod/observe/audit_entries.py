@@ -174,7 +174,8 @@ def _named_ids(arguments: Mapping[str, Any], result: Mapping[str, Any] | None) -
     found: dict[Any, None] = {}
     for source in (arguments, result or {}):
         for name, value in source.items():
-            if _names_ids(name):
+            # Results say by `agent_id` who called.
+            if _names_ids(name) and not (source is result and name == "agent_id"):
                 several = value if isinstance(value, list | tuple) else [value]
                 found.update((each, None) for each in several if isinstance(each, str | int))
     return list(found)

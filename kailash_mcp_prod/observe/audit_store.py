@@ -9,7 +9,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from kailash_mcp_prod.errors import DatabaseStartupError, UnservedError
+from kailash_mcp_prod.errors import (
+    DatabaseStartupError,
+    ServerError,
+    UnavailableError,
+    UnservedError,
+)
 from kailash_mcp_prod.observe.audit_chain import PRUNED, AuditSeal, Draft, Row, draft_of, link
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.records.columns import reflect_tables
@@ -50,9 +55,16 @@ _HASH: Final = "SELECT hash FROM mcp_audit WHERE seq = $1"
 _OLDEST: Final = "SELECT seq FROM mcp_audit WHERE seq <= $1 ORDER BY seq LIMIT 1"
 _DELETE: Final = "DELETE FROM mcp_audit WHERE seq <= $1"
 
+_MAY_MOVE: Final = "UPDATE mcp_audit_head SET seq = seq WHERE 1 = 0"
+_MAY_INSERT: Final = (
+    f"INSERT INTO mcp_audit ({_COLUMNS}) SELECT {_COLUMNS} FROM mcp_audit WHERE 1 = 0"  # noqa: S608
+)
+
 _PRUNED_AT_ONCE: Final = 50_000
 _DELETED_AT_ONCE: Final = 1_000
 _NOWHERE: Final = (-1, "")
+
+_WITHOUT: Final = "Servers do without with enable_audit off, or with read_only on."
 
 NOT_PREPARED: Final = (
     "The audit can't be kept in this database; the server's log says why. Nothing was changed. "
@@ -95,19 +107,36 @@ class AuditTrail:
             DatabaseStartupError: They are missing and can't or may not be made.
             UnavailableError: The database does not answer.
         """
-        if len(await reflect_tables(self._url, TABLES)) == len(TABLES):
-            return
+        if len(await reflect_tables(self._url, TABLES)) < len(TABLES):
+            await self._make()
+        # Now, and not when the first change has been made already.
+        try:
+            await self._store.chain((_MAY_MOVE, ()), lambda _: [(_MAY_INSERT, ())])
+        except UnavailableError:
+            raise
+        except ServerError as refusal:
+            raise DatabaseStartupError(
+                "The database's user may not write the audit. Grant it SELECT and INSERT on "
+                f"mcp_audit, and SELECT and UPDATE on mcp_audit_head. {_WITHOUT}"
+            ) from refusal
+
+    async def _make(self) -> None:
         if not self._may_create:
             raise DatabaseStartupError(
                 f"The database lacks the tables of the audit: {', '.join(TABLES)}. Start once with "
-                "auto_migrate on, or turn enable_audit off."
+                f"auto_migrate on. {_WITHOUT}"
             )
         database = await self._state()
         # In a thread and late, because it needs SQLAlchemy.
         module = await asyncio.to_thread(
             importlib.import_module, "kailash_mcp_prod.observe.audit_tables"
         )
-        await database.prepare(module.TABLES)
+        try:
+            await database.prepare(module.TABLES)
+        except DatabaseStartupError as refusal:
+            raise DatabaseStartupError(
+                f"The tables of the audit can't be made: {refusal} {_WITHOUT}"
+            ) from refusal
 
     async def append(self, drafts: Sequence[Draft]) -> None:
         """Stores entries in this order, all or none. What failed may be tried again.

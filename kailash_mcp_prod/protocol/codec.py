@@ -97,7 +97,9 @@ def is_request_id(value: Any) -> TypeGuard[RequestId]:
 
 def encode_result(id: RequestId, result: Any) -> Reply:  # noqa: A002
     """The response that carries a result; `msgspec.Raw` values go out as they are."""
-    return Reply(_encoder.encode({"jsonrpc": "2.0", "id": id, "result": result}))
+    failed = isinstance(result, dict) and result.get("isError") is True
+    body = _encoder.encode({"jsonrpc": "2.0", "id": id, "result": result})
+    return Reply(body, is_error=failed)
 
 
 def encode_error(id: RequestId | None, error: RpcError) -> Reply:  # noqa: A002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -36,6 +37,7 @@ from kailash_mcp_prod.protocol.messages import (
     Request,
 )
 from kailash_mcp_prod.protocol.methods import Call, Context, Method, MethodTable, new_request_id
+from kailash_mcp_prod.protocol.observing import RequestObserver
 from kailash_mcp_prod.protocol.peer import InputRequired
 from kailash_mcp_prod.protocol.peers import Peers
 from kailash_mcp_prod.protocol.prompt_methods import CompletionMethods, PromptMethods
@@ -66,6 +68,7 @@ class Dispatcher:
         info: The server's name, title and version.
         seal: Signs the state of requests in several rounds; replicas share its secret.
         extra_methods: Further entries for the method table.
+        observer: Is told of every request.
 
     Example:
         ```python
@@ -85,9 +88,11 @@ class Dispatcher:
         info: ServerInfo | None = None,
         seal: Seal | None = None,
         extra_methods: Iterable[Method] = (),
+        observer: RequestObserver | None = None,
     ) -> None:
         info = info or ServerInfo()
         self.host = host
+        self._observer = observer
         self._rounds = Rounds(seal or Seal())
         peers = Peers(self._rounds)
         capabilities: dict[str, Any] = {"tools": {"listChanged": True}, "logging": {}}
@@ -147,6 +152,10 @@ class Dispatcher:
         method = self._table.find(message.method)
         modern_only = method is not None and Era.LEGACY not in method.eras
         return Era.MODERN if modern_only and not channel_open else Era.LEGACY
+
+    def methods(self) -> frozenset[str]:
+        """The names of all methods."""
+        return self._table.names()
 
     def close(self) -> None:
         """End what still runs without a request, because the server stops."""
@@ -217,6 +226,16 @@ class Dispatcher:
         )
 
     async def _answer(self, request: Request, context: Context) -> Reply | None:
+        if self._observer is None:
+            return await self._attempt(request, context)
+        began, reply = time.perf_counter(), None
+        try:
+            reply = await self._attempt(request, context)
+        finally:
+            self._observer.answered(request, context, time.perf_counter() - began, reply)
+        return reply
+
+    async def _attempt(self, request: Request, context: Context) -> Reply | None:
         try:
             return await self._run(request, context)
         except RpcError as error:

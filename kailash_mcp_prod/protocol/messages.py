@@ -69,8 +69,9 @@ class Reply(msgspec.Struct, frozen=True):
     """An encoded response or array of responses.
 
     `error_code` is the JSON-RPC code when the whole reply is one error, so that a transport can
-    choose its own status for it.
+    choose its own status for it. `is_error` says that the result is one with `isError`.
     """
 
     body: bytes
     error_code: int | None = None
+    is_error: bool = False

@@ -149,6 +149,10 @@ class MethodTable:
             raise ValueError(f"The method {method.name!r} is registered twice.")
         self._methods[method.name] = method
 
+    def names(self) -> frozenset[str]:
+        """The names of all methods."""
+        return frozenset(self._methods)
+
     def find(self, name: str) -> Method | None:
         """The method of this name in any era."""
         return self._methods.get(name)

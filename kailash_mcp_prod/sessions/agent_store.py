@@ -141,7 +141,7 @@ class AgentSessionStore:
             found = (await connection.execute(wanted)).mappings().one_or_none()
         if found is None:
             raise gone()
-        return _session_of(found)
+        return session_of(found)
 
     async def has(self, owner: str, session_id: str) -> bool:
         """Whether the owner has that session."""
@@ -170,7 +170,7 @@ class AgentSessionStore:
         order = (sessions.c.created_at.desc(), sessions.c.id)
         async with self._database.read() as connection:
             rows = await connection.execute(wanted.order_by(*order).limit(limit))
-            return [_session_of(each) for each in rows.mappings()]
+            return [session_of(each) for each in rows.mappings()]
 
     async def end(self, owner: str, session_id: str) -> AgentSession:
         """Ends a session for good, with its context.
@@ -187,7 +187,7 @@ class AgentSessionStore:
             found = (await connection.execute(gone_now)).mappings().one_or_none()
         if found is None:
             raise gone()
-        return _session_of(found)
+        return session_of(found)
 
     async def context(self, owner: str, session_id: str) -> Context:
         """What a session keeps.
@@ -376,7 +376,8 @@ def _parted(stored: str) -> dict[str, str]:
     return {key: bytes(value).decode() for key, value in raw.items()}
 
 
-def _session_of(row: RowMapping) -> AgentSession:
+def session_of(row: RowMapping) -> AgentSession:
+    """The session of a row, which need not have its context."""
     return AgentSession(
         id=row["id"],
         agent_id=row["agent_id"],

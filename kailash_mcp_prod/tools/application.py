@@ -14,7 +14,6 @@ from kailash_mcp_prod.errors import (
     InvalidArgumentsError,
     ModelError,
     StartupError,
-    UnavailableError,
 )
 from kailash_mcp_prod.models_loader import absolute_sqlite_url
 from kailash_mcp_prod.observe.logs import get_logger
@@ -24,6 +23,7 @@ from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import models_info_tool
 from kailash_mcp_prod.tools.pools import pool_settings
 from kailash_mcp_prod.tools.pulse import Pulse
+from kailash_mcp_prod.tools.readiness import not_ready
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.scopes import Scopes, check_rules
 from kailash_mcp_prod.tools.spec import ToolSpec
@@ -284,7 +284,7 @@ class DataFlowApplication:
             return self._stores.sql
         if self._instant is not None:
             return await self._instant.store()
-        raise _not_ready()
+        raise not_ready()
 
     async def shared_store(self, models: Collection[str]) -> tuple[RecordStore, KeyedWrites]:
         """The one store in which the records of all these models are, and its keyed writes.
@@ -309,7 +309,7 @@ class DataFlowApplication:
             return self._stores.sql_watched, self._keyed
         if self._instant is not None:
             return await self._instant.store(), await self._instant.keyed_writes()
-        raise _not_ready()
+        raise not_ready()
 
     async def answers(self) -> bool:
         """Whether the database answers if it is asked now."""
@@ -388,7 +388,3 @@ class DataFlowApplication:
         stores = self._stores or self._instant
         assert stores is not None  # noqa: S101 - set by start
         return models_info_tool(self._registry, self._policy, self._models.values, stores.execution)
-
-
-def _not_ready() -> UnavailableError:
-    return UnavailableError("The server is not ready. Try again.", retry_after_seconds=1)

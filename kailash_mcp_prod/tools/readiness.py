@@ -38,3 +38,8 @@ class Readiness:
         await self._known.wait()
         if not self._good:
             raise UnavailableError("The server could not start; its log says why.")
+
+
+def not_ready() -> UnavailableError:
+    """The error for what comes while the server starts or stops."""
+    return UnavailableError("The server is not ready. Try again.", retry_after_seconds=1)

@@ -41,6 +41,11 @@ class ConnectionLimit:
         """Count these connections too."""
         self._counted.append(connections)
 
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return sum(map(len, self._counted))
+
     def is_full(self, connections: Sized) -> bool:
         """Whether as many are open as may be beside these, which are counted."""
         reserved = self.most // 10

@@ -149,6 +149,11 @@ class HttpTransport(BaseTransport):
         )
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
 
+    @property
+    def open_sessions(self) -> int:
+        """How many sessions of legacy clients there are."""
+        return len(self._sessions)
+
     async def start(self) -> None:
         """Nothing to do: the ASGI server that carries this application listens."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.auth.challenge import Challenges
@@ -25,11 +27,9 @@ from kailash_mcp_prod.errors import (
 )
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Authenticator
-from kailash_mcp_prod.protocol.nesting import nests_deeper_than
 from kailash_mcp_prod.transports.asgi import (
     LARGE,
     ASGIMessage,
-    BodyTooLargeError,
     ClientGoneError,
     Receive,
     Scope,
@@ -44,10 +44,11 @@ from kailash_mcp_prod.transports.http_headers import (
     IDEMPOTENCY_HEADER,
     Headers,
     idempotency_key,
-    is_json,
 )
+from kailash_mcp_prod.transports.rest_arguments import read_arguments
 from kailash_mcp_prod.transports.rest_health import HealthHost, add_health, needs_no_name
 from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
+from kailash_mcp_prod.transports.rest_metrics import MetricsHost, add_metrics
 from kailash_mcp_prod.transports.stopping import stopped_during
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget, too_much_unread
 
@@ -55,7 +56,7 @@ log = get_logger(__name__)
 
 _REQUEST_ID = "kailash.request_id"
 _ANSWERING = "kailash.answering"
-_MAX_DEPTH = 64
+_PRINCIPAL = "kailash.principal"
 _STOP_SECONDS = 1.0
 _SINGLE = (
     *(b"host", b"origin", b"authorization", b"x-api-key", b"content-type"),
@@ -90,6 +91,8 @@ def create_rest_app(
     max_body_bytes: int = 4 * 1024 * 1024,
     challenges: Challenges | None = None,
     unread: UnreadBudget | None = None,
+    metrics: MetricsHost | None = None,
+    mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
 ) -> GuardedApp:
     """The REST application: `/tools`, `/tools/{name}`, `/health`, `/docs`.
 
@@ -103,6 +106,8 @@ def create_rest_app(
         max_body_bytes: The longest request body.
         challenges: What refusals tell of the credential to get.
         unread: Counts the answers that wait to be read, here and on other transports.
+        metrics: What `/metrics` answers; it is told how long answers to principals are.
+        mounts: Further applications by their path, behind the same checks of Host and Origin.
     """
     told = challenges or Challenges()
     app = FastAPI(
@@ -115,17 +120,28 @@ def create_rest_app(
     bodies = BodyBudget(max_body_bytes)
 
     async def principal_of(request: Request) -> Principal:
-        return await authenticator.authenticate(
+        principal = await authenticator.authenticate(
             Credentials(
                 authorization=request.headers.get("authorization"),
                 api_key=request.headers.get("x-api-key"),
             )
         )
+        request.scope[_PRINCIPAL] = principal
+        return principal
+
+    def sent(request: Request, body: bytes | memoryview[int]) -> None:
+        principal = request.scope.get(_PRINCIPAL)
+        if metrics is not None and principal is not None:
+            metrics.sent(principal, bytes(body))
 
     @app.get("/tools", summary="List the tools that you may call")
     async def list_tools(request: Request, surface: str = DEFAULT_SURFACE) -> Response:
         principal = await principal_of(request)
-        response = answer_list(request, host.encoded_list(principal, surface))
+        listed = host.encoded_list(principal, surface)
+        response = answer_list(request, listed)
+        if response.body:
+            # It may be compressed, which is nothing to who reads it.
+            sent(request, listed.document)
         request.scope[_ANSWERING].hold(principal, response, unknown_outcome=False)
         return response
 
@@ -133,7 +149,9 @@ def create_rest_app(
     async def describe_tool(
         name: str, request: Request, surface: str = DEFAULT_SURFACE
     ) -> JsonBytes:
-        return JsonBytes(host.describe(await principal_of(request), name, surface))
+        response = JsonBytes(host.describe(await principal_of(request), name, surface))
+        sent(request, response.body)
+        return response
 
     @app.post(
         "/tools/{name}",
@@ -144,7 +162,7 @@ def create_rest_app(
     async def call_tool(name: str, request: Request, surface: str = DEFAULT_SURFACE) -> JsonBytes:
         principal = await principal_of(request)
         # Not FastAPI's own parsing: that takes NaN and has no limits.
-        arguments = await _read_arguments(request, host, bodies, max_body_bytes, principal)
+        arguments = await read_arguments(request, host, bodies, max_body_bytes, principal)
         request_id = request.scope[_REQUEST_ID]
         result = await host.call(
             principal,
@@ -155,14 +173,22 @@ def create_rest_app(
             idempotency_key=idempotency_key(request.headers.get(IDEMPOTENCY_HEADER.decode())),
         )
         response = JsonBytes(result)
+        sent(request, response.body)
         request.scope[_ANSWERING].hold(principal, response, unknown_outcome=True)
         return response
 
     add_health(app, health, principal_of)
 
+    if metrics is not None:
+        add_metrics(app, metrics, principal_of)
+    for path, mounted in mounts.items():
+        app.mount(path, mounted)
+
     async def answer_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ServerError)  # noqa: S101 - registered for this class
-        return _error_response(error, request.scope[_REQUEST_ID], told.of(error))
+        response = _error_response(error, request.scope[_REQUEST_ID], told.of(error))
+        sent(request, response.body)
+        return response
 
     app.add_exception_handler(ServerError, answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
@@ -314,49 +340,6 @@ class _Answering:
 
 async def _gone(_message: ASGIMessage) -> None:
     raise ClientGoneError
-
-
-class BodyTooLongError(InvalidArgumentsError):
-    """The request's body is over the limit."""
-
-    http_status = 413
-
-
-class UnsupportedBodyError(InvalidArgumentsError):
-    """The request's body is not JSON."""
-
-    http_status = 415
-
-
-async def _read_arguments(
-    request: Request, host: RestHost, bodies: BodyBudget, limit: int, principal: Principal
-) -> dict[str, Any]:
-    headers = request.headers
-    try:
-        body = await bodies.read(request.receive, headers.get("content-length"), principal.subject)
-    except BodyTooLargeError:
-        raise BodyTooLongError(
-            f"The body is longer than {limit} bytes. Send less at once."
-        ) from None
-    try:
-        return _arguments_in(body, headers.get("content-type"))
-    except InvalidArgumentsError:
-        # No call counts it.
-        await host.charge(principal)
-        raise
-
-
-def _arguments_in(body: bytes, content_type: str | None) -> dict[str, Any]:
-    if body and not is_json(content_type):
-        raise UnsupportedBodyError("Send JSON, with Content-Type: application/json.")
-    if nests_deeper_than(_MAX_DEPTH, body):
-        raise InvalidArgumentsError(f"The body is nested deeper than {_MAX_DEPTH} levels.")
-    try:
-        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        raise InvalidArgumentsError(
-            "The body must be a JSON object with the tool's arguments."
-        ) from None
 
 
 def _error_response(

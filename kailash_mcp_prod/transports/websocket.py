@@ -121,6 +121,11 @@ class WebSocketTransport(BaseTransport):
         self._sessions: dict[WebSocketSession, asyncio.Task[None]] = {}
         self._stopped = False
 
+    @property
+    def open_channels(self) -> int:
+        """How many channels are open."""
+        return self._open
+
     async def start(self) -> None:
         """Nothing to do: the ASGI server that carries this application listens."""
 

@@ -65,7 +65,12 @@ WORKFLOWS = [
     "get_workflow_session_status",
     "cleanup_workflow_sessions",
 ]
-MONITORS = ["health_check"]
+MONITORS = [
+    "get_server_metrics",
+    "get_integration_metrics",
+    "get_available_tools",
+    "health_check",
+]
 ALL_TOOLS = [*NAMES, *UTILITIES, *AGENTS, *WORKFLOWS, *MONITORS]
 
 ID = {"$ref": [0, "id"]}

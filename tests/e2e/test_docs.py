@@ -31,7 +31,7 @@ from kailash_mcp_prod.tools.surfaces.names import MODELS as MODELS_PREFIX
 from kailash_mcp_prod.tools.surfaces.searching import DESCRIBE_TOOL, SEARCH_TOOLS
 from kailash_mcp_prod.tools.surfaces.shortcuts import SHORTCUTS
 from scripts.generate_docs import TARGET, render
-from tests.e2e.record_tools import AGENTS, ALL_TOOLS, MODELS, READ_BY_AGENTS, UTILITIES
+from tests.e2e.record_tools import AGENTS, ALL_TOOLS, MODELS, MONITORS, READ_BY_AGENTS, UTILITIES
 from tests.e2e.servers import ROOT, HttpServer, environment, serving
 from tests.e2e.snippets import only, run_in, snippets
 from tests.unit.records.sqlite_store import running_store
@@ -214,6 +214,7 @@ def test_the_server_for_a_network_asks_for_the_key_of_the_readme(tmp_path: Path)
         *UTILITIES,
         *(name for name in AGENTS if name in READ_BY_AGENTS),
         "get_workflow_session_status",
+        *MONITORS,
     ]
 
 
@@ -304,4 +305,3 @@ def test_the_settings_of_the_cache_are_settings(tmp_path: Path) -> None:
     config = ServerConfig.load({"enable_auth": False}, tmp_path / "config.json")
 
     assert config.enable_caching
-    assert config.without_effect == []

@@ -100,7 +100,7 @@ def test_curl_sees_health_and_documentation(development_server: HttpServer) -> N
     health = json.loads(text)
     assert (status, health["health_status"]) == (200, "healthy")
     assert health["components"]["database"]["status"] == "healthy"
-    assert health["components"]["server"]["tools"] == len(ALL_TOOLS) == 139
+    assert health["components"]["server"]["tools"] == len(ALL_TOOLS) == 142
 
     status, page = fetch(f"{development_server.rest}/docs")
     assert status == 200

@@ -17,7 +17,7 @@ from tests.e2e.servers import COMMAND, HttpServer, environment
 
 SECRETS = {
     *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret"),
-    *("bearer_tokens", "introspection_client_secret"),
+    *("bearer_tokens", "introspection_client_secret", "audit_former_secrets"),
 }
 KEYS = '{"a-key": {"permissions": ["*"]}}'
 NOBODY = "http://127.0.0.1:1/mcp"
@@ -82,7 +82,7 @@ def test_the_tools_of_a_running_server_are_listed(
 
     assert code == 0
     assert [line.split()[0] for line in output.splitlines()] == ALL_TOOLS
-    assert errors == "139 tools\n"
+    assert errors == "142 tools\n"
 
 
 def test_a_call_prints_its_result(development_server: HttpServer, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ MODULES = (
     "dataflow.migrations.concurrent_access_manager",
     "dataflow.migrations.sync_ddl_executor",
     "dataflow.query",
+    "kailash.middleware.auth",
     "kailash.runtime.trust",
     "aiosqlite",
     "asyncpg",

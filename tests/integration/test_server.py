@@ -32,6 +32,7 @@ from kailash_mcp_prod.errors import (
     StartupError,
     UnknownToolError,
 )
+from kailash_mcp_prod.observe.metrics_tools import AVAILABLE
 from kailash_mcp_prod.tools.models_info import NAME as MODELS_INFO
 from tests.postgres import PostgresServer
 
@@ -299,7 +300,12 @@ async def test_a_key_sees_and_calls_what_it_is_granted_and_nothing_else(db: Any)
     async with server_of(db, enable_auth=True, api_keys=KEYS) as server:
         async with rest_of(server, READER) as reader:
             tools = (await reader.get("/tools")).json()["tools"]
-            assert [each["name"] for each in tools] == ["Company_read", "Company_list", MODELS_INFO]
+            assert [each["name"] for each in tools] == [
+                "Company_read",
+                "Company_list",
+                MODELS_INFO,
+                AVAILABLE,
+            ]
             assert (await reader.post("/tools/Company_list", json={})).json()["records"] == []
             refused = await reader.post("/tools/Company_create", json={"data": {"name": "a"}})
             unknown = await reader.post("/tools/Company_destroy", json={"data": {"name": "a"}})
@@ -316,7 +322,8 @@ async def test_a_key_sees_and_calls_what_it_is_granted_and_nothing_else(db: Any)
             assert 0 < int(limited.headers["retry-after"]) <= 60
         async with rest_of(server, NOBODY) as nobody:
             assert [each["name"] for each in (await nobody.get("/tools")).json()["tools"]] == [
-                MODELS_INFO
+                MODELS_INFO,
+                AVAILABLE,
             ]
         for key in (None, "wrong"):
             async with rest_of(server, key) as stranger:
@@ -347,8 +354,12 @@ async def test_an_own_provider_is_asked_before_the_configured_ones(sqlite_url: s
     async with server, rest_of(server) as rest:
         own = await rest.get("/tools", headers={"authorization": "Bearer badge-7"})
         configured = await rest.get("/tools", headers={"authorization": f"Bearer {READER}"})
-        assert [each["name"] for each in own.json()["tools"]] == ["Company_list", MODELS_INFO]
-        assert len(configured.json()["tools"]) == 3
+        assert [each["name"] for each in own.json()["tools"]] == [
+            "Company_list",
+            MODELS_INFO,
+            AVAILABLE,
+        ]
+        assert len(configured.json()["tools"]) == 4
         assert (await rest.get("/tools")).status_code == 401
 
 
@@ -358,10 +369,10 @@ async def test_a_model_registered_while_running_is_served_and_told_of(db: Any) -
         server.service.on_tools_changed(lambda: told.append(len(server.registry)))
         await server.register_model(model_class("Late", n=int))
 
-        assert told == [49]
+        assert told == [52]
         assert (await server.mcp_server.call_tool("Late_create", {"data": {"n": 1}}))["n"] == 1
         async with rest_of(server) as rest:
-            assert len((await rest.get("/tools")).json()["tools"]) == 49
+            assert len((await rest.get("/tools")).json()["tools"]) == 52
 
 
 async def test_a_model_declared_while_running_is_noticed(db: Any) -> None:
@@ -464,7 +475,7 @@ async def start_together(folder: Path, url: str, processes: int) -> list[str]:
 async def test_four_servers_start_at_once_on_one_empty_database(
     tmp_path: Path, database_url: str
 ) -> None:
-    assert await start_together(tmp_path, database_url, 4) == ["ready 49 a"] * 4
+    assert await start_together(tmp_path, database_url, 4) == ["ready 52 a"] * 4
 
 
 async def test_a_server_stops_using_a_postgresql_database_it_has_left(

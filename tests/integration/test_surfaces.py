@@ -177,15 +177,15 @@ def test_the_address_and_then_the_credential_and_then_the_setting_choose_the_lis
 ) -> None:
     url = str(guarded.mcp_url)
     searching = ["search_tools", "describe_tool", "call_tool"]
-    reading = ["Item_read", "Item_list", "get_dataflow_models_info"]
+    reading = ["Item_read", "Item_list", "get_dataflow_models_info", "get_available_tools"]
 
     assert listed(url, "plain") == searching
     assert listed(url, "reader") == reading
     assert listed(f"{url}/full", "reader") == reading
     assert listed(f"{url}/search", "reader") == searching
-    assert len(listed(url, "compact")) == 11
-    assert len(listed(f"{url}/models/Shelf", "plain")) == 30
-    assert len(listed(f"{url}/full", "compact")) == 39
+    assert len(listed(url, "compact")) == 12
+    assert len(listed(f"{url}/models/Shelf", "plain")) == 33
+    assert len(listed(f"{url}/full", "compact")) == 42
 
 
 def test_a_call_over_mcp_is_of_the_surface_in_the_address(guarded: ProductionMCPServer) -> None:

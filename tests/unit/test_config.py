@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from kailash_mcp_prod.cli import app
 from kailash_mcp_prod.config import (
-    NOT_YET_EFFECTIVE,
     ServerConfig,
     is_loopback,
     misspelt_variables,
@@ -35,6 +34,7 @@ KEY = "key-that-nobody-may-read"
 ONE_KEY = {KEY: {"permissions": ["*"]}}
 SECRET_KEYS = {
     *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret", "bearer_tokens"),
+    "audit_former_secrets",
     "introspection_client_secret",
 }
 
@@ -74,10 +74,6 @@ def test_every_key_is_described(key: str) -> None:
     assert (ServerConfig.model_fields[key].description or "").endswith(".")
 
 
-def test_keys_without_effect_are_keys() -> None:
-    assert set(ServerConfig.model_fields) >= NOT_YET_EFFECTIVE
-
-
 def test_the_defaults_are_those_of_the_contract() -> None:
     config = load(enable_auth=False)
 
@@ -85,7 +81,6 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (config.execution, config.auto_migrate, config.wait_for_db) == ("auto", True, 0)
     assert config.tenant_claim == "tenant_id"
     assert config.transport == "http"
-    assert config.without_effect == []
 
 
 @pytest.mark.parametrize("secret", [*sorted(SECRET_KEYS), "database_url"])
@@ -488,18 +483,6 @@ def test_a_configuration_can_not_be_changed() -> None:
 
     with pytest.raises(ValidationError):
         config.enable_auth = True  # type: ignore[misc]
-
-
-def test_a_setting_that_does_nothing_yet_is_known() -> None:
-    config = load(
-        enable_auth=False,
-        metrics_collection_interval=3,
-        port=4001,
-        connection_pool_size=2,
-        execution="sql",
-    )
-
-    assert config.without_effect == ["metrics_collection_interval"]
 
 
 def test_a_misspelt_variable_is_told_with_the_right_one() -> None:

@@ -84,7 +84,19 @@ WORKFLOWS: Final = ToolGroup(
     },
 )
 
-GROUPS: Final = (SESSIONS, WORKFLOWS)
+MONITOR: Final = ToolGroup(
+    name="monitor",
+    title="The server",
+    description="Shows how the server is and what you may call.",
+    actions={
+        "metrics": "get_server_metrics",
+        "integrations": "get_integration_metrics",
+        "health": "health_check",
+        "tools": "get_available_tools",
+    },
+)
+
+GROUPS: Final = (SESSIONS, WORKFLOWS, MONITOR)
 
 
 @cache

@@ -122,7 +122,7 @@ async def test_a_postgresql_that_stops_and_returns_is_named_within_two_seconds(
             assert await seconds_until(server, web, sick, healthy=False) < LIMIT_SECONDS
             report = await health_check(server, web)
             assert report["health_status"] == "unhealthy"
-            assert unwell(report) <= {"database", "state", "circuit_breakers", "pool"}
+            assert unwell(report) <= {"database", "state", "circuit_breakers", "pool", "audit"}
             for secret in ("postgres", "127.0.0.1", str(own_postgres.port), "test_"):
                 assert secret not in json.dumps(report)
             assert server.rest_url is not None

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS
+from kailash_mcp_prod.observe.metrics_tools import monitor_tools
 from kailash_mcp_prod.records.operations import Operation
 from kailash_mcp_prod.sessions.agent_tools import agent_session_tools
 from kailash_mcp_prod.sessions.collaboration_tools import collaboration_tools
@@ -23,13 +24,14 @@ BUDGETS = {"full": 25_000, "compact": 2_500, "search": 1_200}
 CHARACTERS_PER_TOKEN = 4
 
 
-def tools_of_agents() -> list[ToolSpec]:
-    """The tools of all kinds of sessions, which work on nothing here."""
+def tools_beside_records() -> list[ToolSpec]:
+    """The tools of sessions and of the monitor, which work on nothing here."""
     nothing = cast("Any", Mock(timeout_seconds=3600))
     return [
         *agent_session_tools(nothing),
         *collaboration_tools(nothing),
         *workflow_tools(nothing),
+        *monitor_tools(nothing, nothing, {}),
     ]
 
 
@@ -38,7 +40,7 @@ def test_a_list_stays_within_its_budget(
     reference: Reference, surface: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = reference.service()
-    service.registry.add(tools_of_agents())
+    service.registry.add(tools_beside_records())
     encoded = service.encoded_list(ANONYMOUS, surface)
     tokens = len(encoded.body.decode()) / CHARACTERS_PER_TOKEN
 
@@ -56,7 +58,7 @@ def test_all_schemas_of_a_list_are_valid_and_say_what_is_an_object(
     reference: Reference, surface: str
 ) -> None:
     service = reference.service(*Operation)
-    service.registry.add(tools_of_agents())
+    service.registry.add(tools_beside_records())
     for each in json.loads(service.encoded_list(ANONYMOUS, surface).body):
         schema = each["inputSchema"]
         Draft202012Validator.check_schema(schema)
@@ -68,7 +70,7 @@ def test_all_schemas_of_a_list_are_valid_and_say_what_is_an_object(
 
 
 def test_the_exact_schemas_are_a_setting_away(reference: Reference) -> None:
-    for each in [*reference.registry(*Operation), *tools_of_agents()]:
+    for each in [*reference.registry(*Operation), *tools_beside_records()]:
         exact = each.to_mcp(complete=True)
 
         assert exact["inputSchema"] is each.input_schema

@@ -13,13 +13,13 @@ from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall
 from kailash_mcp_prod.tools.surfaces.compact import CompactSurface
 from kailash_mcp_prod.tools.surfaces.groups import SESSIONS
-from tests.unit.tools.surfaces.test_budgets import tools_of_agents
+from tests.unit.tools.surfaces.test_budgets import tools_beside_records
 
 
 @pytest.fixture
 def compact() -> CompactSurface:
     registry = ToolRegistry()
-    registry.add(tools_of_agents())
+    registry.add(tools_beside_records())
     return CompactSurface(registry, Policy())
 
 
