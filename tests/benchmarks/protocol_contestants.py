@@ -118,7 +118,7 @@ class Server:
 @contextmanager
 def running(name: str, command: Sequence[str], headers: Mapping[str, str]) -> Iterator[Server]:
     """A server, from when it takes connections to the end of the block."""
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         [*command, str(port)],
         stdout=subprocess.DEVNULL,
@@ -153,7 +153,7 @@ def all_running(*chosen: str) -> Iterator[dict[str, Server]]:
         }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A free port before another one: ours has REST on the next."""
     while True:
         with socket.socket() as listening, socket.socket() as next_one:
