@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kailash_mcp_prod.auth.chain import AuthProvider
-from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Credentials
 from kailash_mcp_prod.background import BackgroundLoop, run_on
@@ -336,31 +335,20 @@ class ProductionMCPServer:
         await self._credentials.prepare()
         for listener in listeners:
             await listener.start()
-        log.info(
-            "serving",
-            mcp=self.mcp_url,
-            ws=self.ws_url,
-            rest=self.rest_url,
-            tools=len(self.registry),
-        )
+        urls = {"mcp": self.mcp_url, "ws": self.ws_url, "rest": self.rest_url}
+        log.info("serving", **urls, tools=len(self.registry))
 
     def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
         # Late, because a process over stdio needs none of it.
         from kailash_mcp_prod.serving import Surroundings, mcp_transports
         from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
-        from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
         from kailash_mcp_prod.transports.listening import Listener
         from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
         from kailash_mcp_prod.transports.rest import create_rest_app
         from kailash_mcp_prod.transports.routing import TransportRouter
-        from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
         config = self.config
-        unread = UnreadBudget()
-        hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
-        origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
-        challenges = configured_challenges(config)
-        around = Surroundings(hosts, origins, challenges, unread)
+        around = Surroundings.configured(config)
         http, websocket = mcp_transports(
             config, self._dispatcher, self._authenticator, self._credentials.watch, around
         )
@@ -369,10 +357,10 @@ class ProductionMCPServer:
             self._credentials.authenticator,
             self._health,
             max_body_bytes=config.max_body_bytes,
-            allowed_hosts=hosts,
-            allowed_origins=origins,
-            challenges=challenges,
-            unread=unread,
+            allowed_hosts=around.hosts,
+            allowed_origins=around.origins,
+            challenges=around.challenges,
+            unread=around.unread,
             metrics=self.monitoring.monitor,
             mounts=self._dashboard.mounts(stack),
         )
@@ -385,7 +373,7 @@ class ProductionMCPServer:
         )
         mcp_listener = Listener(
             TransportRouter(
-                websocket, http if with_http else None, ResourceMetadata(challenges.resource)
+                websocket, http if with_http else None, ResourceMetadata(around.challenges.resource)
             ),
             config.host,
             config.port,
