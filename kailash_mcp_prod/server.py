@@ -335,8 +335,13 @@ class ProductionMCPServer:
         await self._credentials.prepare()
         for listener in listeners:
             await listener.start()
-        urls = {"mcp": self.mcp_url, "ws": self.ws_url, "rest": self.rest_url}
-        log.info("serving", **urls, tools=len(self.registry))
+        log.info(
+            "serving",
+            mcp=self.mcp_url,
+            ws=self.ws_url,
+            rest=self.rest_url,
+            tools=len(self.registry),
+        )
 
     def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
         # Late, because a process over stdio needs none of it.
@@ -348,13 +353,13 @@ class ProductionMCPServer:
         from kailash_mcp_prod.transports.routing import TransportRouter
 
         config = self.config
-        around = Surroundings.configured(config)
+        around = Surroundings.of(config)
         http, websocket = mcp_transports(
             config, self._dispatcher, self._authenticator, self._credentials.watch, around
         )
         rest = create_rest_app(
             self.service,
-            self._credentials.authenticator,
+            self._authenticator("rest"),
             self._health,
             max_body_bytes=config.max_body_bytes,
             allowed_hosts=around.hosts,
@@ -364,6 +369,7 @@ class ProductionMCPServer:
             metrics=self.monitoring.monitor,
             mounts=self._dashboard.mounts(stack),
         )
+        all_three = http, websocket, rest
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         connections = ConnectionLimit(config.max_connections)
         self.monitoring.channels.update(
@@ -381,16 +387,13 @@ class ProductionMCPServer:
             connections=connections,
         )
         stack.push_async_callback(mcp_listener.stop)
-        rest_port = config.port + 1 if config.port else 0
-        rest_listener = Listener(rest, config.host, rest_port, connections=connections)
+        port = config.port + 1 if config.port else 0
+        rest_listener = Listener(rest, config.host, port, connections=connections)
         stack.push_async_callback(rest_listener.stop)
 
-        async def end_requests() -> None:
-            await asyncio.gather(http.stop(), websocket.stop(), rest.stop())
-
-        stack.push_async_callback(end_requests)
-        address = mcp_listener.url
-        self.mcp_url = f"{address}/mcp" if with_http else None
-        self.ws_url = f"{address.replace('http', 'ws', 1)}/ws" if with_ws else None
+        stack.push_async_callback(lambda: asyncio.gather(*(each.stop() for each in all_three)))
+        mcp = mcp_listener.url
+        self.mcp_url = f"{mcp}/mcp" if with_http else None
+        self.ws_url = f"{mcp.replace('http', 'ws', 1)}/ws" if with_ws else None
         self.rest_url = rest_listener.url
         return [mcp_listener, rest_listener]

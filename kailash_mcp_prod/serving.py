@@ -33,8 +33,8 @@ class Surroundings:
     unread: UnreadBudget
 
     @classmethod
-    def configured(cls, config: ServerConfig) -> Self:
-        """As the settings say, for a server with ports of its own."""
+    def of(cls, config: ServerConfig) -> Self:
+        """Those of a server that listens itself."""
         return cls(
             {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts},
             {*LOOPBACK_ORIGINS, *config.allowed_origins},
