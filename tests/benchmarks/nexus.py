@@ -26,7 +26,7 @@ from tests.benchmarks.harness import Figure, Finding, Rounds, at_least, at_most,
 from tests.benchmarks.http_load import Load, Plan
 from tests.benchmarks.protocol_contestants import BOTH, LOAD_CORE, META, SERVER_CORE, free_port
 
-ROUNDS = 3
+ROUNDS = 5
 SECONDS = 1.5
 CONNECTIONS = 50
 START_SECONDS = 60
