@@ -33,7 +33,7 @@ async def main():
     config = ServerConfig(port=0, enable_auth=False, models="models:db")
     async with make_server(config) as server:
         for country in ("DE", "DE", None):
-            data = {"data": {"name": "A", "country": country}}
+            data = {"data": {"name": "A", "country_code": country}}
             await server.mcp_server.call_tool("Company_create", data)
         read = lambda: urllib.request.urlopen(f"{server.rest_url}/metrics").read().decode()
         print(json.dumps(await asyncio.to_thread(read)))
