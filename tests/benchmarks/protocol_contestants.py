@@ -43,13 +43,17 @@ PEERS = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server, and what its clients have to send; `tool` is the one that they call."""
+    """A running server, and what its clients have to send; `tool` is the one that they call.
+
+    `pid` is its process.
+    """
 
     name: str
     port: int
     headers: Mapping[str, str] = field(default_factory=dict)
     tool: str = "no_op_0"
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    pid: int = 0
 
     def requests(self, era: str, method: str, count: int) -> list[str]:
         """A request for each of so many connections, which have their own sessions."""
@@ -143,7 +147,7 @@ def running(
     )
     try:
         _wait_for(name, port, process)
-        yield Server(name, port, headers)
+        yield Server(name, port, headers, pid=process.pid)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
