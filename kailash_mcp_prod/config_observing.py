@@ -1,4 +1,4 @@
-"""The settings of the log and of traces."""
+"""The settings of the log."""
 
 from __future__ import annotations
 
@@ -32,25 +32,4 @@ class ObservingSettings(BaseSettings):
             "Log the arguments of calls and the shape of results too; secrets and hidden fields "
             "are masked."
         ),
-    )
-    enable_tracing: bool = Field(
-        False,
-        description=(
-            "Make OpenTelemetry spans of requests, calls and statements. Needs the extra otel, or "
-            "a tracer provider of the application's."
-        ),
-    )
-    otlp_endpoint: str | None = Field(
-        None,
-        pattern=r"^https?://[^\s@]+$",
-        description=(
-            "Where spans are sent by OTLP over HTTP, such as http://localhost:4318. By default "
-            "as the variables OTEL_EXPORTER_OTLP_… say."
-        ),
-    )
-    trace_sample_ratio: float = Field(
-        1,
-        ge=0,
-        le=1,
-        description="Which part of the traces that begin here is kept; else as the caller says.",
     )

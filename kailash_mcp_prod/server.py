@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kailash_mcp_prod.auth.chain import AuthProvider
-from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import Credentials
 from kailash_mcp_prod.background import BackgroundLoop, run_on
@@ -348,34 +347,29 @@ class ProductionMCPServer:
         # Late, because a process over stdio needs none of it.
         from kailash_mcp_prod.serving import Surroundings, mcp_transports
         from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
-        from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
         from kailash_mcp_prod.transports.listening import Listener
         from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
         from kailash_mcp_prod.transports.rest import create_rest_app
         from kailash_mcp_prod.transports.routing import TransportRouter
-        from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
         config = self.config
-        unread = UnreadBudget()
-        hosts = {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts}
-        origins = {*LOOPBACK_ORIGINS, *config.allowed_origins}
-        challenges = configured_challenges(config)
-        around = Surroundings(hosts, origins, challenges, unread)
+        around = Surroundings.of(config)
         http, websocket = mcp_transports(
             config, self._dispatcher, self._authenticator, self._credentials.watch, around
         )
         rest = create_rest_app(
             self.service,
-            self._credentials.authenticator,
+            self._authenticator("rest"),
             self._health,
             max_body_bytes=config.max_body_bytes,
-            allowed_hosts=hosts,
-            allowed_origins=origins,
-            challenges=challenges,
-            unread=unread,
+            allowed_hosts=around.hosts,
+            allowed_origins=around.origins,
+            challenges=around.challenges,
+            unread=around.unread,
             metrics=self.monitoring.monitor,
             mounts=self._dashboard.mounts(stack),
         )
+        all_three = http, websocket, rest
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         connections = ConnectionLimit(config.max_connections)
         self.monitoring.channels.update(
@@ -385,7 +379,7 @@ class ProductionMCPServer:
         )
         mcp_listener = Listener(
             TransportRouter(
-                websocket, http if with_http else None, ResourceMetadata(challenges.resource)
+                websocket, http if with_http else None, ResourceMetadata(around.challenges.resource)
             ),
             config.host,
             config.port,
@@ -393,16 +387,13 @@ class ProductionMCPServer:
             connections=connections,
         )
         stack.push_async_callback(mcp_listener.stop)
-        rest_port = config.port + 1 if config.port else 0
-        rest_listener = Listener(rest, config.host, rest_port, connections=connections)
+        port = config.port + 1 if config.port else 0
+        rest_listener = Listener(rest, config.host, port, connections=connections)
         stack.push_async_callback(rest_listener.stop)
 
-        async def end_requests() -> None:
-            await asyncio.gather(http.stop(), websocket.stop(), rest.stop())
-
-        stack.push_async_callback(end_requests)
-        address = mcp_listener.url
-        self.mcp_url = f"{address}/mcp" if with_http else None
-        self.ws_url = f"{address.replace('http', 'ws', 1)}/ws" if with_ws else None
+        stack.push_async_callback(lambda: asyncio.gather(*(each.stop() for each in all_three)))
+        mcp = mcp_listener.url
+        self.mcp_url = f"{mcp}/mcp" if with_http else None
+        self.ws_url = f"{mcp.replace('http', 'ws', 1)}/ws" if with_ws else None
         self.rest_url = rest_listener.url
         return [mcp_listener, rest_listener]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Self
 
 from kailash_mcp_prod.auth.challenge import Challenges
+from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Revocations
 from kailash_mcp_prod.transports.http import HttpTransport
+from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket import WebSocketTransport
 
@@ -28,6 +31,16 @@ class Surroundings:
     origins: Collection[str]
     challenges: Challenges
     unread: UnreadBudget
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> Self:
+        """Those of a server that listens itself."""
+        return cls(
+            {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts},
+            {*LOOPBACK_ORIGINS, *config.allowed_origins},
+            configured_challenges(config),
+            UnreadBudget(),
+        )
 
 
 def mcp_transports(

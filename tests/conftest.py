@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.interop import peers
 from tests.postgres import PostgresServer, running_postgres
 from tests.redis_server import RedisServer, running_redis
 from tests.secret_watch import WATCH, watching
+
+# How long an example takes depends on what else the machine does; each test has a time-out.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 def pytest_xdist_auto_num_workers() -> int:

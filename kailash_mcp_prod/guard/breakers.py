@@ -43,6 +43,8 @@ class Replicas(Protocol):
 
 
 _TOOL = "tool:"
+_WORKFLOW = "nexus:"
+_KINDS = {"tool": "tool", "nexus": "workflow"}
 # Of tools that existed once, too.
 _MOST = 10_000
 
@@ -244,7 +246,7 @@ class Breakers:
     def health(self) -> dict[str, Any]:
         """Their component in the report on health: the circuits that are not closed.
 
-        Everybody may read it, so tools are counted and not named.
+        Everybody may read it, so tools and workflows are counted and not named.
         """
         found = {
             name: {
@@ -254,8 +256,9 @@ class Breakers:
             for name, breaker in self._breakers.items()
             if breaker.state is not State.CLOSED
         }
-        backends = {name: each for name, each in found.items() if not name.startswith(_TOOL)}
-        tools = {"open_tools": len(found) - len(backends)} if len(found) > len(backends) else {}
+        unnamed = [name for name in found if name.startswith((_TOOL, _WORKFLOW))]
+        backends = {name: each for name, each in found.items() if name not in unnamed}
+        tools = {"open_tools": len(unnamed)} if unnamed else {}
         return {"status": "degraded" if found else "healthy", "open": backends, **tools}
 
     def _add(self, name: str) -> Breaker:
@@ -360,7 +363,8 @@ def _of_tool(ending: BaseException | None) -> Outcome:
 
 def _refused(name: str, breaker: Breaker) -> CircuitOpenError:
     wait = max(1, math.ceil(breaker.seconds_left()))
-    what = f"The tool {name.removeprefix(_TOOL)}" if name.startswith(_TOOL) else f"The {name}"
+    kind, _, rest = name.partition(":")
+    what = f"The {_KINDS[kind]} {rest}" if kind in _KINDS else f"The {name}"
     return CircuitOpenError(
         f"{what} has failed several times in a row and is left alone for a while. Nothing was "
         f"done. Try again in {wait} s.",

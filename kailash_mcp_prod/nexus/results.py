@@ -14,7 +14,6 @@ from kailash_mcp_prod.errors import ServerError
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 200_000
 MAX_BYTES: Final = 8 * 1024 * 1024
-_LARGEST: Final = 2**63
 _ENCODER_FAILS: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
@@ -77,7 +76,7 @@ class _Plain:
         if isinstance(value, str):
             return str(value).encode("utf-8", "replace").decode()
         if isinstance(value, int):
-            return int(value) if -_LARGEST <= value < _LARGEST else str(int(value))
+            return int(value)
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else None
         if id(value) in self._around:

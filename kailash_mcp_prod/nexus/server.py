@@ -62,6 +62,7 @@ class MountedServer(ProductionMCPServer):
             expose=expose,
             timeout_seconds=config.request_timeout_seconds,
         )
+        self.monitoring.integrations["nexus"] = self.nexus.metrics
         self.http: HttpTransport
         self.websocket: WebSocketTransport
         self.rest: NexusRest
@@ -90,6 +91,10 @@ class MountedServer(ProductionMCPServer):
             websocket_path=f"{self._prefix}/ws",
         )
         self.rest = NexusRest(self, self._authenticator("rest"), around, self.config, self._prefix)
+        http, websocket = self.http, self.websocket
+        self.monitoring.channels.update(
+            http_session=lambda: http.open_sessions, websocket=lambda: websocket.open_channels
+        )
         stack.push_async_callback(self.nexus.stop)
         stack.push_async_callback(self.end_requests)
         await self._start_application()

@@ -16,7 +16,6 @@ class WorkflowFigures:
     errors: int = 0
     seconds: float = 0.0
     slowest_seconds: float = 0.0
-    last_error: str | None = None
 
 
 class Tally:
@@ -38,19 +37,6 @@ class Tally:
         figures.slowest_seconds = max(figures.slowest_seconds, seconds)
         if error is not None:
             figures.errors += 1
-            figures.last_error = error
-
-    def of(self, name: str) -> dict[str, Any]:
-        """The figures of a workflow as JSON values."""
-        figures = self._figures.get(name) or WorkflowFigures()
-        mean = figures.seconds / figures.calls if figures.calls else 0.0
-        return {
-            "calls": figures.calls,
-            "errors": figures.errors,
-            "average_response_time_ms": round(1000 * mean, 3),
-            "slowest_response_time_ms": round(1000 * figures.slowest_seconds, 3),
-            "last_error": figures.last_error,
-        }
 
     def total(self) -> dict[str, Any]:
         """The figures of all workflows together."""
@@ -61,4 +47,7 @@ class Tally:
             "calls": calls,
             "errors": sum(each.errors for each in every),
             "average_response_time_ms": round(1000 * seconds / calls, 3) if calls else 0.0,
+            "slowest_response_time_ms": round(
+                1000 * max((each.slowest_seconds for each in every), default=0.0), 3
+            ),
         }

@@ -1,6 +1,6 @@
 """The protocol beside its peers: `make bench NAME=protocol`.
 
-Every server has 130 tools and answers as JSON, on one core; the load comes from the other one.
+Every server has 135 tools and answers as JSON, on one core; the load comes from the other one.
 Ours is the whole server of the reference application with an API key; the called tool of all does
 nothing. Each peer is measured in the era in which it is faster. The floor decodes and encodes with
 msgspec, and does nothing else.
@@ -91,9 +91,9 @@ def calls(servers: dict[str, Server], eras: dict[str, str]) -> Iterator[Finding]
 
 
 def lists(servers: dict[str, Server], eras: dict[str, str]) -> Iterator[Finding]:
-    """`tools/list` of 130 tools."""
+    """`tools/list` of 135 tools."""
     speed = rounds(measured(servers, eras, "tools/list", CONNECTIONS), "per_second")
-    what = f"tools/list of 130 tools, {CONNECTIONS} connections"
+    what = f"tools/list of 135 tools, {CONNECTIONS} connections"
     best = fastest_peer(speed)
     yield at_least(f"{what}: of the fastest peer ({best})", 20, speed.ratio(OURS, best), "times")
     yield from figures(what, speed, "lists/s")

@@ -137,7 +137,7 @@ def running(
         after: Further arguments behind the port.
         log: Where its standard error goes; by default nowhere.
     """
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         [*command, str(port), *after],
         stdout=subprocess.DEVNULL,
@@ -172,7 +172,7 @@ def all_running(*chosen: str) -> Iterator[dict[str, Server]]:
         }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A free port before another one: ours has REST on the next."""
     while True:
         with socket.socket() as listening, socket.socket() as next_one:

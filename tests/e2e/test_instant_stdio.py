@@ -84,6 +84,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "kailash-mcp-prod"
 
 
+def without_figures(lines: list[str]) -> list[str]:
+    """The lines without what the health says of the process and its machine at that moment."""
+    return [re.sub(r'(_m[bs]\\":)[\d.]+', r"\1…", line) for line in lines]
+
+
 def start(
     workdir: Path,
     *flags: str,
@@ -144,7 +149,7 @@ def test_the_second_start_serves_the_same_without_dataflow(
 
     assert "dataflow" in first.imported
     assert second.imported & HEAVY == set()
-    assert second.lines == first.lines
+    assert without_figures(second.lines) == without_figures(first.lines)
     assert len(second.lines) == 2 + len(CALLS) + len(ASKED)
 
 

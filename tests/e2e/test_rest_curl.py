@@ -56,7 +56,7 @@ def test_curl_lists_the_few_tools_of_the_compact_surface(development_server: Htt
     status, text = fetch(f"{development_server.rest}/tools?surface=compact")
 
     assert status == 200
-    assert len(json.loads(text)["tools"]) == 11
+    assert len(json.loads(text)["tools"]) == 12
 
 
 def test_curl_takes_a_company_through_its_life(development_server: HttpServer) -> None:

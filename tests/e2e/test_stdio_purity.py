@@ -20,7 +20,7 @@ def test_standard_output_carries_the_protocol_alone_whatever_the_application_wri
     with running(tmp_path, *flags, settings=settings) as process:
         client = Stdio(process)
         client.initialize()
-        assert len(client.request("tools/list")["result"]["tools"]) == 31
+        assert len(client.request("tools/list")["result"]["tools"]) == 34
         created = client.request("tools/call", name="Note_create", arguments={"data": {}})
         assert created["result"]["structuredContent"]["text"] == "made with noise"
         refused = client.request("tools/call", name="Note_create", arguments={})

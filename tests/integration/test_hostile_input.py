@@ -70,7 +70,7 @@ TOO_LARGE = b" " * (4 * 1024 * 1024 + 1)
 SURFACES = ("full", "compact", "search", "models/Company")
 # They need no argument, so some of these make something: things of the agent's own.
 MAKE_THEIR_OWN = {"create_agent_session", "enable_agent_collaboration"}
-OWN_TABLES = ("mcp_agent_sessions", "mcp_workspace", "mcp_collaboration_events")
+OWN_TABLES = ("mcp_agent_sessions", "mcp_workspace", "mcp_collaboration_events", "mcp_audit")
 
 
 @dataclass
@@ -562,6 +562,9 @@ def test_the_table_of_rest_has_every_route(site: Site) -> None:
         ("GET", "/tools/{name}"),
         ("POST", "/tools/{name}"),
         ("GET", "/health"),
+        ("GET", "/health/live"),
+        ("GET", "/health/ready"),
+        ("GET", "/metrics"),
     }
     assert "margin" not in json.dumps(described)
     refused = site.rest("GET", "/tools/nothing").json()

@@ -332,7 +332,8 @@ async def test_a_server_that_never_needed_the_state_has_made_and_opened_nothing(
 ) -> None:
     keys = {"a-key-of-the-configuration": {"permissions": ["*"]}}
     database = StateDatabase(sqlite_url, connections=1)
-    async with server_at(sqlite_url, key_store=False, api_keys=keys) as server:
+    alone = {"key_store": False, "enable_audit": False}
+    async with server_at(sqlite_url, api_keys=keys, **alone) as server:
         plain = jwt.encode(
             {"sub": "a", "exp": time.time() + 60, "permissions": ["*"]}, SECRET, algorithm="HS256"
         )

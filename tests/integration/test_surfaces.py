@@ -184,8 +184,8 @@ def test_the_address_and_then_the_credential_and_then_the_setting_choose_the_lis
     assert listed(f"{url}/full", "reader") == reading
     assert listed(f"{url}/search", "reader") == searching
     assert len(listed(url, "compact")) == 12
-    assert len(listed(f"{url}/models/Shelf", "plain")) == 33
-    assert len(listed(f"{url}/full", "compact")) == 42
+    assert len(listed(f"{url}/models/Shelf", "plain")) == 34
+    assert len(listed(f"{url}/full", "compact")) == 43
 
 
 def test_a_call_over_mcp_is_of_the_surface_in_the_address(guarded: ProductionMCPServer) -> None:

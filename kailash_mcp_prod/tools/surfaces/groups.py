@@ -81,6 +81,8 @@ WORKFLOWS: Final = ToolGroup(
         "execute": "execute_workflow_step",
         "status": "get_workflow_session_status",
         "remove": "cleanup_workflow_sessions",
+        "nexus_workflows": "get_nexus_workflows",
+        "nexus": "execute_nexus_workflow",
     },
 )
 

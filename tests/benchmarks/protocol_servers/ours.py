@@ -18,7 +18,7 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.server import ProductionMCPServer
 from kailash_mcp_prod.tools.spec import Hints, ToolCall, ToolSpec
 
-TOOLS = 130
+TOOLS = 135
 KEY = "key-of-the-benchmark"
 
 

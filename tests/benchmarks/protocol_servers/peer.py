@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-TOOLS = 130
+TOOLS = 135
 DESCRIPTION = "Does nothing and says so."
 
 

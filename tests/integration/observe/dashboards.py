@@ -65,13 +65,31 @@ def call(server: ProductionMCPServer, key: str, tool: str, **arguments: Any) -> 
     return found
 
 
-def client(server: ProductionMCPServer, key: str | None = None) -> httpx.Client:
-    """A browser, as far as cookies go, that is logged in if there is a key."""
-    found = httpx.Client(base_url=f"{server.rest_url}/dashboard", timeout=20)
-    if key is not None:
-        answer = found.post("/api/login", json={"credential": key}, headers=OWN_PAGE)
-        assert answer.status_code == 200, answer.text
-    return found
+_LOG_INS: dict[tuple[str | None, str], httpx.Cookies] = {}
+
+
+@contextmanager
+def client(
+    server: ProductionMCPServer, key: str | None = None, *, anew: bool = False
+) -> Iterator[httpx.Client]:
+    """A browser, as far as cookies go, that is logged in if there is a key.
+
+    Args:
+        server: It.
+        key: The key.
+        anew: Whether not with the cookie of another browser: only so many may log in at once.
+    """
+    with httpx.Client(base_url=f"{server.rest_url}/dashboard", timeout=20) as found:
+        if key is not None:
+            known = None if anew else _LOG_INS.get((server.rest_url, key))
+            if known is None:
+                answer = found.post("/api/login", json={"credential": key}, headers=OWN_PAGE)
+                assert answer.status_code == 200, answer.text
+            else:
+                found.cookies.update(known)
+            if not anew:
+                _LOG_INS[server.rest_url, key] = found.cookies
+        yield found
 
 
 class Operator:
@@ -92,7 +110,7 @@ class Operator:
 
     async def revoke(self, key_id: str) -> None:
         """Ends a key."""
-        await self.store.revoke_key(key_id, time.time())
+        await self.store.revoke(key_id)
 
     async def close(self) -> None:
         """Closes the database."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.auth.principal import ANONYMOUS, LOCAL, Principal
-from kailash_mcp_prod.auth.rules import AccessRule, Mask, Role
+from kailash_mcp_prod.auth.rules import ANY_WORKFLOW, AccessRule, Mask, Role
 from kailash_mcp_prod.errors import UnknownToolError
 from kailash_mcp_prod.records.operations import TRAITS, Operation
 from tests.unit.tools.sample_tools import names_in, service_of, tool
@@ -245,3 +245,25 @@ def test_a_fingerprint_does_not_outlive_the_rules() -> None:
     )
     again = Policy(rules={"Quote": AccessRule(rows={"team": 1})}).fingerprint(holder("clerk"))
     assert before == again != after
+
+
+@pytest.mark.parametrize("grants", ["nexus:*", "nexus:greet", "nexus:write", "*:write", "*"])
+def test_whoever_may_run_one_workflow_sees_that_there_are_some(grants: str) -> None:
+    assert allows(grants, "nexus:greet")
+    assert allows(grants, ANY_WORKFLOW)
+
+
+@pytest.mark.parametrize("grants", ["*:read", "*:list", "nexus:read", "Company:*", "session:write"])
+def test_nobody_else_does(grants: str) -> None:
+    assert not allows(grants, ANY_WORKFLOW)
+
+
+@pytest.mark.parametrize("name", sorted(READS))
+def test_a_workflow_with_the_name_of_an_operation_is_no_read(name: str) -> None:
+    assert not allows("*:read", f"nexus:{name}")
+    assert not allows(f"*:{name}", f"nexus:{name}")
+    assert allows("nexus:write", f"nexus:{name}")
+
+
+def test_a_workflow_is_not_another_one() -> None:
+    assert not allows("nexus:greet", "nexus:total")

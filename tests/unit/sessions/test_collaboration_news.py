@@ -93,6 +93,9 @@ async def test_with_redis_news_does_not_wait_for_a_look(
         for number in range(20):
             await one.store.board.write(ME, made, "k", str(number))
             assert await other.next() == f"collaboration://{made}"
+        async with asyncio.timeout(10):
+            while one.heard.qsize() < 20:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
         assert one.heard.qsize() == 20, "what was done here is told once, though Redis says it too"
 
 

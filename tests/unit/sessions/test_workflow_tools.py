@@ -29,7 +29,9 @@ def test_the_tools_take_little_of_a_list() -> None:
 
     assert tokens([each.to_mcp(complete=False) for each in tools]) < MOST_TOKENS
     own = {each.name: each for each in tools}
-    actions = {action: own[name] for action, name in groups.WORKFLOWS.actions.items()}
+    actions = {
+        action: own[name] for action, name in groups.WORKFLOWS.actions.items() if name in own
+    }
     assert tokens(groups.listed(groups.WORKFLOWS, actions)) < MOST_TOKENS / 3
 
 
