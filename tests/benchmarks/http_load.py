@@ -34,13 +34,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of it: responses a second, latencies in milliseconds, failures, and a sample."""
+    """What came of it: responses a second, latencies in milliseconds, failures, and a sample.
+
+    `answers` are all responses, also those before and after the time that counts.
+    """
 
     per_second: float
     p50_ms: float
     p99_ms: float
     errors: int
     sample: str
+    answers: int = 0
 
 
 class _Connection(asyncio.Protocol):
@@ -56,6 +60,7 @@ class _Connection(asyncio.Protocol):
         self.stopping = False
         self.latencies: list[float] = []
         self.errors = 0
+        self.answers = 0
         self.sample = b""
         self.lost = asyncio.Event()
 
@@ -95,6 +100,7 @@ class _Connection(asyncio.Protocol):
 
     def _done(self) -> None:
         self._missing = 0
+        self.answers += 1
         if self.counting:
             self.latencies.append(time.perf_counter() - self._began)
         if self.stopping:
@@ -133,6 +139,7 @@ async def load(plan: Plan) -> Load:
         p99_ms=latencies[len(latencies) * 99 // 100] * 1e3,
         errors=sum(each.errors for each in connections),
         sample=connections[0].sample.decode(errors="replace"),
+        answers=sum(each.answers for each in connections),
     )
 
 

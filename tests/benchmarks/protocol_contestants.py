@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -43,13 +43,17 @@ PEERS = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server, and what its clients have to send; `tool` is the one that they call."""
+    """A running server, and what its clients have to send; `tool` is the one that they call.
+
+    `pid` is its process.
+    """
 
     name: str
     port: int
     headers: Mapping[str, str] = field(default_factory=dict)
     tool: str = "no_op_0"
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    pid: int = 0
 
     def requests(self, era: str, method: str, count: int) -> list[str]:
         """A request for each of so many connections, which have their own sessions."""
@@ -116,19 +120,34 @@ class Server:
 
 
 @contextmanager
-def running(name: str, command: Sequence[str], headers: Mapping[str, str]) -> Iterator[Server]:
-    """A server, from when it takes connections to the end of the block."""
+def running(
+    name: str,
+    command: Sequence[str],
+    headers: Mapping[str, str],
+    *,
+    after: Sequence[str] = (),
+    log: IO[bytes] | None = None,
+) -> Iterator[Server]:
+    """A server, from when it takes connections to the end of the block.
+
+    Args:
+        name: What it is called.
+        command: Starts it, with its port as the next argument.
+        headers: Sent with each request.
+        after: Further arguments behind the port.
+        log: Where its standard error goes; by default nowhere.
+    """
     port = free_port()
     process = subprocess.Popen(
-        [*command, str(port)],
+        [*command, str(port), *after],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if log is None else log,
         preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),  # noqa: PLW1509 - no threads yet
         start_new_session=True,
     )
     try:
         _wait_for(name, port, process)
-        yield Server(name, port, headers)
+        yield Server(name, port, headers, pid=process.pid)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
