@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.cli_explain import explain
-from kailash_mcp_prod.cli_loop import run, settle_garbage_collector
+from kailash_mcp_prod.cli_loop import Signals, run, settle_garbage_collector
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
 from kailash_mcp_prod.errors import StartupError
 
@@ -200,27 +200,14 @@ async def _bridge(config: ServerConfig, url: str) -> None:
 
 
 async def _serve(config: ServerConfig) -> None:
-    stopped, hurried = asyncio.Event(), asyncio.Event()
-
-    def told() -> None:
-        (hurried if stopped.is_set() else stopped).set()
-
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, told)
+    signals = Signals(_leave_in_time)
     from kailash_mcp_prod.server import ProductionMCPServer
 
     server = ProductionMCPServer(config)
-    starting = asyncio.create_task(server.start())
-    stopping = asyncio.create_task(stopped.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        _leave_in_time()
-        starting.cancel()
-        await asyncio.wait({starting})
+    if not await signals.allow(server.start()):
         return
+    stopping = asyncio.create_task(signals.stopped.wait())
     try:
-        await starting
         settle_garbage_collector()
         if server.mcp_url is not None:
             typer.echo(f"MCP   {server.mcp_url}", err=True)
@@ -232,7 +219,7 @@ async def _serve(config: ServerConfig) -> None:
         await asyncio.wait({closing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not closing.done():
             # A second signal, or the end of the only client, ends the wait for running calls.
-            ends = [asyncio.create_task(end) for end in (server.drain(), hurried.wait())]
+            ends = [asyncio.create_task(end) for end in (server.drain(), signals.hurried.wait())]
             await asyncio.wait({closing, *ends}, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
                 end.cancel()

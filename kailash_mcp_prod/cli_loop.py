@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Coroutine
+import signal
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -29,3 +30,40 @@ def settle_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+
+
+class Signals:
+    """What SIGINT and SIGTERM have said to the running loop: to stop, and then to hurry.
+
+    Args:
+        leave_in_time: Ends the process soon, whatever still runs in a thread.
+    """
+
+    def __init__(self, leave_in_time: Callable[[], None]) -> None:
+        self.stopped = asyncio.Event()
+        self.hurried = asyncio.Event()
+        self._leave_in_time = leave_in_time
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self._told)
+
+    async def allow(self, start: Coroutine[Any, Any, None]) -> bool:
+        """Starts something; whether it has started before a signal came, which gives it up.
+
+        Raises:
+            StartupError: As the start does.
+        """
+        starting = asyncio.create_task(start)
+        stopping = asyncio.create_task(self.stopped.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            self._leave_in_time()
+            starting.cancel()
+            await asyncio.wait({starting})
+            return False
+        await starting
+        return True
+
+    def _told(self) -> None:
+        (self.hurried if self.stopped.is_set() else self.stopped).set()
