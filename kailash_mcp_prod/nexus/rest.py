@@ -23,7 +23,6 @@ from kailash_mcp_prod.errors import (
 from kailash_mcp_prod.nexus.status import status_of
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.protocol import Authenticator, new_request_id
-from kailash_mcp_prod.protocol.nesting import nests_deeper_than
 from kailash_mcp_prod.records.problems import shown
 from kailash_mcp_prod.serving import Surroundings
 from kailash_mcp_prod.tools.surfaces.names import FULL
@@ -31,7 +30,6 @@ from kailash_mcp_prod.transports.asgi import (
     JSON_TYPE,
     LARGE,
     ASGIMessage,
-    BodyTooLargeError,
     ClientGoneError,
     RawHeaders,
     Receive,
@@ -49,9 +47,8 @@ from kailash_mcp_prod.transports.http_headers import (
     Headers,
     accepts_gzip,
     idempotency_key,
-    is_json,
 )
-from kailash_mcp_prod.transports.rest_arguments import BodyTooLongError, UnsupportedBodyError
+from kailash_mcp_prod.transports.rest_arguments import read_arguments
 from kailash_mcp_prod.transports.stopping import stopped_during
 from kailash_mcp_prod.transports.unread_budget import too_much_unread
 
@@ -63,7 +60,6 @@ log = get_logger(__name__)
 PATHS: Final = ("status", "tools", "execute-tool", "workflows")
 """What is REST below the prefix; everything else there is MCP."""
 
-_MAX_DEPTH: Final = 64
 _STOP_SECONDS: Final = 1.0
 _SINGLE: Final = (
     *(b"host", b"origin", b"authorization", b"x-api-key", b"content-type"),
@@ -114,7 +110,6 @@ class NexusRest:
         self._guard = HostGuard(around.hosts, around.origins)
         self._challenges = around.challenges
         self._unread = around.unread
-        self._limit = config.max_body_bytes
         self._bodies = BodyBudget(config.max_body_bytes)
         self._prefix = prefix
         self._running = Capacity(0, 0)
@@ -237,19 +232,14 @@ class NexusRest:
 
     async def _body(self, request: _Request, principal: Principal) -> dict[str, Any]:
         headers = request.headers
-        try:
-            length = headers.get(b"content-length")
-            body = await self._bodies.read(request.receive, length, principal.subject)
-        except BodyTooLargeError:
-            raise BodyTooLongError(
-                f"The body is longer than {self._limit} bytes. Send less at once."
-            ) from None
-        try:
-            return _decoded(body, headers.get(b"content-type"))
-        except InvalidArgumentsError:
-            # No call counts it.
-            await self._service.charge(principal)
-            raise
+        return await read_arguments(
+            request.receive,
+            self._service,
+            self._bodies,
+            principal,
+            content_length=headers.get(b"content-length"),
+            content_type=headers.get(b"content-type"),
+        )
 
     async def _send(self, request: _Request, answer: _Answer, principal: Principal) -> None:
         with ExitStack() as held:
@@ -329,17 +319,6 @@ class _Request:
         """See `Owed.give_up`."""
         error = stopped_during(may_have_changed=self.may_have_changed)
         await self.refuse(error, error.http_status)
-
-
-def _decoded(body: bytes, content_type: str | None) -> dict[str, Any]:
-    if body and not is_json(content_type):
-        raise UnsupportedBodyError("Send JSON, with Content-Type: application/json.")
-    if nests_deeper_than(_MAX_DEPTH, body):
-        raise InvalidArgumentsError(f"The body is nested deeper than {_MAX_DEPTH} levels.")
-    try:
-        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        raise InvalidArgumentsError("The body must be a JSON object.") from None
 
 
 def _named(body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

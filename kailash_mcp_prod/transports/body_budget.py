@@ -29,6 +29,11 @@ class BodyBudget:
         self._free = self._share * _SHARE
         self._held: dict[str, int] = {}
 
+    @property
+    def longest(self) -> int:
+        """How many bytes the longest body has."""
+        return self._limit
+
     async def read(self, receive: Receive, declared_length: str | None, subject: str) -> bytes:
         """The whole body of a request.
 

@@ -162,7 +162,15 @@ def create_rest_app(
     async def call_tool(name: str, request: Request, surface: str = DEFAULT_SURFACE) -> JsonBytes:
         principal = await principal_of(request)
         # Not FastAPI's own parsing: that takes NaN and has no limits.
-        arguments = await read_arguments(request, host, bodies, max_body_bytes, principal)
+        headers = request.headers
+        arguments = await read_arguments(
+            request.receive,
+            host,
+            bodies,
+            principal,
+            content_length=headers.get("content-length"),
+            content_type=headers.get("content-type"),
+        )
         request_id = request.scope[_REQUEST_ID]
         result = await host.call(
             principal,
@@ -170,7 +178,7 @@ def create_rest_app(
             arguments,
             request_id=request_id,
             surface=surface,
-            idempotency_key=idempotency_key(request.headers.get(IDEMPOTENCY_HEADER.decode())),
+            idempotency_key=idempotency_key(headers.get(IDEMPOTENCY_HEADER.decode())),
         )
         response = JsonBytes(result)
         sent(request, response.body)

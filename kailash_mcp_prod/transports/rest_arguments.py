@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
-from fastapi import Request
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import InvalidArgumentsError
 from kailash_mcp_prod.protocol.nesting import nests_deeper_than
-from kailash_mcp_prod.transports.asgi import BodyTooLargeError
+from kailash_mcp_prod.transports.asgi import BodyTooLargeError, Receive
 from kailash_mcp_prod.transports.body_budget import BodyBudget
 from kailash_mcp_prod.transports.http_headers import is_json
-from kailash_mcp_prod.transports.rest_lists import RestHost
 
 _MAX_DEPTH = 64
+
+
+class Charging(Protocol):
+    """Counts messages; `ToolService` does."""
+
+    async def charge(self, principal: Principal) -> None:
+        """Counts a message that is no call, as if it were one."""
 
 
 class BodyTooLongError(InvalidArgumentsError):
@@ -31,29 +36,35 @@ class UnsupportedBodyError(InvalidArgumentsError):
 
 
 async def read_arguments(
-    request: Request, host: RestHost, bodies: BodyBudget, limit: int, principal: Principal
+    receive: Receive,
+    host: Charging,
+    bodies: BodyBudget,
+    principal: Principal,
+    *,
+    content_length: str | None,
+    content_type: str | None,
 ) -> dict[str, Any]:
     """Reads the arguments.
 
     Args:
-        request: The request.
+        receive: Gives the body.
         host: Counts a body that is none as a call.
-        bodies: How much is read at once.
-        limit: The longest body.
+        bodies: How much is read, at once and in all.
         principal: Who calls.
+        content_length: The header of that name.
+        content_type: The header of that name.
 
     Raises:
         InvalidArgumentsError: They are no JSON object, or too long.
     """
-    headers = request.headers
     try:
-        body = await bodies.read(request.receive, headers.get("content-length"), principal.subject)
+        body = await bodies.read(receive, content_length, principal.subject)
     except BodyTooLargeError:
         raise BodyTooLongError(
-            f"The body is longer than {limit} bytes. Send less at once."
+            f"The body is longer than {bodies.longest} bytes. Send less at once."
         ) from None
     try:
-        return _arguments_in(body, headers.get("content-type"))
+        return _arguments_in(body, content_type)
     except InvalidArgumentsError:
         # No call counts it.
         await host.charge(principal)
@@ -68,6 +79,4 @@ def _arguments_in(body: bytes, content_type: str | None) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body or b"{}", type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        raise InvalidArgumentsError(
-            "The body must be a JSON object with the tool's arguments."
-        ) from None
+        raise InvalidArgumentsError("The body must be a JSON object.") from None
