@@ -108,7 +108,7 @@ class ProductionMCPServer:
             reads=self.reads,
         )
         self._guard.breakers.ask(DATABASE, self.application.answers)
-        self.service.watchers.add(call_log(self.config, policy, self.registry, self._guard))
+        self.service.watchers.add(end=call_log(self.config, policy, self.registry, self._guard).end)
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
@@ -118,17 +118,6 @@ class ProductionMCPServer:
         )
         self.workflows = self._agents.workflows
         self.metrics = metrics or ServerMetrics()
-        self.monitoring = Monitoring(
-            self.config,
-            self.metrics,
-            policy,
-            state=self.state,
-            service=self.service,
-            guard=self._guard,
-            application=self.application,
-            reads=self.reads,
-        )
-        catalogue = Catalogue(self.service, self.application.models)
         self._health = ServerHealth(
             self.application,
             self.state,
@@ -139,6 +128,18 @@ class ProductionMCPServer:
             policy=policy,
             open_to_all=not (self.config.enable_auth or auth_providers),
         )
+        self.monitoring = Monitoring(
+            self.config,
+            self.metrics,
+            policy,
+            state=self.state,
+            service=self.service,
+            guard=self._guard,
+            application=self.application,
+            reads=self.reads,
+            lag=self._health.lag,
+        )
+        catalogue = Catalogue(self.service, self.application.models)
         self._dashboard = DashboardPart(
             self.config,
             self.service,

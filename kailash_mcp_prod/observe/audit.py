@@ -110,7 +110,7 @@ class Audit:
         self._warned = False
         self.enabled = config.enable_audit
         if self.enabled:
-            service.watchers.add(self)
+            service.watchers.add(settle=self.settle, end=self.end)
             service.watchers.add_gate(self._admit)
 
     def authenticator(self, inner: Recognises, transport: str) -> Recognises:
@@ -203,13 +203,8 @@ class Audit:
             said["ids"] = targets
         await self._keep([draft_of({**said, **facts})], done=outcome == OK)
 
-    # What follows makes it a `CallWatcher`.
-
-    def begin(self, report: CallReport) -> None:
-        """Nothing is known yet."""
-
     async def settle(self, report: CallReport) -> None:
-        """Keeps the entry of a call before its answer goes out; see `CallWatcher.settle`."""
+        """Keeps the entry of a call before its answer goes out."""
         tool = report.tool
         if report.outcome == OK and tool is not None and tool.read_only:
             return

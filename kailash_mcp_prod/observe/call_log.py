@@ -36,12 +36,6 @@ class CallLog:
         self._logger = logging.getLogger(CALLS)
         self._log = logs.get_logger(CALLS)
 
-    def begin(self, report: CallReport) -> None:
-        """Nothing is told before the call is over."""
-
-    async def settle(self, report: CallReport) -> None:
-        """Nothing has to be kept before the answer goes out."""
-
     def end(self, report: CallReport) -> None:
         """Logs it."""
         logger = self._logger

@@ -19,6 +19,7 @@ from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import DATABASE, ToolSpec
 
 if TYPE_CHECKING:
+    from kailash_mcp_prod.observe.loop_lag import LoopLag
     from kailash_mcp_prod.tools.application import DataFlowApplication
     from kailash_mcp_prod.tools.caching import CachedReads
 
@@ -41,6 +42,7 @@ class Monitoring:
         guard: Limits and breakers.
         application: Has the connections to the database.
         reads: The cache, if there is one.
+        lag: Knows how late the event loop is.
     """
 
     def __init__(
@@ -54,10 +56,11 @@ class Monitoring:
         guard: Guard,
         application: DataFlowApplication,
         reads: CachedReads | None,
+        lag: LoopLag,
     ) -> None:
         timeout = config.agent_session_timeout_minutes * 60
         self.monitor = Monitor(
-            config, metrics, policy, SessionCounter(state, timeout_seconds=timeout)
+            config, metrics, policy, SessionCounter(state, timeout_seconds=timeout), lag
         )
         self.channels: dict[str, Callable[[], int]] = {}
         self.integrations: dict[str, Integration] = {"nexus": lambda: NOT_MOUNTED}

@@ -107,7 +107,7 @@ class Agent:
 
 
 class CallFigures:
-    """A `CallWatcher` that counts.
+    """Counts calls.
 
     Args:
         timed: Whether it keeps how long calls take.
@@ -153,14 +153,8 @@ class CallFigures:
         self.agents.clear()
         self.characters = 0
 
-    def begin(self, report: CallReport) -> None:
-        """See `CallWatcher.begin`."""
-
-    async def settle(self, report: CallReport) -> None:
-        """See `CallWatcher.settle`."""
-
     def end(self, report: CallReport) -> None:
-        """See `CallWatcher.end`."""
+        """Counts a call that is over."""
         tool, outcome, is_part = report.tool, report.outcome, report.is_part
         name = report.name if tool is None else tool.name
         cell = self.cells.get((name, outcome, is_part))

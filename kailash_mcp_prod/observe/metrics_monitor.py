@@ -28,30 +28,12 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.auth.principal import Principal
     from kailash_mcp_prod.observe.metrics_exchange import Exchange
     from kailash_mcp_prod.sessions.counting import SessionCounter, SessionCounts
-    from kailash_mcp_prod.tools.call_reports import CallReport
     from kailash_mcp_prod.tools.service import ToolService
 
 log = get_logger(__name__)
 
 READ: Final = "monitor:read"
 _WRITE_SECONDS: Final = 1.0
-
-
-class _Own:
-    """Passes calls on to metrics of the application."""
-
-    def __init__(self, metrics: ServerMetrics) -> None:
-        self._metrics = metrics
-
-    def begin(self, report: CallReport) -> None:
-        """See `CallWatcher.begin`."""
-
-    async def settle(self, report: CallReport) -> None:
-        """See `CallWatcher.settle`."""
-
-    def end(self, report: CallReport) -> None:
-        """See `CallWatcher.end`."""
-        self._metrics.call_ended(report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +53,7 @@ class Monitor:
         metrics: Those of the application.
         policy: Says who may read them.
         counter: Counts the sessions in the database.
+        lag: Knows how late the event loop is.
     """
 
     def __init__(
@@ -79,6 +62,7 @@ class Monitor:
         metrics: ServerMetrics,
         policy: Policy,
         counter: SessionCounter,
+        lag: LoopLag,
     ) -> None:
         self.enabled = config.enable_metrics
         self.timed = config.enable_performance_tracking
@@ -93,7 +77,7 @@ class Monitor:
             timed=self.timed, slow_seconds=self.slow_ms / 1000, by_agent=self.by_agent
         )
         self.operations = OperationFigures(self.calls, timed=self.timed)
-        self.lag = LoopLag()
+        self.lag = lag
         self.history: deque[HistorySample] = deque(maxlen=MOST_SAMPLES)
         self._process = Process()
         self._sources: list[Source] = []
@@ -130,9 +114,9 @@ class Monitor:
 
         service.registry.subscribe(know)
         know()
-        service.watchers.add(self.calls)
+        service.watchers.add(end=self.calls.end)
         if type(self.metrics).call_ended is not ServerMetrics.call_ended:
-            service.watchers.add(_Own(self.metrics))
+            service.watchers.add(end=self.metrics.call_ended)
 
     def add_source(self, source: Source) -> None:
         """Asks a part for its figures at each export."""
@@ -145,7 +129,6 @@ class Monitor:
         if not self.enabled:
             return
         self.started_at = time.time()
-        self.lag.start()
         if self._directory is not None:
             from kailash_mcp_prod.observe.metrics_exchange import FAILURES, Exchange
 
@@ -169,7 +152,6 @@ class Monitor:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self.lag.stop()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             from kailash_mcp_prod.observe.metrics_exchange import FAILURES

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from kailash_mcp_prod.errors import Interruption, ServerError
 from kailash_mcp_prod.observe.logs import get_logger
@@ -98,35 +98,40 @@ CallGate = Callable[[CallReport], Awaitable[None]]
 """Is asked before a call that may change something; what it raises is the answer."""
 
 
-class CallWatcher(Protocol):
-    """Is told of every call. What `begin` and `end` raise is logged and changes nothing."""
+Hear = Callable[[CallReport], None]
+"""Hears of a call; what it raises is logged and changes nothing."""
 
-    def begin(self, report: CallReport) -> None:
-        """A call has come in; its `tool` is not known yet."""
+Settle = Callable[[CallReport], Awaitable[None]]
+"""Keeps what must be kept before the answer goes out.
 
-    async def settle(self, report: CallReport) -> None:
-        """A call is over, and its answer has not gone out: what must be kept first is kept here.
-
-        Not asked of calls that were cancelled, nor of those that run within another's transaction.
-
-        Raises:
-            ServerError: The answer instead of the call's own.
-        """
-
-    def end(self, report: CallReport) -> None:
-        """The answer is known; also told of calls that were cancelled."""
+Raises:
+    ServerError: The answer instead of the call's own.
+"""
 
 
 class CallWatchers:
-    """The watchers of one service, told in the order in which they came."""
+    """Who watches the calls of one service, told in the order in which they came."""
 
     def __init__(self) -> None:
-        self._watchers: list[CallWatcher] = []
+        self._begin: list[Hear] = []
+        self._settle: list[Settle] = []
+        self._end: list[Hear] = []
         self._gates: list[CallGate] = []
 
-    def add(self, watcher: CallWatcher) -> None:
-        """Tells a watcher of all calls from now on."""
-        self._watchers.append(watcher)
+    def add(self, *, end: Hear, begin: Hear | None = None, settle: Settle | None = None) -> None:
+        """Tells somebody of all calls from now on.
+
+        Args:
+            end: The answer is known; also told of calls that were cancelled.
+            begin: A call has come in; its `tool` is not known yet.
+            settle: A call is over, and its answer has not gone out. Not asked of calls that were
+                cancelled, nor of those that run within another's transaction.
+        """
+        self._end.append(end)
+        if begin is not None:
+            self._begin.append(begin)
+        if settle is not None:
+            self._settle.append(settle)
 
     def add_gate(self, gate: CallGate) -> None:
         """Asks a gate before all calls that may change something, from now on."""
@@ -144,14 +149,10 @@ class CallWatchers:
 
     def begin(self, call: ToolCall, name: str, *, is_part: bool) -> CallReport | None:
         """A new report; `None` when nobody watches."""
-        if not self._watchers:
+        if not self._end:
             return None
         report = CallReport(call, name, is_part=is_part)
-        for watcher in self._watchers:
-            try:
-                watcher.begin(report)
-            except Exception:
-                log.exception("call_watcher_broke")
+        _tell(self._begin, report)
         return report
 
     async def succeed(self, report: CallReport, result: dict[str, Any]) -> None:
@@ -163,7 +164,7 @@ class CallWatchers:
         report.result = result
         report.finish(OK)
         try:
-            await self._settle(report)
+            await self._settled(report)
         except ServerError as error:
             report.error, report.outcome = error, error.code
             raise
@@ -171,7 +172,7 @@ class CallWatchers:
             report.outcome = CANCELLED
             raise
         finally:
-            self._end(report)
+            _tell(self._end, report)
 
     async def fail(self, report: CallReport, failure: BaseException) -> None:
         """The call has ended otherwise; the failure is then raised again.
@@ -183,20 +184,21 @@ class CallWatchers:
             if isinstance(failure, ServerError):
                 report.error = failure
                 report.finish(failure.code)
-                await self._settle(report)
+                await self._settled(report)
             else:
                 report.finish(INPUT_REQUIRED if isinstance(failure, Interruption) else CANCELLED)
         finally:
-            self._end(report)
+            _tell(self._end, report)
 
-    async def _settle(self, report: CallReport) -> None:
+    async def _settled(self, report: CallReport) -> None:
         if report.within is None:
-            for watcher in self._watchers:
-                await watcher.settle(report)
+            for settle in self._settle:
+                await settle(report)
 
-    def _end(self, report: CallReport) -> None:
-        for watcher in self._watchers:
-            try:
-                watcher.end(report)
-            except Exception:
-                log.exception("call_watcher_broke")
+
+def _tell(hearers: list[Hear], report: CallReport) -> None:
+    for hear in hearers:
+        try:
+            hear(report)
+        except Exception:
+            log.exception("call_watcher_broke")

@@ -49,14 +49,11 @@ class Activity:
         self._seen: dict[str, Seen] = {}
 
     def begin(self, report: CallReport) -> None:
-        """See `CallWatcher.begin`."""
+        """A call has come in."""
         self._running[id(report)] = report
 
-    async def settle(self, report: CallReport) -> None:
-        """See `CallWatcher.settle`."""
-
     def end(self, report: CallReport) -> None:
-        """See `CallWatcher.end`."""
+        """It is over."""
         self._running.pop(id(report), None)
         if report.is_part:
             return

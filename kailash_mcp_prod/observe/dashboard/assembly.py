@@ -66,7 +66,7 @@ class DashboardPart:
         self._audit = audit
         self._activity = Activity()
         if config.serves_dashboard:
-            service.watchers.add(self._activity)
+            service.watchers.add(begin=self._activity.begin, end=self._activity.end)
 
     def mounts(self, stack: AsyncExitStack) -> dict[str, Dashboard]:
         """The dashboard by its path, which ends with the stack; nothing if there is none."""

@@ -67,7 +67,8 @@ def watch(service: ToolService, *, arguments: bool = False, rates: RateLimit | N
     decisions = Decisions(
         policy, service.registry, rates or RateLimit(100), Breakers(5, 30), caches=True
     )
-    service.watchers.add(CallLog(CallDetails(policy) if arguments else None, decisions))
+    calls = CallLog(CallDetails(policy) if arguments else None, decisions)
+    service.watchers.add(end=calls.end)
 
 
 async def call(service: ToolService, name: str, **arguments: Any) -> None:

@@ -30,8 +30,6 @@ async def test_calls_are_counted_by_tool_outcome_and_part(figures: CallFigures) 
         report("Company_read", result={}, is_part=True),
         report("Company_create", "cancelled", found=False),
     ):
-        figures.begin(each)
-        await figures.settle(each)
         figures.end(each)
     assert counts(figures) == {
         ("Company_read", "ok", False): 2,

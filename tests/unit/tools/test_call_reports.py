@@ -47,7 +47,7 @@ class Broken(Watcher):
 
 def watched(service: ToolService, watcher: Watcher | None = None) -> Watcher:
     watcher = watcher or Watcher()
-    service.watchers.add(watcher)
+    service.watchers.add(begin=watcher.begin, settle=watcher.settle, end=watcher.end)
     return watcher
 
 
