@@ -20,8 +20,8 @@ settings.load_profile("suite")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: a third of the time, tests wait for other processes."""
-    return (os.cpu_count() or 1) + 2
+    """One more than there are cores: a third of the time, tests wait for other processes."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", autouse=True)
