@@ -312,7 +312,7 @@ async def test_a_rotated_key_is_good_until_the_overlap_ends(
         successor = mint_key()
         old = await operator.get(key.id)
         new = replace(old, id=successor.id, digest=successor.digest, created_at=time.time())
-        await operator.rotate(key.id, new, time.time() + 1.5)
+        await operator.rotate(key.id, new, time.time() + 4)
         session = await channels.http.post(
             channels.url,
             json=rpc("ping"),
