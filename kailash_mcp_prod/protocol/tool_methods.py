@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -19,6 +21,7 @@ from kailash_mcp_prod.protocol.revisions import META_FINGERPRINT
 from kailash_mcp_prod.protocol.task_methods import TaskMethods
 
 MAX_ARGUMENTS = 1000
+_NONE: Mapping[str, Any] = MappingProxyType({})
 _encoder = msgspec.json.Encoder()
 
 
@@ -60,10 +63,12 @@ class ToolMethods:
             ),
         ]
 
-    def mirrored_arguments(self, params: Params, principal: Principal) -> dict[str, str | None]:
+    def mirrored_arguments(self, params: Params, principal: Principal) -> Mapping[str, str | None]:
         """What clients repeat of a call's arguments in headers, as it stands there."""
         name, arguments = params.get("name"), params.get("arguments")
-        paths = self._host.header_arguments(principal, name) if isinstance(name, str) else {}
+        paths = self._host.header_arguments(principal, name) if isinstance(name, str) else _NONE
+        if not paths:
+            return _NONE
         return {header: text_at(arguments, path) for header, path in paths.items()}
 
     async def list(self, call: Call) -> dict[str, Any]:

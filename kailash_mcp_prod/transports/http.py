@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from kailash_mcp_prod.auth.challenge import Challenges
-from kailash_mcp_prod.auth.principal import Credentials, Principal
+from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import (
     ConflictError,
     InternalError,
@@ -57,22 +57,16 @@ from kailash_mcp_prod.transports.http_exchange import (
     Exchange,
     Refusal,
     bad_request,
-    check_address,
+    check_names,
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
-from kailash_mcp_prod.transports.http_headers import IDEMPOTENCY_HEADER, Headers, is_json
+from kailash_mcp_prod.transports.http_head import SESSION_HEADER, Heads
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
 from kailash_mcp_prod.transports.surface_path import surface_of
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
 _log = logging.getLogger(__name__)
 
-_SESSION_HEADER: Final = b"mcp-session-id"
-_SINGLE: Final = (
-    *(b"host", b"origin", b"authorization", b"x-api-key", b"content-type"),
-    _SESSION_HEADER,
-    IDEMPOTENCY_HEADER,
-)
 _SHOWN: Final = 200
 
 
@@ -129,6 +123,7 @@ class HttpTransport(BaseTransport):
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
         self._guard = HostGuard(allowed_hosts, allowed_origins)
+        self._heads = Heads()
         self._max_body_bytes = max_body_bytes
         self._bodies = BodyBudget(max_body_bytes)
         self._sessions = SessionStore(max_sessions, session_idle_seconds, clock)
@@ -175,7 +170,7 @@ class HttpTransport(BaseTransport):
             return
         exchange = Exchange(
             new_request_id(),
-            Headers(scope["headers"]),
+            self._heads.of(scope["headers"]),
             receive,
             send,
             self._keepalive_seconds,
@@ -210,30 +205,26 @@ class HttpTransport(BaseTransport):
 
     async def _route(self, scope: Scope, exchange: Exchange) -> None:
         exchange.surface = surface_of(path_below_root(scope), self._path)
-        if (repeated := exchange.headers.repeats(*_SINGLE)) is not None:
-            raise bad_request(f"The header {repeated} is repeated.", 400)
-        check_address(self._guard, exchange.headers)
+        head = exchange.head
+        if head.repeated is not None:
+            raise bad_request(f"The header {head.repeated} is repeated.", 400)
+        check_names(self._guard, head.host, head.origin)
         if self._lifetime.ended:
             raise Refusal(UnavailableError("The server is shutting down."))
         serve = self._methods.get(scope["method"])
-        allowed = ["POST"] if exchange.version in MODERN_REVISIONS else list(self._methods)
+        allowed = ["POST"] if head.version in MODERN_REVISIONS else list(self._methods)
         if serve is None or scope["method"] not in allowed:
             allow = (b"allow", ", ".join(allowed).encode())
             raise bad_request(f"{scope['method']} is not allowed here.", 405, [allow])
-        principal = await self.authenticator.authenticate(
-            Credentials(
-                authorization=exchange.headers.get(b"authorization"),
-                api_key=exchange.headers.get(b"x-api-key"),
-            )
-        )
+        principal = await self.authenticator.authenticate(head.credentials)
         if exchange.surface is not None:
             self.dispatcher.host.check_surface(principal, exchange.surface)
         await serve(scope, exchange, principal)
 
     async def _post(self, scope: Scope, exchange: Exchange, principal: Principal) -> None:
-        if not is_json(exchange.headers.get(b"content-type")):
+        if not exchange.head.sends_json:
             raise bad_request("The Content-Type must be application/json, in UTF-8.", 415)
-        if not (exchange.accept.json or exchange.accept.events):
+        if not (exchange.head.accept.json or exchange.head.accept.events):
             message = "The Accept header must allow application/json or text/event-stream."
             raise bad_request(message, 406)
         body = await self._read_body(scope, exchange, principal)
@@ -258,7 +249,7 @@ class HttpTransport(BaseTransport):
                 raise BodyTooLargeError
             if body is not None:
                 return body
-            length = exchange.headers.get(b"content-length")
+            length = exchange.head.headers.get(b"content-length")
             return await self._bodies.read(exchange.receive, length, principal.subject)
         except BodyTooLargeError:
             message = f"The body is longer than {self._max_body_bytes} bytes."
@@ -266,9 +257,11 @@ class HttpTransport(BaseTransport):
 
     def _is_modern(self, message: Message, exchange: Exchange) -> bool:
         if not isinstance(message, Request | Notification):
-            return exchange.version in MODERN_REVISIONS
-        in_session = exchange.headers.get(_SESSION_HEADER) is not None
-        era = self.dispatcher.era_of(message, version=exchange.version, channel_open=in_session)
+            return exchange.head.version in MODERN_REVISIONS
+        in_session = exchange.head.session_id is not None
+        era = self.dispatcher.era_of(
+            message, version=exchange.head.version, channel_open=in_session
+        )
         return era is Era.MODERN
 
     async def _post_modern(
@@ -283,7 +276,7 @@ class HttpTransport(BaseTransport):
             raise bad_request("The body must be a single request or notification.", 400)
         exchange.message = message
         streams = self.dispatcher.streams(message)
-        if streams and not exchange.accept.events:
+        if streams and not exchange.head.accept.events:
             raise bad_request("The Accept header must allow text/event-stream.", 406)
         places = self._capacity.stream if streams else self._capacity.request
         with places(principal):
@@ -326,7 +319,7 @@ class HttpTransport(BaseTransport):
             await exchange.reply(reply, status_of(reply, Era.LEGACY))
         else:
             self._end_when_revoked(session, principal)
-            await exchange.reply(reply, 200, [(_SESSION_HEADER, session.id.encode())])
+            await exchange.reply(reply, 200, [(SESSION_HEADER, session.id.encode())])
 
     def _end_when_revoked(self, session: Session, principal: Principal) -> None:
         if self._revocations is not None:
@@ -334,7 +327,7 @@ class HttpTransport(BaseTransport):
             session.connection.lifetime.on_end(forget)
 
     async def _get(self, _scope: Scope, exchange: Exchange, principal: Principal) -> None:
-        if not exchange.accept.events:
+        if not exchange.head.accept.events:
             raise bad_request("The Accept header must allow text/event-stream.", 406)
         self._check_version(exchange)
         session = self._session(exchange, principal)
@@ -344,7 +337,7 @@ class HttpTransport(BaseTransport):
             session.streams += 1
             try:
                 await self._answers.relay(
-                    exchange, principal, session, exchange.headers.get(b"last-event-id")
+                    exchange, principal, session, exchange.head.headers.get(b"last-event-id")
                 )
             finally:
                 session.streams -= 1
@@ -355,7 +348,7 @@ class HttpTransport(BaseTransport):
         await exchange.empty(204)
 
     def _session(self, exchange: Exchange, principal: Principal) -> Session:
-        session_id = exchange.headers.get(_SESSION_HEADER)
+        session_id = exchange.head.session_id
         if session_id is None:
             raise bad_request("The header Mcp-Session-Id is missing; initialize first.", 400)
         session = self._sessions.find(session_id, principal.owner)
@@ -365,8 +358,8 @@ class HttpTransport(BaseTransport):
 
     @staticmethod
     def _check_version(exchange: Exchange) -> None:
-        if exchange.version is not None and exchange.version not in SUPPORTED_REVISIONS:
-            raise Refusal(unsupported_version(exchange.version[:_SHOWN]))
+        if exchange.head.version is not None and exchange.head.version not in SUPPORTED_REVISIONS:
+            raise Refusal(unsupported_version(exchange.head.version[:_SHOWN]))
 
     def _context(self, exchange: Exchange, principal: Principal, connection: Connection) -> Context:
         async def emit(message: bytes) -> None:

@@ -34,11 +34,6 @@ from kailash_mcp_prod.transports.asgi import LARGE, EventStream, on_disconnect
 from kailash_mcp_prod.transports.http_attendance import ATTEND_SECONDS, Attendance
 from kailash_mcp_prod.transports.http_capacity import Capacity, cancel_at, cancel_on_revocation
 from kailash_mcp_prod.transports.http_exchange import Exchange
-from kailash_mcp_prod.transports.http_headers import (
-    IDEMPOTENCY_HEADER,
-    idempotency_key,
-    mirrored,
-)
 from kailash_mcp_prod.transports.http_resuming import ResumableAnswer, pump, write_log
 from kailash_mcp_prod.transports.http_sessions import Session
 from kailash_mcp_prod.transports.stopping import (
@@ -111,13 +106,13 @@ class Answers:
         async with exchange.event_stream() as stream:
             context = Context(
                 principal,
-                stream.event if exchange.accept.events else _drop,
+                stream.event if exchange.head.accept.events else _drop,
                 lifetime,
-                headers=mirrored(exchange.headers),
+                headers=exchange.head.mirrored,
                 request_id=exchange.request_id,
                 surface=exchange.surface,
                 transport="http",
-                idempotency_key=idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
+                idempotency_key=exchange.head.idempotency_key,
             )
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
@@ -156,17 +151,17 @@ class Answers:
             answer = ResumableAnswer(session, stream)
             context = Context(
                 principal,
-                answer.emit if exchange.accept.events else _to_outbox(session),
+                answer.emit if exchange.head.accept.events else _to_outbox(session),
                 self._lifetime,
                 session.connection,
                 request_id=exchange.request_id,
                 surface=exchange.surface,
                 transport="http",
-                pause=answer.pause if exchange.accept.events else None,
+                pause=answer.pause if exchange.head.accept.events else None,
                 # One key can't be that of several calls.
                 idempotency_key=None
                 if isinstance(message, Batch)
-                else idempotency_key(exchange.headers.get(IDEMPOTENCY_HEADER)),
+                else exchange.head.idempotency_key,
             )
             exchange.stream = stream
             with self._capacity.running(exchange.loop, exchange) as scope:
@@ -280,10 +275,10 @@ class Answers:
     ) -> None:
         if reply is None:
             # Cancelled by the client: an event stream that ends without a response says so.
-            await (stream.start() if exchange.accept.events else exchange.empty(204))
+            await (stream.start() if exchange.head.accept.events else exchange.empty(204))
             return
         status = status_of(reply, era)
-        if exchange.accept.json or status != 200:
+        if exchange.head.accept.json or status != 200:
             part = None
             if isinstance(message, Request) and message.method == "tools/list" and status == 200:
                 host = self._dispatcher.host
@@ -308,7 +303,7 @@ class Answers:
         begin: Callable[[], Awaitable[None]],
         gone: Callable[[], None] | None = None,
     ) -> Attendance:
-        stream_after = self._keepalive_seconds if exchange.accept.events else None
+        stream_after = self._keepalive_seconds if exchange.head.accept.events else None
         attendance = Attendance(exchange, self._soon.on(exchange.loop), stream_after, begin, gone)
         attendance.wait()
         return attendance

@@ -34,7 +34,8 @@ from kailash_mcp_prod.transports.asgi import (
     respond,
 )
 from kailash_mcp_prod.transports.http_guard import HostGuard
-from kailash_mcp_prod.transports.http_headers import Accept, Headers, accepts_gzip
+from kailash_mcp_prod.transports.http_head import Head
+from kailash_mcp_prod.transports.http_headers import Headers, accepts_gzip
 from kailash_mcp_prod.transports.stopping import id_of, stopped_reply, stopped_serving
 
 _SHOWN: Final = 200
@@ -73,12 +74,16 @@ def bad_request(message: str, status: int, headers: RawHeaders | None = None) ->
 
 
 def check_address(guard: HostGuard, headers: Headers) -> None:
+    """See `check_names`."""
+    check_names(guard, headers.get(b"host"), headers.get(b"origin"))
+
+
+def check_names(guard: HostGuard, host: str | None, origin: str | None) -> None:
     """Refuse a request to another name than the server's, or from a page that may not call.
 
     Raises:
         Refusal: With 421 or 403; it says which setting is meant.
     """
-    host, origin = headers.get(b"host"), headers.get(b"origin")
     if not guard.allows_host(host):
         message = f"The Host {(host or '')[:_SHOWN]!r} is not among the setting allowed_hosts."
         raise Refusal(ForbiddenError(message), status=421)
@@ -95,16 +100,15 @@ _GZIP: Final = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
 class Exchange:
     """A request's headers and the means to answer it.
 
-    `request_id` is the server's own id of it; `accept` is which forms of an answer the client
-    takes; `version` is the `MCP-Protocol-Version` header; `surface` is the set of tools that the
-    address names; `message` is what has to be answered, once it is known. `stream` is its answer
-    while the work for it runs, and not longer: they refer to each other.
+    `request_id` is the server's own id of it; `surface` is the set of tools that the address
+    names; `message` is what has to be answered, once it is known. `stream` is its answer while the
+    work for it runs, and not longer: they refer to each other.
     """
 
     def __init__(
         self,
         request_id: str,
-        headers: Headers,
+        head: Head,
         receive: Receive,
         send: Send,
         keepalive_seconds: float,
@@ -112,15 +116,13 @@ class Exchange:
         challenges: Challenges | None = None,
     ) -> None:
         self.request_id = request_id
-        self.headers = headers
+        self.head = head
         self.receive = receive
         self.answered = False
         self.loop = asyncio.get_running_loop()
         self.surface: str | None = None
         self.message: Request | Batch | None = None
         self.stream: EventStream | None = None
-        self.accept = Accept.parse(headers.get(b"accept"))
-        self.version = headers.get(b"mcp-protocol-version")
         self._send = send
         self._keepalive_seconds = keepalive_seconds
         self._challenges = challenges or Challenges()
@@ -169,7 +171,7 @@ class Exchange:
             part: What of the message is compressed already, for a client that takes that.
         """
         body, own = reply.body, [JSON_TYPE, *self.own_headers, *(headers or [])]
-        if part is not None and accepts_gzip(self.headers.get(b"accept-encoding")):
+        if part is not None and accepts_gzip(self.head.headers.get(b"accept-encoding")):
             spliced = part.spliced(body)
             if spliced is not None:
                 body = spliced

@@ -13,6 +13,9 @@ LOOPBACK_ORIGINS: Final = frozenset(
     f"{scheme}://{host}:*" for scheme in ("http", "https") for host in LOOPBACK_HOSTS
 )
 
+# Headers that were good before; there may be as many as ports.
+_MOST_GOOD: Final = 64
+_LONGEST_GOOD: Final = 256
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
@@ -28,6 +31,7 @@ class HostGuard:
     def __init__(self, allowed_hosts: Collection[str], allowed_origins: Collection[str]) -> None:
         self._any_host = "*" in allowed_hosts
         self._hosts = {entry.lower().removesuffix(":*") for entry in allowed_hosts}
+        self._good: set[str] = set()
         self._any_origin = "*" in allowed_origins
         self._origins = {_normal_origin(entry) for entry in allowed_origins if entry != "*"}
 
@@ -37,8 +41,13 @@ class HostGuard:
             return True
         if not host:
             return False
-        host = host.lower()
-        return host in self._hosts or _without_port(host) in self._hosts
+        if host in self._good:
+            return True
+        lower = host.lower()
+        good = lower in self._hosts or _without_port(lower) in self._hosts
+        if good and len(self._good) < _MOST_GOOD and len(host) <= _LONGEST_GOOD:
+            self._good.add(host)
+        return good
 
     def allows_origin(self, origin: str | None) -> bool:
         """Whether a page of this `Origin` may call; a request without one is no page's."""

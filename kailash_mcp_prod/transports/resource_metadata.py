@@ -22,7 +22,7 @@ from kailash_mcp_prod.transports.asgi import (
     respond,
 )
 from kailash_mcp_prod.transports.http_exchange import Exchange, Refusal, bad_request
-from kailash_mcp_prod.transports.http_headers import Headers
+from kailash_mcp_prod.transports.http_head import Head
 
 _METHODS: Final = ("GET", "HEAD")
 _PUBLIC: Final[RawHeaders] = [
@@ -56,5 +56,5 @@ class ResourceMetadata:
         else:
             await respond(send, 200, [JSON_TYPE, *_PUBLIC], self._body)
             return
-        exchange = Exchange(new_request_id(), Headers(scope["headers"]), receive, send, 0)
+        exchange = Exchange(new_request_id(), Head(scope["headers"]), receive, send, 0)
         await exchange.refuse(refusal)

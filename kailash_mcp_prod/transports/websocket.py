@@ -33,6 +33,7 @@ from kailash_mcp_prod.transports.http_exchange import (
     check_address,
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
+from kailash_mcp_prod.transports.http_head import Head
 from kailash_mcp_prod.transports.http_headers import Headers
 from kailash_mcp_prod.transports.surface_path import surface_of
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
@@ -153,7 +154,7 @@ class WebSocketTransport(BaseTransport):
         with ExitStack() as places:
             try:
                 places.enter_context(self._place())
-                principal, surface = await self._admit(scope, exchange.headers)
+                principal, surface = await self._admit(scope, exchange.head.headers)
                 places.enter_context(self._place_of(principal))
             except Exception as error:  # noqa: BLE001 - the boundary: the client gets an answer
                 await _refuse(scope, exchange, send, _refusal(error, exchange.request_id))
@@ -242,7 +243,7 @@ def _upgrade(scope: Scope, receive: Receive, send: Send, challenges: Challenges)
         await send({**message, "type": f"websocket.{message['type']}"})
 
     return Exchange(
-        new_request_id(), Headers(scope["headers"]), receive, send_http, 0, challenges=challenges
+        new_request_id(), Head(scope["headers"]), receive, send_http, 0, challenges=challenges
     )
 
 
