@@ -199,7 +199,8 @@ def over_websocket(site: Site, headers: dict[str, str], action: Action) -> Answe
 def over_rest(site: Site, headers: dict[str, str], action: Action) -> Answer:
     method, path, body = action.rest or ("", "", None)
     url = f"{site.server.rest_url}{path}"
-    return _answer(httpx.request(method, url, json=body, headers=headers, timeout=SECONDS))
+    sent = {"accept": "application/json", **headers}
+    return _answer(httpx.request(method, url, json=body, headers=sent, timeout=SECONDS))
 
 
 def over_stdio(site: Site, headers: dict[str, str], action: Action) -> Answer:
@@ -297,6 +298,13 @@ ACTIONS = [
         {"name": "explore_data", "arguments": {"model": "Company"}},
         is_result,
     ),
+    Action(
+        "metrics",
+        "tools/call",
+        {"name": "get_server_metrics", "arguments": {}},
+        is_result,
+        ("GET", "/metrics", None),
+    ),
 ]
 
 REFUSED, HIDDEN, ALLOWED = "refused", "hidden", "allowed"
@@ -327,12 +335,39 @@ def test_each_credential_gets_what_it_should_on_each_wire(
         answer = WIRES[wire](site, sent, action)
         if expected == REFUSED:
             check_refusal(answer, wire, sent)
+        elif answer.status == 403:
+            # That the page exists is known to all.
+            assert (expected, action.name, wire) == (HIDDEN, "metrics", "rest")
+            assert answer.body["error"]["details"] == {"required_scopes": ["monitor:read"]}
         elif answer.status in {200, 404}:
             reached = answer.status == 200 and action.reached(answer.body)
             assert reached == (expected == ALLOWED), (action.name, answer)
         else:
             # Some errors of MCP have a status of their own over HTTP.
             assert (expected, answer.status) == (HIDDEN, 400), (action.name, answer)
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+def test_each_credential_gets_what_it_should_on_the_dashboard(site: Site, credential: str) -> None:
+    headers, expected = CREDENTIALS[credential]
+    given = next(iter(headers().values()), "").removeprefix("Bearer ")
+    base = f"{site.server.rest_url}/dashboard"
+    with httpx.Client(base_url=base, timeout=SECONDS) as browser:
+        entered = browser.post(
+            "/api/login", json={"credential": given}, headers={"x-dashboard": "1"}
+        )
+        page, tools = browser.get("/"), browser.get("/api/tools")
+        tool, overview = browser.get("/api/tools/Company_list"), browser.get("/api/overview")
+    if expected == REFUSED:
+        assert entered.status_code == 401
+        assert not given or given not in entered.text
+        assert page.status_code == 303
+        assert [each.status_code for each in (tools, tool, overview)] == [401] * 3
+        assert "Company" not in tools.text + tool.text + overview.text
+    else:
+        assert (entered.status_code, page.status_code, tools.status_code) == (200, 200, 200)
+        found = (expected, "Company_list" in tools.text, tool.status_code, overview.status_code)
+        assert found in {(ALLOWED, True, 200, 200), (HIDDEN, False, 404, 403)}
 
 
 def check_refusal(answer: Answer, wire: str, sent: dict[str, str]) -> None:
