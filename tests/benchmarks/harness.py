@@ -2,7 +2,7 @@
 
 A benchmark measures in parts, each in a fresh process, and a part returns findings: bars that
 have a target, and figures that stand beside them as information. `run` prints them as a table and
-writes the bars to `build/bench/<name>.json`.
+writes the bars to `build/bench/<name>.json`, and beside them what `report` needs.
 
 Garbage is collected before each timed stretch and never turned off within one. What is on the heap
 before the measurements (DataFlow and its libraries, some hundred thousand objects) is frozen by
@@ -16,11 +16,15 @@ import asyncio
 import gc
 import json
 import multiprocessing
+import os
+import platform
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -264,6 +268,35 @@ def write_bars(findings: Iterable[Finding], path: Path) -> None:
     path.write_text(json.dumps(bars, indent=2) + "\n")
 
 
+def write_run(findings: Iterable[Finding], seconds: float, path: Path) -> None:
+    """Writes when, where and on what the figures were measured, and those that have no target."""
+    about = {
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
+        "commit": _git("rev-parse", "--short=10", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "seconds": round(seconds),
+        "python": platform.python_version(),
+        "machine": machine(),
+        "figures": [asdict(each) for each in findings if isinstance(each, Figure)],
+    }
+    path.write_text(json.dumps(about, indent=2) + "\n")
+
+
+def machine() -> str:
+    """The processor and the system of this machine."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}, {platform.system()}"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def run(
     name: str,
     measure: Callable[[], Iterable[Finding]],
@@ -286,10 +319,13 @@ def run(
     parser = argparse.ArgumentParser(prog=f"make bench NAME={name}")
     parser.add_argument("--strict", action="store_true", help="fail when a bar is not met")
     strict = parser.parse_args(arguments).strict
+    began = time.perf_counter()
     findings = list(measure())
+    seconds = time.perf_counter() - began
     sys.stdout.write(f"{table(findings)}\n")
     path = folder / f"{name}.json"
     write_bars(findings, path)
+    write_run(findings, seconds, path.with_suffix(".run.json"))
     unmet = [each for each in findings if isinstance(each, Bar) and not each.met]
     bars = sum(isinstance(each, Bar) for each in findings)
     sys.stdout.write(f"\n{bars - len(unmet)} of {bars} bars met; written to {path}\n")
