@@ -26,6 +26,21 @@ class ObservingSettings(BaseSettings):
     )
     log_file_max_mb: float = Field(10, gt=0, le=10_000, description="How large log_file becomes.")
     log_files_kept: int = Field(5, ge=0, le=100, description="How many older ones are kept.")
+    enable_tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry traces to a collector; needs the extra `otel`.",
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description=(
+            "The collector's root for OTLP over HTTP, such as http://localhost:4318; by default "
+            "what OTEL_EXPORTER_OTLP_ENDPOINT says."
+        ),
+    )
+    trace_sample_ratio: float = Field(
+        1.0, ge=0, le=1, description="Which share of the traces is kept."
+    )
     log_arguments: bool = Field(
         False,
         description=(

@@ -27,16 +27,16 @@ from kailash_mcp_prod.observe.dashboard.assembly import DashboardPart
 from kailash_mcp_prod.observe.logs import get_logger, tame
 from kailash_mcp_prod.observe.metrics import ServerMetrics
 from kailash_mcp_prod.observe.metrics_assembly import Monitoring
-from kailash_mcp_prod.observing import call_log
+from kailash_mcp_prod.observing import call_log, configured_traces
 from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Seal
 from kailash_mcp_prod.records.connecting import is_postgresql
 from kailash_mcp_prod.sessions.assembly import Agents
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
+from kailash_mcp_prod.tools.assembly import tool_service
 from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.caller import ToolCaller
 from kailash_mcp_prod.tools.registry import ToolRegistry
-from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.spec import DATABASE
 from kailash_mcp_prod.tools.turns import Turns
 from kailash_mcp_prod.transports.stdio import StdioTransport
@@ -87,17 +87,15 @@ class ProductionMCPServer:
         )
         self.reads = CachedReads.configured(self.config, self._guard.redis, policy)
         self._turns = Turns(DATABASE, self._guard.database)
-        self.service = ToolService(
+        self._traces = configured_traces(self.config)
+        self.service = tool_service(
+            self.config,
             self.registry,
             policy,
-            self._guard.rates,
-            self._guard.concurrency,
-            self._guard.breakers,
-            timeout_seconds=self.config.request_timeout_seconds,
-            list_output_schemas=self.config.list_output_schemas,
-            surface=self.config.surface,
+            self._guard,
             reads=self.reads,
             turns=self._turns,
+            traces=self._traces,
         )
         self.application = self._application_type(
             self.config,
@@ -108,7 +106,9 @@ class ProductionMCPServer:
             reads=self.reads,
         )
         self._guard.breakers.ask(DATABASE, self.application.answers)
-        self.service.watchers.add(end=call_log(self.config, policy, self.registry, self._guard).end)
+        self.service.watchers.add(
+            end=call_log(self.config, policy, self.registry, self._guard, self._traces).end
+        )
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
@@ -163,8 +163,11 @@ class ProductionMCPServer:
             instructions=INSTRUCTIONS,
             seal=Seal(self.config.cursor_key),
             observer=self.monitoring.monitor.observer,
+            tracer=None if self._traces is None else self._traces.requests,
         )
         self.monitoring.watch(self._dispatcher.methods())
+        if self._traces is not None:
+            self._traces.watch(self.service, self.application, self._dispatcher.methods())
         self._running: AsyncExitStack | None = None
         self._stdio: StdioTransport | None = None
         self._background: BackgroundLoop | None = None
@@ -182,6 +185,8 @@ class ProductionMCPServer:
             raise StartupError("The server is running already.")
         async with AsyncExitStack() as stack:
             # First in, so closed last: requests end before what they work on.
+            if self._traces is not None:
+                stack.push_async_callback(self._traces.stop)
             stack.push_async_callback(self.state.close)
             stack.push_async_callback(self.monitoring.monitor.stop)
             stack.push_async_callback(self._credentials.close)
@@ -370,7 +375,8 @@ class ProductionMCPServer:
             metrics=self.monitoring.monitor,
             mounts=self._dashboard.mounts(stack),
         )
-        all_three = http, websocket, rest
+        traced = rest if self._traces is None else self._traces.rest(rest)
+        all_three = http, websocket, traced
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
         connections = ConnectionLimit(config.max_connections)
         self.monitoring.channels.update(
@@ -389,7 +395,7 @@ class ProductionMCPServer:
         )
         stack.push_async_callback(mcp_listener.stop)
         port = config.port + 1 if config.port else 0
-        rest_listener = Listener(rest, config.host, port, connections=connections)
+        rest_listener = Listener(traced, config.host, port, connections=connections)
         stack.push_async_callback(rest_listener.stop)
 
         stack.push_async_callback(lambda: asyncio.gather(*(each.stop() for each in all_three)))

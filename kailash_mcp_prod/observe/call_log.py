@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from kailash_mcp_prod.observe import logs
@@ -62,3 +62,17 @@ class CallLog:
             self._log.info("call", **line.fields())
         else:
             writer.put(line)
+
+
+def together(told: Sequence[Details]) -> Details | None:
+    """What each of them tells; `None` for nobody."""
+    if len(told) < 2:
+        return told[0] if told else None
+
+    def tell(report: CallReport) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for each in told:
+            found.update(each(report))
+        return found
+
+    return tell

@@ -37,7 +37,7 @@ from kailash_mcp_prod.protocol.messages import (
     Request,
 )
 from kailash_mcp_prod.protocol.methods import Call, Context, Method, MethodTable, new_request_id
-from kailash_mcp_prod.protocol.observing import RequestObserver
+from kailash_mcp_prod.protocol.observing import RequestObserver, RequestTracer
 from kailash_mcp_prod.protocol.peer import InputRequired
 from kailash_mcp_prod.protocol.peers import Peers
 from kailash_mcp_prod.protocol.prompt_methods import CompletionMethods, PromptMethods
@@ -69,6 +69,7 @@ class Dispatcher:
         seal: Signs the state of requests in several rounds; replicas share its secret.
         extra_methods: Further entries for the method table.
         observer: Is told of every request.
+        tracer: Stands around every request.
 
     Example:
         ```python
@@ -89,10 +90,12 @@ class Dispatcher:
         seal: Seal | None = None,
         extra_methods: Iterable[Method] = (),
         observer: RequestObserver | None = None,
+        tracer: RequestTracer | None = None,
     ) -> None:
         info = info or ServerInfo()
         self.host = host
         self._observer = observer
+        self._tracer = tracer
         self._rounds = Rounds(seal or Seal())
         peers = Peers(self._rounds)
         capabilities: dict[str, Any] = {"tools": {"listChanged": True}, "logging": {}}
@@ -226,6 +229,11 @@ class Dispatcher:
         )
 
     async def _answer(self, request: Request, context: Context) -> Reply | None:
+        if self._tracer is not None:
+            return await self._tracer.around(request, context, self._observed)
+        return await self._observed(request, context)
+
+    async def _observed(self, request: Request, context: Context) -> Reply | None:
         if self._observer is None:
             return await self._attempt(request, context)
         began, reply = time.perf_counter(), None

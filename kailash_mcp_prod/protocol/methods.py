@@ -71,6 +71,7 @@ class Context(msgspec.Struct, frozen=True):
         idempotency_key: What makes a call that is sent again the same one, on transports with
             headers.
         transport: `stdio`, `http` or `websocket`; empty for others.
+        trace: What the headers say of the trace of the request: `traceparent` and `tracestate`.
     """
 
     principal: Principal
@@ -83,6 +84,7 @@ class Context(msgspec.Struct, frozen=True):
     pause: Callable[[], Awaitable[None]] | None = None
     idempotency_key: str | None = None
     transport: str = ""
+    trace: tuple[str, str | None] | None = None
 
 
 class Call(msgspec.Struct, frozen=True):

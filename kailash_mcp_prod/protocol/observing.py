@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from kailash_mcp_prod.protocol.messages import Reply, Request
@@ -22,4 +23,17 @@ class RequestObserver(Protocol):
             seconds: How long it took.
             reply: The encoded answer; `None` when it was cancelled.
         """
+        ...
+
+
+class RequestTracer(Protocol):
+    """Stands around the answering of every request."""
+
+    async def around(
+        self,
+        request: Request,
+        context: Context,
+        answer: Callable[[Request, Context], Awaitable[Reply | None]],
+    ) -> Reply | None:
+        """What `answer` gives."""
         ...

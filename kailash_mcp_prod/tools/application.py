@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from kailash_mcp_prod.tools.scopes import Scopes, check_rules
 from kailash_mcp_prod.tools.spec import ToolSpec
 
 if TYPE_CHECKING:
-    from kailash_mcp_prod.records.sql.database import PoolUsage
+    from kailash_mcp_prod.records.sql.database import Database, PoolSettings, PoolUsage
     from kailash_mcp_prod.records.sql.store import SqlStore
     from kailash_mcp_prod.records.store import RecordStore
     from kailash_mcp_prod.records.stores import ModelStores
@@ -85,6 +86,7 @@ class DataFlowApplication:
         self._manifests: Manifests | None = None
         self._models: dict[str, Model] = {}
         self._loads_by_name = dataflow is None
+        self.wrap_database: Callable[[Database], Database] | None = None
         self._refused: dict[str, str] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
@@ -117,6 +119,9 @@ class DataFlowApplication:
             # There is no working directory; whether that matters, the import shows.
             return None
 
+    def _pool(self) -> PoolSettings:
+        return replace(pool_settings(self._config), wrap=self.wrap_database)
+
     async def _start_instantly(self) -> bool:
         """Serves what the manifest says, if there is one that holds."""
         if self._manifests is None or self._config.transport != "stdio":
@@ -134,7 +139,7 @@ class DataFlowApplication:
             instant = InstantModels(
                 manifest,
                 url,
-                pool_settings(self._config),
+                self._pool(),
                 self._cursors,
                 self._scopes,
                 make_keyed=lambda: self._keyed_writes(url),
@@ -167,7 +172,7 @@ class DataFlowApplication:
         stores = self._stores = ModelStores(
             self._db,
             config.execution,
-            pool_settings(config),
+            self._pool(),
             self._reads.cache.changes if self._reads is not None else None,
         )
         if not await self._pulse.answers():

@@ -17,7 +17,6 @@ from kailash_mcp_prod.errors import (
     UnavailableError,
 )
 from kailash_mcp_prod.guard.breakers import Breakers, Passage
-from kailash_mcp_prod.guard.concurrency import ConcurrencyLimit
 from kailash_mcp_prod.guard.deadline import Deadline
 from kailash_mcp_prod.guard.rates import RateLimit
 from kailash_mcp_prod.observe.logs import get_logger, of_the_call
@@ -42,8 +41,7 @@ from kailash_mcp_prod.tools.timeouts import took_too_long
 from kailash_mcp_prod.tools.visibility import Visibility
 
 if TYPE_CHECKING:
-    from kailash_mcp_prod.tools.caching import CachedReads
-    from kailash_mcp_prod.tools.turns import Turns
+    from kailash_mcp_prod.tools.stages import Handlers, Places, Reads
 
 log = get_logger(__name__)
 
@@ -69,14 +67,14 @@ class ToolService:
         registry: ToolRegistry,
         policy: Policy,
         rates: RateLimit,
-        concurrency: ConcurrencyLimit,
+        concurrency: Places,
         breakers: Breakers,
         *,
         timeout_seconds: float,
         list_output_schemas: bool = False,
         surface: str = FULL,
-        reads: CachedReads | None = None,
-        turns: Turns | None = None,
+        reads: Reads | None = None,
+        turns: Handlers | None = None,
     ) -> None:
         self.registry = registry
         self.sessions = NO_SESSIONS

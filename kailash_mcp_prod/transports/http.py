@@ -372,4 +372,5 @@ class HttpTransport(BaseTransport):
             connection,
             request_id=exchange.request_id,
             transport="http",
+            trace=exchange.head.trace,
         )

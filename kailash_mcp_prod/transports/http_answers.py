@@ -112,6 +112,7 @@ class Answers:
                 request_id=exchange.request_id,
                 surface=exchange.surface,
                 transport="http",
+                trace=exchange.head.trace,
                 idempotency_key=exchange.head.idempotency_key,
             )
             exchange.stream = stream
@@ -157,6 +158,7 @@ class Answers:
                 request_id=exchange.request_id,
                 surface=exchange.surface,
                 transport="http",
+                trace=exchange.head.trace,
                 pause=answer.pause if exchange.head.accept.events else None,
                 # One key can't be that of several calls.
                 idempotency_key=None

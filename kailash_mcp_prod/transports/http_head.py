@@ -44,6 +44,7 @@ class Head:
         session_id: The session of a legacy client.
         idempotency_key: What makes a call that is sent again the same one.
         mirrored: What is repeated of the message.
+        trace: The trace that it belongs to, by `traceparent` and `tracestate`.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Head:
         "repeated",
         "sends_json",
         "session_id",
+        "trace",
         "version",
     )
 
@@ -74,6 +76,8 @@ class Head:
         self.idempotency_key = idempotency_key(headers.get(IDEMPOTENCY_HEADER))
         self.mirrored = mirrored(headers)
         self.version = self.mirrored.version
+        parent = headers.get(b"traceparent")
+        self.trace = None if parent is None else (parent, headers.get(b"tracestate"))
 
 
 class Heads:

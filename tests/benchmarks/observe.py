@@ -40,7 +40,9 @@ Urls = Callable[[str], str]
 
 
 @contextmanager
-def servers(kinds: tuple[str, ...], url_of: Urls, folder: Path) -> Iterator[dict[str, Server]]:
+def servers(
+    kinds: tuple[str, ...], url_of: Urls, folder: Path, *, collector: str | None = None
+) -> Iterator[dict[str, Server]]:
     """A server of each kind with a database of its own; who is not measured waits."""
     with ExitStack() as stack:
         yield {
@@ -49,7 +51,7 @@ def servers(kinds: tuple[str, ...], url_of: Urls, folder: Path) -> Iterator[dict
                     kind,
                     [sys.executable, "-m", "tests.benchmarks.protocol_servers.observed", kind],
                     {"X-API-Key": KEY},
-                    after=[url_of(kind)],
+                    after=[url_of(kind), *([] if collector is None else [collector])],
                     log=stack.enter_context((folder / f"{kind}.log").open("wb")),
                 )
             )
@@ -60,19 +62,27 @@ def servers(kinds: tuple[str, ...], url_of: Urls, folder: Path) -> Iterator[dict
 def costs(database: str, kinds: tuple[str, ...], url_of: Urls, folder: Path) -> Iterator[Finding]:
     """The costs of all kinds on one database."""
     with servers(kinds, url_of, folder) as observed:
-        records = {kind: make_company(server) for kind, server in observed.items()}
         for tool, bar in BARS.items():
-            turns: dict[str, list[Turn]] = {kind: [] for kind in kinds}
-            for number in range(ROUNDS + 1):
-                # In turns both ways, so that nobody is always the first.
-                for kind in kinds if number % 2 else reversed(kinds):
-                    arguments = {"id": records[kind]} if tool == "Company_read" else CREATION
-                    server = replace(observed[kind], tool=tool, arguments=arguments)
-                    turns[kind].append(turn(server))
-            counted = {kind: each[1:] for kind, each in turns.items()}
-            yield from findings(f"{tool} on {database}", bar, counted)
+            turns = measured_on(observed, kinds, tool, ROUNDS)
+            yield from findings(f"{tool} on {database}", bar, turns)
         if (folder / f"{ALL}.log").stat().st_size < 1_000_000:
             raise RuntimeError("The observed server has not logged its calls.")
+
+
+def measured_on(
+    observed: dict[str, Server], kinds: tuple[str, ...], tool: str, rounds: int
+) -> dict[str, list[Turn]]:
+    """The rounds of each kind of server; the first one only warms up."""
+    turns: dict[str, list[Turn]] = {kind: [] for kind in kinds}
+    arguments = {
+        kind: {"id": make_company(server)} if tool == "Company_read" else CREATION
+        for kind, server in observed.items()
+    }
+    for number in range(rounds + 1):
+        # In turns both ways, so that nobody is always the first.
+        for kind in kinds if number % 2 else reversed(kinds):
+            turns[kind].append(turn(replace(observed[kind], tool=tool, arguments=arguments[kind])))
+    return {kind: each[1:] for kind, each in turns.items()}
 
 
 def turn(server: Server) -> Turn:

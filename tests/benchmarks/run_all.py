@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.benchmarks.report import write_report
 
-NAMES = ("records", "protocol", "guard", "sessions", "observe", "nexus")
+NAMES = ("records", "protocol", "guard", "sessions", "observe", "traces", "nexus")
 FOLDER = Path("build/bench")
 PAGE = Path("docs/benchmarks.md")
 

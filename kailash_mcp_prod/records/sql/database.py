@@ -23,7 +23,7 @@ class PoolSettings:
 
     `size` connections are kept, `overflow` more are opened under load and closed when nobody has
     needed them for `overflow_seconds`; one that is older than `recycle_seconds` is replaced. A
-    statement is stopped after `statement_seconds`.
+    statement is stopped after `statement_seconds`. `wrap` stands around the database.
     """
 
     size: int = 10
@@ -31,6 +31,7 @@ class PoolSettings:
     overflow_seconds: float = 10
     recycle_seconds: float = 3600
     statement_seconds: float = 30
+    wrap: Callable[[Database], Database] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,11 @@ def open_database(url: str, pool: PoolSettings) -> Database:
         url: The address, as DataFlow takes it.
         pool: The bounds of the connections.
     """
+    opened = _open(url, pool)
+    return opened if pool.wrap is None else pool.wrap(opened)
+
+
+def _open(url: str, pool: PoolSettings) -> Database:
     if is_postgresql(url):
         # Late, because asyncpg is an extra.
         from kailash_mcp_prod.records.sql.postgresql import PostgresqlDatabase
