@@ -32,7 +32,7 @@ from tests.benchmarks.harness import (
     run,
 )
 from tests.benchmarks.http_load import Load
-from tests.benchmarks.observe import CONNECTIONS, ROUNDS, SECONDS, Turn, measured_on, servers
+from tests.benchmarks.observe import CONNECTIONS, ROUNDS, SECONDS, measured_on, servers
 from tests.benchmarks.protocol_servers.observed import NONE, TRACED, UNTRACED
 
 PINGS = 20_000
@@ -102,7 +102,7 @@ def on() -> Iterator[Finding]:
         folder = Path(name)
         urls = {kind: f"sqlite:///{folder}/{kind}.db" for kind in kinds}
         with servers(kinds, urls.__getitem__, folder, collector=url) as observed:
-            turns: dict[str, list[Turn]] = measured_on(observed, kinds, "Company_read", ROUNDS)
+            turns = measured_on(observed, kinds, "Company_read", ROUNDS)
     loads: dict[str, list[Load]] = {
         kind: [load for load, _ in each] for kind, each in turns.items()
     }

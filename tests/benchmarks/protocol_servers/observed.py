@@ -1,6 +1,7 @@
 """The reference application with all observation or none.
 
-`python -m … KIND PORT URL [COLLECTOR]`, with one of `KINDS`, `traced` or `untraced`. The log goes to standard error, which whoever starts this sends to a file.
+`python -m … KIND PORT URL [COLLECTOR]`, with one of `KINDS`, `traced` or `untraced`. The log goes
+to standard error, which whoever starts this sends to a file.
 """
 
 from __future__ import annotations
