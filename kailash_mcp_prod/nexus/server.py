@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.auth.configured import configured_challenges
@@ -17,12 +17,18 @@ from kailash_mcp_prod.nexus.tools import NexusWorkflows
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.server import ProductionMCPServer
 from kailash_mcp_prod.serving import Surroundings, mcp_transports
+from kailash_mcp_prod.sessions.opening import Opened
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.transports.http import HttpTransport
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket import WebSocketTransport
 
+if TYPE_CHECKING:
+    from kailash_mcp_prod.sessions.overseeing import Overseer
+
 log = get_logger(__name__)
+
+_OVERSEER: Final = "kailash_mcp_prod.sessions.overseeing"
 
 
 class MountedServer(ProductionMCPServer):
@@ -63,6 +69,13 @@ class MountedServer(ProductionMCPServer):
             timeout_seconds=config.request_timeout_seconds,
         )
         self.monitoring.integrations["nexus"] = self.nexus.metrics
+        seconds = config.agent_session_timeout_minutes * 60
+        self._overseer: Opened[Overseer] = Opened(
+            self.state,
+            _OVERSEER,
+            lambda module, database: module.Overseer(database, seconds),
+            may_create=False,
+        )
         self.http: HttpTransport
         self.websocket: WebSocketTransport
         self.rest: NexusRest
@@ -74,6 +87,10 @@ class MountedServer(ProductionMCPServer):
     async def health(self) -> dict[str, Any]:
         """The report on health."""
         return await self._health.report()
+
+    async def overseer(self) -> Overseer:
+        """What is kept of everybody's sessions."""
+        return await self._overseer.get()
 
     def _further_components(self) -> dict[str, dict[str, Any]]:
         return {**super()._further_components(), "nexus": self.nexus.component()}
@@ -95,6 +112,7 @@ class MountedServer(ProductionMCPServer):
         self.monitoring.channels.update(
             http_session=lambda: http.open_sessions, websocket=lambda: websocket.open_channels
         )
+        stack.callback(self._overseer.close)
         stack.push_async_callback(self.nexus.stop)
         stack.push_async_callback(self.end_requests)
         await self._start_application()

@@ -276,7 +276,8 @@ class NexusWorkflows:
             known = self._find(name)
             if known is None or not self._allows(call.principal, known):
                 raise _unknown(name)
-            part = replace_call(call, arguments=given.get("inputs", {}))
+            # A session counts the call that it was given, and not its part once more.
+            part = replace_call(call, arguments=given.get("inputs", {}), session_id=None)
             try:
                 # Over by the call's own deadline in any case.
                 async with asyncio.timeout(timeout):

@@ -216,9 +216,31 @@ def test_rest_says_what_is_wrong_with_a_request(app: Any) -> None:
         assert again.status_code == 304
 
 
+def test_the_body_of_other_programs_is_taken(app: Any) -> None:
+    enhance_nexus_with_mcp(app)
+    with local(app) as client:
+        url = f"{PREFIX}/execute-tool"
+        session = run(client, "create_agent_session", {"agent_id": "a", "agent_info": {}}).json()
+        body = {
+            "tool_name": "execute_nexus_workflow",
+            "parameters": GREET,
+            "agent_id": "somebody-else",
+            "session_id": session["session_id"],
+        }
+        done = client.post(url, json=body).json()
+        told = run(client, "get_agent_session", {"session_id": session["session_id"]}).json()
+        strange = client.post(url, json={**body, "session_id": "as_of_nobody"})
+
+    assert done["results"] == {"handler": {"message": "Hello, Ada!"}}
+    assert told["request_count"] == 1
+    assert told["agent_id"] == "a"
+    assert strange.status_code == 404
+
+
 def test_workflow_sessions_have_paths(app: Any) -> None:
     enhance_nexus_with_mcp(app)
     with local(app) as client:
+        assert client.get(f"{PREFIX}/workflows").json()["workflow_sessions"] == []
         made = client.post(f"{PREFIX}/workflows", json={"workflow_type": "mine"})
         session = made.json()["workflow_session_id"]
         step = {
@@ -232,12 +254,23 @@ def test_workflow_sessions_have_paths(app: Any) -> None:
         path = f"{PREFIX}/workflows/{session}"
         done = client.post(f"{path}/steps", json=step).json()
         seen = client.get(f"{path}?include_results=true").json()
+        listed = client.get(f"{PREFIX}/workflows").json()
         removed = client.delete(path).json()
 
         assert made.status_code == 201
         assert done["result"]["results"] == {"handler": {"message": "Hello, Ada!"}}
         assert seen["completed_steps"] == 1
+        [shown] = listed["workflow_sessions"]
+        assert (shown["workflow_session_id"], shown["steps"], shown["own"]) == (
+            session,
+            {"done": 1},
+            True,
+        )
+        assert "owner" not in shown
         assert removed["removed"] == 1
+        assert client.put(f"{PREFIX}/workflows").headers["allow"] == "GET, POST, DELETE"
+        for wrong in ("limit=x", "limit=0", "cursor=x", "all=maybe", "colour=red"):
+            assert client.get(f"{PREFIX}/workflows?{wrong}").status_code == 400
         assert client.get(path).status_code == 404
         assert client.delete(f"{PREFIX}/workflows?idle_minutes=x").status_code == 400
 
