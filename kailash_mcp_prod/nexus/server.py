@@ -11,6 +11,7 @@ from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.nexus.applications import WithoutModels
+from kailash_mcp_prod.nexus.openapi import Schemas
 from kailash_mcp_prod.nexus.platform import NexusPlatform
 from kailash_mcp_prod.nexus.rest import NexusRest
 from kailash_mcp_prod.nexus.tools import NexusWorkflows
@@ -83,6 +84,11 @@ class MountedServer(ProductionMCPServer):
     async def end_requests(self) -> None:
         """Ends all streams and channels, and what still runs after a second."""
         await asyncio.gather(self.http.stop(), self.websocket.stop(), self.rest.stop())
+
+    def workflow_schemas(self) -> Schemas:
+        """The schemas of the tools for workflow sessions."""
+        tools = self._agents.workflow_sessions.tools()
+        return {each.name: (each.input_schema, each.output_schema) for each in tools}
 
     async def health(self) -> dict[str, Any]:
         """The report on health."""
