@@ -12,6 +12,7 @@ from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.nexus.applications import WithoutModels
 from kailash_mcp_prod.nexus.openapi import Schemas
+from kailash_mcp_prod.nexus.overview import Overview
 from kailash_mcp_prod.nexus.platform import NexusPlatform
 from kailash_mcp_prod.nexus.rest import NexusRest
 from kailash_mcp_prod.nexus.tools import NexusWorkflows
@@ -69,7 +70,8 @@ class MountedServer(ProductionMCPServer):
             expose=expose,
             timeout_seconds=config.request_timeout_seconds,
         )
-        self.monitoring.integrations["nexus"] = self.nexus.metrics
+        self._overview = Overview(self.nexus, platform, self._guard.breakers, prefix)
+        self.monitoring.integrations["nexus"] = self._overview.metrics
         seconds = config.agent_session_timeout_minutes * 60
         self._overseer: Opened[Overseer] = Opened(
             self.state,
@@ -99,7 +101,7 @@ class MountedServer(ProductionMCPServer):
         return await self._overseer.get()
 
     def _further_components(self) -> dict[str, dict[str, Any]]:
-        return {**super()._further_components(), "nexus": self.nexus.component()}
+        return {**super()._further_components(), "nexus": self._overview.component()}
 
     async def _start_serving(self, stack: AsyncExitStack) -> None:
         challenges = configured_challenges(self.config)

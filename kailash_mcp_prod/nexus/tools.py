@@ -115,14 +115,15 @@ class NexusWorkflows:
         """How many workflows there are."""
         return len(self._platform.names())
 
-    def component(self) -> dict[str, Any]:
-        """Its component in the report on health."""
-        watching = self._watcher is not None and not self._watcher.done()
-        return {"status": "healthy" if watching else "degraded", "workflows": self.count}
+    @property
+    def is_watching(self) -> bool:
+        """Whether it notices what is registered later."""
+        return self._watcher is not None and not self._watcher.done()
 
-    def metrics(self) -> dict[str, Any]:
-        """Its part of `get_integration_metrics`, without names: not everybody may know them."""
-        return {"status": "mounted", "workflows": self.count, **self.tally.total()}
+    def description(self, name: str) -> str:
+        """What a workflow does, as far as anybody has said."""
+        known = self._find(name)
+        return "" if known is None else known.registered.description
 
     async def _watch(self, seen: list[tuple[str, Any, Any]]) -> None:
         while True:

@@ -382,6 +382,18 @@ async def test_what_fails_again_and_again_is_left_alone(integration: Any) -> Non
             codes.append(error.code)
 
     assert codes == ["internal"] * 6 + ["unavailable"] * 5 + ["circuit_open"]
+    nexus = (await call(integration, "get_integration_metrics"))["integration_metrics"]["nexus"]
+    assert nexus["circuits"] == {"closed": 2, "half_open": 0, "open": 1}
+    failed, greet = nexus["by_workflow"]["fail"], nexus["by_workflow"]["greet"]
+    assert (failed["calls"], failed["errors"]) == (11, 11)
+    assert failed["circuit"]["state"] == "open"
+    assert failed["circuit"]["retry_after_seconds"] > 0
+    assert (greet["calls"], greet["circuit"]["state"]) == (0, "closed")
+    health = (await call(integration, "health_check"))["components"]["nexus"]
+    assert health["status"] == "degraded"
+    assert health["circuits"] == nexus["circuits"]
+    # Everybody who may see how the server is may not know of each workflow.
+    assert "fail" not in str(health).replace("failed", "")
     greeted = await call(integration, "execute_nexus_workflow", **GREET)
     assert greeted["workflow"] == "greet"
 
@@ -393,6 +405,8 @@ async def test_metrics_and_health_show_the_integration(integration: Any) -> None
     nexus = metrics["integration_metrics"]["nexus"]
     assert nexus["status"] == "mounted"
     assert (nexus["workflows"], nexus["calls"], nexus["errors"]) == (3, 1, 0)
+    assert set(nexus["by_workflow"]) == {"greet", "add", "fail"}
+    assert nexus["by_workflow"]["greet"]["calls"] == 1
     health = await call(integration, "health_check")
     assert health["components"]["nexus"]["status"] == "healthy"
 

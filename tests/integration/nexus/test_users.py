@@ -126,6 +126,16 @@ def test_lists_and_status_are_each_users_own(client: TestClient) -> None:
     assert status["caller"]["subject"] == "nexus:alice"
 
 
+def test_metrics_name_workflows_to_who_may_run_them(client: TestClient) -> None:
+    who = bearer("dan", "nexus:add", "monitor:read")
+    asked = {"name": "get_integration_metrics", "arguments": {}}
+
+    nexus = over_rest(client, who, asked)["integration_metrics"]["nexus"]
+
+    assert list(nexus["by_workflow"]) == ["add"]
+    assert sum(nexus["circuits"].values()) == nexus["workflows"]
+
+
 def test_what_may_not_be_run_looks_like_what_is_not_there(client: TestClient) -> None:
     missing = {**GREET, "arguments": {"name": "nowhere"}}
     forbidden = {**GREET, "arguments": {"name": "fail"}}
