@@ -229,6 +229,8 @@ class NexusIntegration:
             dataflow=self._dataflow,
             auth_providers=providers,
             expose=settings.expose_workflows,
+            # Whether it asks anybody at all is the app's matter, and found out for each request.
+            always_asks=not isinstance(settings.auth, str | NexusAuth) or settings.auth == "own",
         )
 
     @property

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-PATHS: Final = ("status", "tools", "execute-tool", "workflows")
+PATHS: Final = ("status", "tools", "execute-tool", "workflows", "dashboard")
 """What is REST below the prefix; everything else there is MCP."""
 
 _STOP_SECONDS: Final = 1.0

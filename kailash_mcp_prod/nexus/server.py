@@ -11,6 +11,8 @@ from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.nexus.applications import WithoutModels
+from kailash_mcp_prod.nexus.dashboard import PATH as DASHBOARD
+from kailash_mcp_prod.nexus.dashboard import MountedDashboard
 from kailash_mcp_prod.nexus.openapi import Schemas
 from kailash_mcp_prod.nexus.overview import Overview
 from kailash_mcp_prod.nexus.platform import NexusPlatform
@@ -22,6 +24,7 @@ from kailash_mcp_prod.serving import Surroundings, mcp_transports
 from kailash_mcp_prod.sessions.opening import Opened
 from kailash_mcp_prod.tools.application import DataFlowApplication
 from kailash_mcp_prod.transports.http import HttpTransport
+from kailash_mcp_prod.transports.http_guard import HostGuard
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket import WebSocketTransport
 
@@ -45,6 +48,7 @@ class MountedServer(ProductionMCPServer):
         dataflow: The models.
         auth_providers: Who tells who clients are.
         expose: The workflows that are tools of their own.
+        always_asks: Whether the dashboard is for nobody without a credential.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class MountedServer(ProductionMCPServer):
         dataflow: Any = None,
         auth_providers: Sequence[AuthProvider] = (),
         expose: bool | Collection[str] = False,
+        always_asks: bool = True,
     ) -> None:
         super().__init__(config, dataflow=dataflow, auth_providers=auth_providers)
         self._prefix = prefix
@@ -79,6 +84,9 @@ class MountedServer(ProductionMCPServer):
             lambda module, database: module.Overseer(database, seconds),
             may_create=False,
         )
+        self._dashboard.integrations["nexus"] = self._overview.shown
+        self._dashboard.always_asks = always_asks
+        self.dashboard: MountedDashboard | None = None
         self.http: HttpTransport
         self.websocket: WebSocketTransport
         self.rest: NexusRest
@@ -116,6 +124,9 @@ class MountedServer(ProductionMCPServer):
             websocket_path=f"{self._prefix}/ws",
         )
         self.rest = NexusRest(self, self._authenticator("rest"), around, self.config, self._prefix)
+        path, guard = f"{self._prefix}/{DASHBOARD}", HostGuard(self._hosts, self._origins)
+        for each in self._dashboard.mounts(stack).values():
+            self.dashboard = MountedDashboard(each, path, guard)
         http, websocket = self.http, self.websocket
         self.monitoring.channels.update(
             http_session=lambda: http.open_sessions, websocket=lambda: websocket.open_channels
