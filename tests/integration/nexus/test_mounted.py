@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +277,8 @@ def test_workflow_sessions_have_paths(app: Any) -> None:
         assert client.delete(f"{PREFIX}/workflows?idle_minutes=x").status_code == 400
 
 
-async def over_sdk(app: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+@asynccontextmanager
+async def sdk_session(app: Any) -> AsyncIterator[ClientSession]:
     transport = httpx.ASGITransport(app=app.fastapi_app, client=("127.0.0.1", 1))
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
@@ -283,6 +286,11 @@ async def over_sdk(app: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
         ClientSession(read, write) as session,
     ):
         await session.initialize()
+        yield session
+
+
+async def over_sdk(app: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+    async with sdk_session(app) as session:
         found = [await session.call_tool(name, arguments) for name, arguments in calls]
     # By the names of the protocol: those of the SDK differ from release to release.
     return [each.model_dump(by_alias=True) for each in found]
@@ -310,6 +318,52 @@ async def test_the_official_client_runs_workflows(integration: Any, app: Any) ->
     assert own["structuredContent"]["results"] == {"handler": {"message": "Hi, Ada!"}}
     assert wrong["isError"]
     assert wrong["structuredContent"]["error"]["field"] == "name"
+
+
+def register_chain(app: Any, name: str, *nodes: str) -> None:
+    """Registers a workflow of nodes that run one after the other."""
+    with quiet():
+        from kailash.workflow.builder import WorkflowBuilder
+
+        chain = WorkflowBuilder()
+        for node in nodes:
+            chain.add_node("PythonCodeNode", node, {"code": "result = {'done': True}"})
+        for before, after in pairwise(nodes):
+            chain.add_connection(before, "result", after, "before")
+        app.register(name, chain.build())
+
+
+async def test_callers_hear_of_each_node(integration: Any, app: Any) -> None:
+    register_chain(app, "chain", "one", "two", "three")
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    async with sdk_session(app) as session:
+        await session.call_tool("execute_nexus_workflow", {"name": "chain"}, progress_callback=hear)
+
+    assert told == [(1, 3, "one is done"), (2, 3, "two is done"), (3, 3, "three is done")]
+
+
+async def test_runs_at_once_hear_of_their_own_nodes(integration: Any, app: Any) -> None:
+    register_chain(app, "short", *"ab")
+    register_chain(app, "long", *"cdef")
+    told: dict[str, list[str | None]] = {"short": [], "long": []}
+
+    async with sdk_session(app) as session:
+
+        async def run_one(name: str) -> None:
+            async def hear(_progress: float, _total: float | None, message: str | None) -> None:
+                told[name].append(message)
+
+            arguments = {"name": name}
+            await session.call_tool("execute_nexus_workflow", arguments, progress_callback=hear)
+
+        await asyncio.gather(run_one("long"), run_one("short"))
+
+    assert told["short"] == ["a is done", "b is done"]
+    assert told["long"] == [f"{name} is done" for name in "cdef"]
 
 
 async def test_workflows_that_come_later_are_told(integration: Any, app: Any) -> None:
