@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -18,6 +18,11 @@ from kailash_mcp_prod.transports.asgi import Scope
 
 request_scope: ContextVar[Scope | None] = ContextVar("nexus_request_scope", default=None)
 """The request that is being answered, with what the app's middlewares have put into its state."""
+
+credential_look: ContextVar[Callable[[Credentials], Awaitable[Scope]] | None] = ContextVar(
+    "nexus_credential_look", default=None
+)
+"""For requests whose credential is not in their headers: what the app's middlewares say of it."""
 
 _FORWARDED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 _API_KEY: Final = "api_key"
@@ -61,14 +66,15 @@ class NexusProvider:
         self._rules = rules
         self._insecure = insecure
 
-    async def authenticate(self, _credentials: Credentials) -> Principal | None:
+    async def authenticate(self, credentials: Credentials) -> Principal | None:
         """The principal of the request that is being answered.
 
         Raises:
             UnauthenticatedError: There is no user, and the app asks for one.
             ForbiddenError: The app asks nobody, and the request may come from another machine.
         """
-        scope = request_scope.get()
+        look = credential_look.get()
+        scope = request_scope.get() if look is None else await look(credentials)
         if scope is None:
             raise UnauthenticatedError("This can only be called through the Nexus app.")
         state = scope.get("state") or {}

@@ -134,5 +134,7 @@ def _enter(platform: NexusPlatform, integration: NexusIntegration, *, probes: bo
     else:
         build = fastapi_app.build_middleware_stack
         fastapi_app.build_middleware_stack = lambda: around(build())
+    document = fastapi_app.openapi
+    fastapi_app.openapi = lambda: integration.described(document())
     # For an app whose lifespan has begun before.
     fastapi_app.router.on_shutdown.append(integration.stop)

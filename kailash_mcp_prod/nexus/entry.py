@@ -8,15 +8,22 @@ So no answer of ours is ever kept by the layer that would give it to another use
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Protocol
 
 import msgspec
 
+from kailash_mcp_prod.auth.principal import Credentials
 from kailash_mcp_prod.errors import InternalError, ServerError, UnauthenticatedError
 from kailash_mcp_prod.nexus.auth import request_scope
+from kailash_mcp_prod.nexus.dashboard import PATH as DASHBOARD
 from kailash_mcp_prod.nexus.platform import NexusPlatform
+from kailash_mcp_prod.nexus.probing import (
+    PROBE,
+    ASGIApp,
+    Probe,
+    probe_credential,
+    probe_upgrade,
+)
 from kailash_mcp_prod.nexus.rest import PATHS
 from kailash_mcp_prod.nexus.server import MountedServer
 from kailash_mcp_prod.nexus.stopping import StopWatch
@@ -33,11 +40,6 @@ from kailash_mcp_prod.transports.asgi import (
 )
 
 _log = logging.getLogger(__name__)
-
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_PROBE: Final = "kailash_mcp_prod.probe"
-_OF_THE_UPGRADE: Final = (b"connection", b"upgrade")
 
 
 class Mounted(Protocol):
@@ -58,16 +60,6 @@ class Mounted(Protocol):
 
     def begin_stop(self) -> None:
         """Ends open streams, because the process that carries the app is about to stop."""
-
-
-@dataclass(slots=True)
-class _Probe:
-    """A request that only finds out what the app's middlewares say of a client."""
-
-    state: dict[str, Any] | None = None
-    status: int = 401
-    body: bytearray = field(default_factory=bytearray)
-    headers: RawHeaders = field(default_factory=list)
 
 
 class NexusEntry:
@@ -109,8 +101,9 @@ class NexusEntry:
         if path != self._prefix and not path.startswith(self._below):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
+            serve = self._dashboard if self._first(path) == DASHBOARD else self._http
             with self._watch.over(receive):
-                await self._http(scope, receive, send)
+                await serve(scope, receive, send)
         else:
             await self._websocket(scope, receive, send)
 
@@ -163,7 +156,7 @@ class NexusEntry:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The innermost: whatever the middlewares have found out is in the scope's state."""
-        probe = scope.get(_PROBE)
+        probe = scope.get(PROBE)
         if probe is not None:
             probe.state = dict(scope.get("state") or {})
             await respond(send, 204, [])
@@ -182,56 +175,36 @@ class NexusEntry:
     def _part(self, server: MountedServer, scope: Scope) -> ASGIApp:
         if scope["type"] == "websocket":
             return server.websocket
-        first = path_below_root(scope)[len(self._below) :].partition("/")[0]
-        return server.rest if first in PATHS else server.http
+        return server.rest if self._first(path_below_root(scope)) in PATHS else server.http
+
+    def _first(self, path: str) -> str:
+        """The first step of a path below the prefix."""
+        return path[len(self._below) :].partition("/")[0]
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._probes:
-            probe = await self._probed(scope)
+            probe = await probe_upgrade(self._stacked, scope)
             if probe.state is None:
                 await _refuse_websocket(scope, receive, send, probe)
                 return
             scope = {**scope, "state": {**(scope.get("state") or {}), **probe.state}}
         await self._stacked(scope, receive, send)
 
-    async def _probed(self, scope: Scope) -> _Probe:
-        """What the middlewares say of a client, asked with the headers of its upgrade."""
-        probe = _Probe()
-        headers = [
-            (name, value)
-            for name, value in scope["headers"]
-            if name not in _OF_THE_UPGRADE and not name.startswith(b"sec-websocket-")
-        ]
-        asked = {
-            **scope,
-            "type": "http",
-            "http_version": "1.1",
-            "method": "GET",
-            "scheme": "https" if scope.get("scheme") == "wss" else "http",
-            "headers": headers,
-            "state": dict(scope.get("state") or {}),
-            "extensions": {},
-            _PROBE: probe,
-        }
-        asked.pop("subprotocols", None)
-        pending: list[ASGIMessage] = [{"type": "http.request", "body": b"", "more_body": False}]
-
-        async def receive() -> ASGIMessage:
-            return pending.pop() if pending else {"type": "http.disconnect"}
-
-        async def send(message: ASGIMessage) -> None:
-            if message["type"] == "http.response.start":
-                probe.status = message["status"]
-                probe.headers = list(message.get("headers", []))
-            elif message["type"] == "http.response.body":
-                probe.body += message.get("body", b"")
-
+    async def _dashboard(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._stacked(asked, receive, send)
-        except Exception:  # noqa: BLE001 - the boundary
-            _log.exception("A middleware failed")
-            probe.state, probe.status = None, 500
-        return probe
+            server = await self._mounted.running()
+        except ServerError as error:
+            await _refuse_any(scope, send, error)
+            return
+        if server.dashboard is None:
+            # As all else that is not there, for who may know what is.
+            await self._http(scope, receive, send)
+            return
+
+        async def look(scope: Scope, credentials: Credentials) -> Scope:
+            return await probe_credential(self._stacked, scope, self._prefix, credentials)
+
+        await server.dashboard.serve(scope, receive, send, look if self._probes else None)
 
 
 async def _refuse(send: Send, error: ServerError, request_id: str) -> None:
@@ -249,7 +222,7 @@ async def _refuse_any(scope: Scope, send: Send, error: ServerError) -> None:
         await send({"type": "websocket.close", "code": 1013, "reason": error.message[:100]})
 
 
-async def _refuse_websocket(scope: Scope, receive: Receive, send: Send, probe: _Probe) -> None:
+async def _refuse_websocket(scope: Scope, receive: Receive, send: Send, probe: Probe) -> None:
     """Answers an upgrade as the middlewares have answered in its place."""
     if (await receive())["type"] != "websocket.connect":
         return

@@ -7,7 +7,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,6 +16,7 @@ from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import ServerError, StartupError, UnavailableError
 from kailash_mcp_prod.nexus.auth import NexusAuth, NexusProvider
+from kailash_mcp_prod.nexus.openapi import with_mcp
 from kailash_mcp_prod.nexus.platform import NexusPlatform
 from kailash_mcp_prod.nexus.server import ModellessServer, MountedServer
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
@@ -71,12 +72,17 @@ class NexusIntegration:
         self._dataflow = dataflow
         self._lock = threading.Lock()
         self._run: _Run | None = None
-        self._make_server()  # What is wrong with the settings is said at once.
+        # What is wrong with the settings is said at once.
+        self._schemas = self._make_server().workflow_schemas()
 
     @property
     def prefix(self) -> str:
         """The path below which everything is."""
         return self.settings.prefix
+
+    def described(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The app's OpenAPI document with what is served below the prefix."""
+        return with_mcp(document, self.prefix, self._schemas, asks=self._asks)
 
     @property
     def failure(self) -> BaseException | None:
@@ -223,7 +229,17 @@ class NexusIntegration:
             dataflow=self._dataflow,
             auth_providers=providers,
             expose=settings.expose_workflows,
+            # Whether it asks anybody at all is the app's matter, and found out for each request.
+            always_asks=not isinstance(settings.auth, str | NexusAuth) or settings.auth == "own",
         )
+
+    @property
+    def _asks(self) -> bool:
+        """Whether callers need a credential, as far as that is known."""
+        auth = self.settings.auth
+        if isinstance(auth, str | NexusAuth):
+            return self.settings.config.enable_auth if auth == "own" else self._platform.has_auth
+        return True
 
     def _hosts(self) -> Collection[str]:
         config = self.settings.config

@@ -33,6 +33,7 @@ async def status_of(server: MountedServer, principal: Principal, prefix: str) ->
             "tools": f"{prefix}/tools",
             "execute_tool": f"{prefix}/execute-tool",
             "workflow_sessions": f"{prefix}/workflows",
+            **({} if server.dashboard is None else {"dashboard": f"{prefix}/dashboard"}),
         },
         "tools": len(tools),
         "models": len({tool.group for tool in tools if tool.operation}),

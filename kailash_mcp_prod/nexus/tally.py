@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ class WorkflowFigures:
     errors: int = 0
     seconds: float = 0.0
     slowest_seconds: float = 0.0
+
+
+_NONE: Final = WorkflowFigures()
 
 
 class Tally:
@@ -38,16 +42,23 @@ class Tally:
         if error is not None:
             figures.errors += 1
 
+    def of(self, name: str) -> dict[str, Any]:
+        """The figures of one workflow."""
+        return _told([self._figures.get(name, _NONE)])
+
     def total(self) -> dict[str, Any]:
         """The figures of all workflows together."""
-        every = self._figures.values()
-        calls = sum(each.calls for each in every)
-        seconds = sum(each.seconds for each in every)
-        return {
-            "calls": calls,
-            "errors": sum(each.errors for each in every),
-            "average_response_time_ms": round(1000 * seconds / calls, 3) if calls else 0.0,
-            "slowest_response_time_ms": round(
-                1000 * max((each.slowest_seconds for each in every), default=0.0), 3
-            ),
-        }
+        return _told(self._figures.values())
+
+
+def _told(every: Collection[WorkflowFigures]) -> dict[str, Any]:
+    calls = sum(each.calls for each in every)
+    seconds = sum(each.seconds for each in every)
+    return {
+        "calls": calls,
+        "errors": sum(each.errors for each in every),
+        "average_response_time_ms": round(1000 * seconds / calls, 3) if calls else 0.0,
+        "slowest_response_time_ms": round(
+            1000 * max((each.slowest_seconds for each in every), default=0.0), 3
+        ),
+    }

@@ -115,14 +115,15 @@ class NexusWorkflows:
         """How many workflows there are."""
         return len(self._platform.names())
 
-    def component(self) -> dict[str, Any]:
-        """Its component in the report on health."""
-        watching = self._watcher is not None and not self._watcher.done()
-        return {"status": "healthy" if watching else "degraded", "workflows": self.count}
+    @property
+    def is_watching(self) -> bool:
+        """Whether it notices what is registered later."""
+        return self._watcher is not None and not self._watcher.done()
 
-    def metrics(self) -> dict[str, Any]:
-        """Its part of `get_integration_metrics`, without names: not everybody may know them."""
-        return {"status": "mounted", "workflows": self.count, **self.tally.total()}
+    def description(self, name: str) -> str:
+        """What a workflow does, as far as anybody has said."""
+        known = self._find(name)
+        return "" if known is None else known.registered.description
 
     async def _watch(self, seen: list[tuple[str, Any, Any]]) -> None:
         while True:
@@ -276,7 +277,8 @@ class NexusWorkflows:
             known = self._find(name)
             if known is None or not self._allows(call.principal, known):
                 raise _unknown(name)
-            part = replace_call(call, arguments=given.get("inputs", {}))
+            # A session counts the call that it was given, and not its part once more.
+            part = replace_call(call, arguments=given.get("inputs", {}), session_id=None)
             try:
                 # Over by the call's own deadline in any case.
                 async with asyncio.timeout(timeout):

@@ -63,7 +63,7 @@ class Monitoring:
             config, metrics, policy, SessionCounter(state, timeout_seconds=timeout), lag
         )
         self.channels: dict[str, Callable[[], int]] = {}
-        self.integrations: dict[str, Integration] = {"nexus": lambda: NOT_MOUNTED}
+        self.integrations: dict[str, Integration] = {"nexus": lambda _principal: NOT_MOUNTED}
         self._service = service
         self._guard = guard
         self._application = application

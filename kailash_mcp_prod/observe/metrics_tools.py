@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.observe import metrics_report
 from kailash_mcp_prod.observe.metrics_history import MOST_SAMPLES
 from kailash_mcp_prod.observe.metrics_monitor import READ
@@ -21,8 +22,8 @@ SERVER: Final = "get_server_metrics"
 INTEGRATION: Final = "get_integration_metrics"
 AVAILABLE: Final = "get_available_tools"
 
-Integration = Callable[[], Mapping[str, Any]]
-"""What there is to say of something that the server is put together with."""
+Integration = Callable[[Principal], Mapping[str, Any]]
+"""What there is to say to a principal of something that the server is put together with."""
 
 NOT_MOUNTED: Final = {"status": "not_mounted"}
 
@@ -155,7 +156,7 @@ def _integration(
         return {
             "integration_metrics": {
                 "dataflow": metrics_report.dataflow(figures, service.visible(call.principal)),
-                **{name: dict(ask()) for name, ask in integrations.items()},
+                **{name: dict(ask(call.principal)) for name, ask in integrations.items()},
             }
         }
 
@@ -163,7 +164,7 @@ def _integration(
         INTEGRATION,
         "Show the metrics of integrations",
         "Returns what was done with DataFlow's models, all together and each that you may use, and "
-        "how Nexus is connected.",
+        "how Nexus is connected: the runs of its workflows, and whether their circuits are open.",
         form,
         output=_INTEGRATION_OUTPUT,
         handler=handle,
@@ -309,6 +310,18 @@ _SERVER_OUTPUT: Final = result(
     "agents",
 )
 _OF_MODELS: Final = {**_DONE, "from_cache": _COUNT, **_ROWS}
+_RUNS: Final = {
+    **_DONE,
+    "average_response_time_ms": _NUMBER,
+    "slowest_response_time_ms": _NUMBER,
+}
+_CIRCUIT: Final = result(
+    {
+        "state": {"enum": ["closed", "half_open", "open"]},
+        "failures": _COUNT,
+        "retry_after_seconds": _COUNT,
+    }
+)
 _INTEGRATION_OUTPUT: Final = result(
     {
         "integration_metrics": {
@@ -328,7 +341,16 @@ _INTEGRATION_OUTPUT: Final = result(
                 ),
                 "nexus": {
                     "type": "object",
-                    "properties": {"status": _TEXT},
+                    "properties": {
+                        "status": _TEXT,
+                        "workflows": _COUNT,
+                        **_RUNS,
+                        "circuits": {"type": "object", "additionalProperties": _COUNT},
+                        "by_workflow": {
+                            "type": "object",
+                            "additionalProperties": result({**_RUNS, "circuit": _CIRCUIT}),
+                        },
+                    },
                     "required": ["status"],
                 },
             },

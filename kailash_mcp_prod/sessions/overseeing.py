@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, and_, delete, func, or_, select
 
 from kailash_mcp_prod.errors import NotFoundError
 from kailash_mcp_prod.sessions import collaboration_tables as of_workspaces
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 TABLES: Final = ()
 """Those that have to be made before anything is seen: none."""
+
+Place = tuple[float, str]
+"""Where a session stands among all: when it was made, and its id."""
 
 _MOST_STEPS: Final = 500
 _SHOWN: Final = [each for each in sessions.c if each.name != "context"]
@@ -112,11 +115,43 @@ class Overseer:
         """Workflow sessions that are kept, the one that went on last first."""
         if not await self._database.has(of_workflows.WORKFLOW_TABLES):
             return []
-        table, steps = of_workflows.sessions, of_workflows.steps
+        table = of_workflows.sessions
         wanted = select(table).where(table.c.expires_at > self._clock())
         if owner is not None:
             wanted = wanted.where(table.c.owner == owner)
         wanted = wanted.order_by(table.c.updated_at.desc(), table.c.id).limit(limit)
+        return [shown for _, shown in await self._workflows(wanted)]
+
+    async def workflow_page(
+        self, limit: int, owner: str | None = None, after: Place | None = None
+    ) -> list[tuple[Place, dict[str, Any]]]:
+        """Workflow sessions that are kept, the newest first, each with its place in that order.
+
+        Args:
+            limit: How many at most.
+            owner: Whose; `None` is everybody's.
+            after: Only those behind this place.
+        """
+        if not await self._database.has(of_workflows.WORKFLOW_TABLES):
+            return []
+        table = of_workflows.sessions
+        wanted = select(table).where(table.c.expires_at > self._clock())
+        if owner is not None:
+            wanted = wanted.where(table.c.owner == owner)
+        if after is not None:
+            at, session_id = after
+            wanted = wanted.where(
+                or_(
+                    table.c.created_at < at,
+                    and_(table.c.created_at == at, table.c.id > session_id),
+                )
+            )
+        wanted = wanted.order_by(table.c.created_at.desc(), table.c.id).limit(limit)
+        return await self._workflows(wanted)
+
+    async def _workflows(self, wanted: Select[Any]) -> list[tuple[Place, dict[str, Any]]]:
+        """The workflow sessions of a query, each with how many steps it has of which status."""
+        steps = of_workflows.steps
         async with self._database.read() as connection:
             found = [dict(each) for each in (await connection.execute(wanted)).mappings()]
             counted = await connection.execute(
@@ -130,7 +165,13 @@ class Overseer:
             counts: dict[str, dict[str, int]] = {}
             for session_id, status, count in counted:
                 counts.setdefault(session_id, {})[status] = count
-        return [{**_workflow(each), "steps": counts.get(each["id"], {})} for each in found]
+        return [
+            (
+                (each["created_at"], each["id"]),
+                {**_workflow(each), "steps": counts.get(each["id"], {})},
+            )
+            for each in found
+        ]
 
     async def workflow_session(self, session_id: str, owner: str | None = None) -> dict[str, Any]:
         """A workflow session with its steps, those inside of others too.

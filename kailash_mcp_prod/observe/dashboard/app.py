@@ -60,6 +60,9 @@ PAGES: Final = {
     "explain": "Explain",
 }
 
+INTEGRATIONS: Final = {"nexus": "Nexus"}
+"""The pages that are there only where the server is put together with that."""
+
 _LOGIN_BODY: Final = 16 * 1024
 
 Page = Callable[[Request, Sight], Awaitable[Any]]
@@ -128,6 +131,7 @@ class Dashboard:
             "/api/workflows": _plain(of.workflows),
             "/api/workflows/{id}": self._workflow,
             "/api/limits": _plain(of.limits),
+            "/api/integrations/{name}": self._integration,
             "/api/tools": self._list_tools,
             "/api/tools/{name}": self._describe_tool,
             "/api/explain": self._list_agents,
@@ -193,11 +197,12 @@ class Dashboard:
         except UnauthenticatedError:
             # The same for pages that do not exist.
             return RedirectResponse(f"{root}/login", 303, {"Cache-Control": "no-store"})
-        if first not in PAGES:
+        title = PAGES.get(first) or (first in self._of.integrations and INTEGRATIONS.get(first))
+        if not title:
             response = shell(request, "Not found", "dashboard.js")
             response.status_code = 404
             return response
-        return shell(request, PAGES[first], "dashboard.js")
+        return shell(request, title, "dashboard.js")
 
     async def _login_page(self, request: Request) -> Response:
         if self._log_ins is None:
@@ -233,7 +238,8 @@ class Dashboard:
         return {
             "subject": sight.principal.subject,
             "may": sight.to_dict(),
-            "asks": self._log_ins is not None,
+            "asks": self._log_ins is not None and sight.principal is not ANONYMOUS,
+            "integrations": list(self._of.integrations),
             "health": (await self._views.health())["health_status"],
             "version": __version__,
         }
@@ -241,6 +247,10 @@ class Dashboard:
     async def _workflow(self, request: Request, sight: Sight) -> dict[str, Any]:
         asked(request)
         return await self._views.workflow(sight, request.path_params["id"])
+
+    async def _integration(self, request: Request, sight: Sight) -> Any:
+        asked(request)
+        return await self._views.integration(sight, request.path_params["name"])
 
     async def _list_tools(self, request: Request, sight: Sight) -> dict[str, Any]:
         query = asked(request, "query").get("query", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ from kailash_mcp_prod.tools.service import ToolService
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.observe.dashboard.app import Dashboard
+
+Integration = Callable[[], Mapping[str, Any]]
+"""What the page of something shows that the server is put together with."""
 
 PATH = "/dashboard"
 _OVERSEER = "kailash_mcp_prod.sessions.overseeing"
@@ -65,6 +68,10 @@ class DashboardPart:
         self._state = state
         self._audit = audit
         self._activity = Activity()
+        self.integrations: dict[str, Integration] = {}
+        """What the server is put together with, each with a page of its own."""
+        self.always_asks = True
+        """Whether everybody has to log in, where clients are asked for credentials at all."""
         if config.serves_dashboard:
             service.watchers.add(begin=self._activity.begin, end=self._activity.end)
 
@@ -101,6 +108,7 @@ class DashboardPart:
             health=self._health,
             overseer=overseer.get,
             session_seconds=session_seconds,
+            integrations=dict(self.integrations),
             connections=config.connection_pool_size + config.connection_pool_max_overflow,
             settings={
                 name: getattr(config, name)
@@ -123,7 +131,7 @@ class DashboardPart:
         log_ins = None
         if self._credentials.asked_for:
             heard = self._audit.authenticator(authenticator, "dashboard")
-            log_ins = LogIns(authenticator, config.cursor_key, heard=heard)
+            log_ins = LogIns(authenticator, config.cursor_key, heard=heard, always=self.always_asks)
         return Dashboard(sources, log_ins, reasons, Trail(self._audit.reader, config))
 
     async def _named(self, name: str) -> Principal | None:

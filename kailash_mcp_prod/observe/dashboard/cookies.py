@@ -68,6 +68,7 @@ class LogIns:
         authenticator: Tells who shows a credential.
         secret: What cookies are sealed with, the same in all replicas; by default new here.
         heard: The same authenticator, whose refusals of log-ins are noted.
+        always: Whether everybody has to log in; else who shows nothing is asked about, too.
         clock: Unix seconds.
     """
 
@@ -77,12 +78,14 @@ class LogIns:
         secret: bytes | None = None,
         *,
         heard: Authenticator | None = None,
+        always: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._authenticator = authenticator
         self._heard = heard or authenticator
         # Not the secret itself, which signs other things too.
         self._cipher = AESGCM(hmac.digest(secret or secrets.token_bytes(32), _PURPOSE, "sha256"))
+        self._always = always
         self._clock = clock
         self._ended: OrderedDict[str, float] = OrderedDict()
 
@@ -117,13 +120,15 @@ class LogIns:
         made = LogIn(secrets.token_urlsafe(12), now, now, kind, credential)
         return principal, self._seal(made)
 
-    async def find(self, cookie: str | None) -> tuple[Principal, LogIn]:
-        """Who is logged in by a cookie.
+    async def find(self, cookie: str | None) -> tuple[Principal, LogIn | None]:
+        """Who is logged in by a cookie, or needs no log-in.
 
         Raises:
             UnauthenticatedError: Nobody, or the credential is not good any more.
             ServerError: As the authenticator says.
         """
+        if cookie is None and not self._always:
+            return await self._authenticator.authenticate(Credentials()), None
         found = self._open(cookie or "")
         now = self._clock()
         if (

@@ -39,7 +39,8 @@ _TOOL: Final = "tool:"
 class Sources:
     """Where the views look.
 
-    `health` reports on all components. `overseer` opens what is kept of sessions.
+    `health` reports on all components. `overseer` opens what is kept of sessions. `integrations`
+    tell what their pages show.
     """
 
     service: ToolService
@@ -49,6 +50,7 @@ class Sources:
     health: Callable[[], Awaitable[dict[str, Any]]]
     overseer: Callable[[], Awaitable[Overseer]]
     monitoring: Monitor
+    integrations: Mapping[str, Callable[[], Mapping[str, Any]]]
     session_seconds: float
     connections: int
     settings: Mapping[str, Any]
@@ -217,6 +219,18 @@ class Views:
             "agents": used[:50],
             "settings": dict(self._of.settings),
         }
+
+    async def integration(self, sight: Sight, name: str) -> Mapping[str, Any]:
+        """What there is to say of something that the server is put together with.
+
+        Raises:
+            NotFoundError: It is not put together with that.
+        """
+        sight.require_monitor()
+        tell = self._of.integrations.get(name)
+        if tell is None:
+            raise NotFoundError("The server is not put together with this.")
+        return tell()
 
     def activity(self, sight: Sight) -> dict[str, Any]:
         """The calls that run now, as far as the principal may know of them."""

@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -216,9 +218,31 @@ def test_rest_says_what_is_wrong_with_a_request(app: Any) -> None:
         assert again.status_code == 304
 
 
+def test_the_body_of_other_programs_is_taken(app: Any) -> None:
+    enhance_nexus_with_mcp(app)
+    with local(app) as client:
+        url = f"{PREFIX}/execute-tool"
+        session = run(client, "create_agent_session", {"agent_id": "a", "agent_info": {}}).json()
+        body = {
+            "tool_name": "execute_nexus_workflow",
+            "parameters": GREET,
+            "agent_id": "somebody-else",
+            "session_id": session["session_id"],
+        }
+        done = client.post(url, json=body).json()
+        told = run(client, "get_agent_session", {"session_id": session["session_id"]}).json()
+        strange = client.post(url, json={**body, "session_id": "as_of_nobody"})
+
+    assert done["results"] == {"handler": {"message": "Hello, Ada!"}}
+    assert told["request_count"] == 1
+    assert told["agent_id"] == "a"
+    assert strange.status_code == 404
+
+
 def test_workflow_sessions_have_paths(app: Any) -> None:
     enhance_nexus_with_mcp(app)
     with local(app) as client:
+        assert client.get(f"{PREFIX}/workflows").json()["workflow_sessions"] == []
         made = client.post(f"{PREFIX}/workflows", json={"workflow_type": "mine"})
         session = made.json()["workflow_session_id"]
         step = {
@@ -232,17 +256,29 @@ def test_workflow_sessions_have_paths(app: Any) -> None:
         path = f"{PREFIX}/workflows/{session}"
         done = client.post(f"{path}/steps", json=step).json()
         seen = client.get(f"{path}?include_results=true").json()
+        listed = client.get(f"{PREFIX}/workflows").json()
         removed = client.delete(path).json()
 
         assert made.status_code == 201
         assert done["result"]["results"] == {"handler": {"message": "Hello, Ada!"}}
         assert seen["completed_steps"] == 1
+        [shown] = listed["workflow_sessions"]
+        assert (shown["workflow_session_id"], shown["steps"], shown["own"]) == (
+            session,
+            {"done": 1},
+            True,
+        )
+        assert "owner" not in shown
         assert removed["removed"] == 1
+        assert client.put(f"{PREFIX}/workflows").headers["allow"] == "GET, POST, DELETE"
+        for wrong in ("limit=x", "limit=0", "cursor=x", "all=maybe", "colour=red"):
+            assert client.get(f"{PREFIX}/workflows?{wrong}").status_code == 400
         assert client.get(path).status_code == 404
         assert client.delete(f"{PREFIX}/workflows?idle_minutes=x").status_code == 400
 
 
-async def over_sdk(app: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+@asynccontextmanager
+async def sdk_session(app: Any) -> AsyncIterator[ClientSession]:
     transport = httpx.ASGITransport(app=app.fastapi_app, client=("127.0.0.1", 1))
     async with (
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
@@ -250,6 +286,11 @@ async def over_sdk(app: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
         ClientSession(read, write) as session,
     ):
         await session.initialize()
+        yield session
+
+
+async def over_sdk(app: Any, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
+    async with sdk_session(app) as session:
         found = [await session.call_tool(name, arguments) for name, arguments in calls]
     # By the names of the protocol: those of the SDK differ from release to release.
     return [each.model_dump(by_alias=True) for each in found]
@@ -277,6 +318,52 @@ async def test_the_official_client_runs_workflows(integration: Any, app: Any) ->
     assert own["structuredContent"]["results"] == {"handler": {"message": "Hi, Ada!"}}
     assert wrong["isError"]
     assert wrong["structuredContent"]["error"]["field"] == "name"
+
+
+def register_chain(app: Any, name: str, *nodes: str) -> None:
+    """Registers a workflow of nodes that run one after the other."""
+    with quiet():
+        from kailash.workflow.builder import WorkflowBuilder
+
+        chain = WorkflowBuilder()
+        for node in nodes:
+            chain.add_node("PythonCodeNode", node, {"code": "result = {'done': True}"})
+        for before, after in pairwise(nodes):
+            chain.add_connection(before, "result", after, "before")
+        app.register(name, chain.build())
+
+
+async def test_callers_hear_of_each_node(integration: Any, app: Any) -> None:
+    register_chain(app, "chain", "one", "two", "three")
+    told: list[tuple[float, float | None, str | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, total, message))
+
+    async with sdk_session(app) as session:
+        await session.call_tool("execute_nexus_workflow", {"name": "chain"}, progress_callback=hear)
+
+    assert told == [(1, 3, "one is done"), (2, 3, "two is done"), (3, 3, "three is done")]
+
+
+async def test_runs_at_once_hear_of_their_own_nodes(integration: Any, app: Any) -> None:
+    register_chain(app, "short", *"ab")
+    register_chain(app, "long", *"cdef")
+    told: dict[str, list[str | None]] = {"short": [], "long": []}
+
+    async with sdk_session(app) as session:
+
+        async def run_one(name: str) -> None:
+            async def hear(_progress: float, _total: float | None, message: str | None) -> None:
+                told[name].append(message)
+
+            arguments = {"name": name}
+            await session.call_tool("execute_nexus_workflow", arguments, progress_callback=hear)
+
+        await asyncio.gather(run_one("long"), run_one("short"))
+
+    assert told["short"] == ["a is done", "b is done"]
+    assert told["long"] == [f"{name} is done" for name in "cdef"]
 
 
 async def test_workflows_that_come_later_are_told(integration: Any, app: Any) -> None:
@@ -349,6 +436,18 @@ async def test_what_fails_again_and_again_is_left_alone(integration: Any) -> Non
             codes.append(error.code)
 
     assert codes == ["internal"] * 6 + ["unavailable"] * 5 + ["circuit_open"]
+    nexus = (await call(integration, "get_integration_metrics"))["integration_metrics"]["nexus"]
+    assert nexus["circuits"] == {"closed": 2, "half_open": 0, "open": 1}
+    failed, greet = nexus["by_workflow"]["fail"], nexus["by_workflow"]["greet"]
+    assert (failed["calls"], failed["errors"]) == (11, 11)
+    assert failed["circuit"]["state"] == "open"
+    assert failed["circuit"]["retry_after_seconds"] > 0
+    assert (greet["calls"], greet["circuit"]["state"]) == (0, "closed")
+    health = (await call(integration, "health_check"))["components"]["nexus"]
+    assert health["status"] == "degraded"
+    assert health["circuits"] == nexus["circuits"]
+    # Everybody who may see how the server is may not know of each workflow.
+    assert "fail" not in str(health).replace("failed", "")
     greeted = await call(integration, "execute_nexus_workflow", **GREET)
     assert greeted["workflow"] == "greet"
 
@@ -360,6 +459,8 @@ async def test_metrics_and_health_show_the_integration(integration: Any) -> None
     nexus = metrics["integration_metrics"]["nexus"]
     assert nexus["status"] == "mounted"
     assert (nexus["workflows"], nexus["calls"], nexus["errors"]) == (3, 1, 0)
+    assert set(nexus["by_workflow"]) == {"greet", "add", "fail"}
+    assert nexus["by_workflow"]["greet"]["calls"] == 1
     health = await call(integration, "health_check")
     assert health["components"]["nexus"]["status"] == "healthy"
 

@@ -126,6 +126,16 @@ def test_lists_and_status_are_each_users_own(client: TestClient) -> None:
     assert status["caller"]["subject"] == "nexus:alice"
 
 
+def test_metrics_name_workflows_to_who_may_run_them(client: TestClient) -> None:
+    who = bearer("dan", "nexus:add", "monitor:read")
+    asked = {"name": "get_integration_metrics", "arguments": {}}
+
+    nexus = over_rest(client, who, asked)["integration_metrics"]["nexus"]
+
+    assert list(nexus["by_workflow"]) == ["add"]
+    assert sum(nexus["circuits"].values()) == nexus["workflows"]
+
+
 def test_what_may_not_be_run_looks_like_what_is_not_there(client: TestClient) -> None:
     missing = {**GREET, "arguments": {"name": "nowhere"}}
     forbidden = {**GREET, "arguments": {"name": "fail"}}
@@ -158,7 +168,9 @@ def test_a_guard_is_told_who_calls(client: TestClient) -> None:
         ("GET", "/status"),
         ("GET", "/tools"),
         ("POST", "/execute-tool"),
+        ("GET", "/workflows"),
         ("POST", "/workflows"),
+        ("DELETE", "/workflows"),
         ("GET", "/workflows/x"),
         ("DELETE", "/workflows/x"),
         ("POST", "/workflows/x/steps"),
@@ -213,6 +225,48 @@ def test_workflow_sessions_belong_to_their_user(client: TestClient) -> None:
     assert client.get(f"{path}/{session}", headers=bob).status_code == 200
     assert client.get(f"{path}/{session}", headers=stranger).status_code == 404
     assert client.post(path, json=body, headers=bearer(*ALICE)).status_code == 404
+
+
+def test_workflow_sessions_are_listed_to_their_user(client: TestClient) -> None:
+    path = f"{PREFIX}/workflows"
+    dora, eric = (bearer(name, "workflow:*") for name in ("dora", "eric"))
+    made = {
+        client.post(path, json={"workflow_type": "mine"}, headers=dora).json()[
+            "workflow_session_id"
+        ]
+        for _ in range(5)
+    }
+    client.post(path, json={"workflow_type": "other"}, headers=eric)
+
+    found: list[str] = []
+    query = "limit=2"
+    for _ in range(3):
+        page = client.get(f"{path}?{query}", headers=dora).json()
+        found += [each["workflow_session_id"] for each in page["workflow_sessions"]]
+        assert page["count"] == len(page["workflow_sessions"]) <= page["limit"] == 2
+        # What another user does with the cursor shows that one's own sessions only.
+        query = f"limit=2&cursor={page.get('next_cursor')}"
+        if "next_cursor" in page:
+            theirs = client.get(f"{path}?{query}", headers=eric).json()["workflow_sessions"]
+            assert not made & {each["workflow_session_id"] for each in theirs}
+    assert "next_cursor" not in page
+    assert (len(found), set(found)) == (5, made)
+
+    assert client.get(path, headers=bearer(*ALICE)).status_code == 404
+    assert client.get(f"{path}?all=true", headers=dora).status_code == 403
+
+
+def test_all_workflow_sessions_are_listed_to_who_watches(client: TestClient) -> None:
+    path = f"{PREFIX}/workflows?all=true&limit=200"
+    client.post(f"{PREFIX}/workflows", json={"workflow_type": "x"}, headers=bearer(*BOB))
+
+    seen = client.get(path, headers=bearer("watcher", "monitor:read")).json()["workflow_sessions"]
+
+    assert seen
+    assert not any(each["own"] for each in seen)
+    assert all("owner" not in each for each in seen)
+    tenant = bearer("watcher", "monitor:read", tenant_id="acme")
+    assert client.get(path, headers=tenant).status_code == 403
 
 
 def test_tokens_without_end_are_refused(client: TestClient) -> None:

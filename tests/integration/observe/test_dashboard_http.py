@@ -58,6 +58,14 @@ def test_nothing_is_given_to_who_is_not_logged_in(server: ProductionMCPServer) -
         assert nobody.get("/login").status_code == 200
 
 
+def test_pages_of_what_is_not_there_are_not_there(server: ProductionMCPServer) -> None:
+    with client(server, ADMIN) as admin:
+        assert admin.get("/api/pulse").json()["integrations"] == []
+        assert admin.get("/nexus").status_code == 404
+        for name in ("nexus", "nothing"):
+            assert admin.get(f"/api/integrations/{name}").status_code == 404
+
+
 def test_files_say_nothing_and_nothing_else_is_read(server: ProductionMCPServer) -> None:
     with client(server) as nobody:
         shell = nobody.get("/login").text

@@ -6,6 +6,7 @@ import { empty, healthBadge, opened, refusal, skeleton } from "./ui.js";
 import audit from "./pages/audit.js";
 import explain from "./pages/explain.js";
 import limits from "./pages/limits.js";
+import nexus from "./pages/nexus.js";
 import overview from "./pages/overview.js";
 import sessions from "./pages/sessions.js";
 import tools from "./pages/tools.js";
@@ -15,9 +16,13 @@ import workspaces from "./pages/workspaces.js";
 const PULSE_MS = 1500;
 const GO_MS = 1200;
 
-const PAGES = { "": overview, tools, sessions, workspaces, workflows, limits, audit, explain };
+const PAGES = { "": overview, tools, sessions, workspaces, workflows, limits, nexus, audit, explain };
 const SIGNS = { "": "overview" };
-const KEYS = { "": "o", tools: "t", sessions: "s", workspaces: "w", workflows: "f", limits: "l", audit: "a", explain: "e" };
+const KEYS = { "": "o", tools: "t", sessions: "s", workspaces: "w", workflows: "f", limits: "l", nexus: "n", audit: "a", explain: "e" };
+
+/* Some pages are there only where the server is put together with what they show. */
+const isThere = (page) => !page.integration || pulse?.integrations?.includes(page.integration);
+const pages = () => Object.entries(PAGES).filter(([, page]) => isThere(page));
 
 const app = document.getElementById("app");
 let pulse = null;
@@ -141,7 +146,7 @@ function navigation() {
     h(
       "ul",
       {},
-      Object.entries(PAGES).map(([name, page]) => {
+      pages().map(([name, page]) => {
         const locked = pulse && page.needs && !pulse.may[page.needs];
         return h(
           "li",
@@ -238,7 +243,7 @@ function showKeys() {
     h(
       "dl",
       { class: "facts" },
-      Object.entries(PAGES).map(([name, page]) => [h("dt", {}, h("kbd", {}, "g"), " ", h("kbd", {}, KEYS[name])), h("dd", {}, page.nav)]),
+      pages().map(([name, page]) => [h("dt", {}, h("kbd", {}, "g"), " ", h("kbd", {}, KEYS[name])), h("dd", {}, page.nav)]),
       h("dt", {}, h("kbd", {}, "/")),
       h("dd", {}, "To the search"),
       h("dt", {}, h("kbd", {}, "?")),
@@ -270,7 +275,7 @@ addEventListener("keydown", (event) => {
     goes = performance.now();
   } else if (performance.now() - goes < GO_MS) {
     goes = 0;
-    const found = Object.entries(KEYS).find(([, key]) => key === event.key);
+    const found = Object.entries(KEYS).find(([name, key]) => key === event.key && isThere(PAGES[name]));
     if (found) go(`/${found[0]}`);
   }
 });
