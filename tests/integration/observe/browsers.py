@@ -60,9 +60,11 @@ class Visitor:
         page.on("requestfailed", self._see_failure)
 
     def open(self, path: str = "") -> Page:
-        """The page of a path, with its data."""
+        """The page of a path, with its data. No name on it has become an element or a script."""
         self.page.goto(f"{self.root}/{path}")
         self.page.wait_for_selector(LOADED)
+        assert self.page.locator('img[src="x"]').count() == 0
+        assert "owned" not in self.page.title()
         return self.page
 
     def excuse(self, part: str) -> None:

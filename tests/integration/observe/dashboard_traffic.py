@@ -15,6 +15,7 @@ FAILURES: Final = 3
 SETTINGS: Final[dict[str, Any]] = {
     "circuit_breaker_failure_threshold": FAILURES,
     "circuit_breaker_recovery_seconds": 600,
+    "enable_caching": True,
 }
 _READ: Final = {"type": "dataflow_operation", "model": "Company", "operation": "list"}
 _MISSING: Final = {**_READ, "operation": "delete", "parameters": {"id": "none"}}
@@ -23,8 +24,8 @@ _MISSING: Final = {**_READ, "operation": "delete", "parameters": {"id": "none"}}
 class Traffic:
     """Drives a server, and counts what it does.
 
-    `calls` and `failed` are by tool and `agents` by key, without the parts of others; `audited` is
-    how many entries the audit has to have.
+    `calls` and `failed` are by tool, `agents` by key, without the parts of others; `audited` is how
+    many entries the audit has to have, by key.
 
     Args:
         server: It.
@@ -33,13 +34,20 @@ class Traffic:
 
     def __init__(self, server: ProductionMCPServer, folder: Path) -> None:
         self.server = server
-        self._folder = folder
+        self.database = folder / "dashboard.db"
         self.calls: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.agents: Counter[str] = Counter()
-        self.audited = 0
+        self.audited: Counter[str] = Counter()
         self.session_id = ""
         self.workflow_id = ""
+
+    def count(self, key: str, tool: str, *, failed: bool = False, audited: bool = False) -> None:
+        """Counts a call."""
+        self.calls[tool] += 1
+        self.failed[tool] += failed
+        self.agents[key] += 1
+        self.audited[key] += audited
 
     def make(
         self,
@@ -53,10 +61,7 @@ class Traffic:
         """Makes one call, which has to end as expected."""
         found = call(self.server, key, tool, **given)
         assert found.get("error", {}).get("code") == failing, found
-        self.calls[tool] += 1
-        self.failed[tool] += failing is not None
-        self.agents[key] += 1
-        self.audited += audited
+        self.count(key, tool, failed=failing is not None, audited=audited)
         return found
 
     def drive(self) -> None:
@@ -96,7 +101,7 @@ class Traffic:
         order = {"type": "sequence", "steps": {"look": _READ, "remove": _MISSING}}
         self._step("clean", order, "not_found")
         # The part of it that would have written.
-        self.audited += 1
+        self.audited[ADMIN] += 1
 
     def _step(self, name: str, config: dict[str, Any], failing: str | None = None) -> None:
         given = {"workflow_session_id": self.workflow_id, "step_name": name, "step_config": config}
@@ -104,7 +109,7 @@ class Traffic:
 
     def _breakdown(self) -> None:
         """The table is gone for a while; the circuit of a tool opens."""
-        with closing(sqlite3.connect(self._folder / "dashboard.db")) as database:
+        with closing(sqlite3.connect(self.database)) as database:
             database.execute("ALTER TABLE companies RENAME TO away")
             for _ in range(FAILURES):
                 self.make(ADMIN, "Company_read", "internal", id="any")

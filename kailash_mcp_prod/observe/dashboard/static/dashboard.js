@@ -2,7 +2,7 @@
 
 import { get, logOutHere, post, root } from "./api.js";
 import { h, icon, morph } from "./dom.js";
-import { empty, healthBadge, opened, refusal, skeleton } from "./ui.js";
+import { empty, healthBadge, name, opened, refusal, skeleton } from "./ui.js";
 import audit from "./pages/audit.js";
 import explain from "./pages/explain.js";
 import limits from "./pages/limits.js";
@@ -179,8 +179,8 @@ function frame() {
     { class: "frame" },
     h("a", { class: "skip", href: "#main" }, "Skip to the content"),
     h(
-      "div",
-      { class: menuOpen ? "side open" : "side", id: "side" },
+      "aside",
+      { class: menuOpen ? "side open" : "side", id: "side", "aria-label": "Pages and log-in" },
       h("a", { class: "brand", href: `${root}/` }, h("img", { src: `${root}/static/icon.svg`, alt: "" }), h("span", {}, "Kailash MCP", h("small", {}, "Dashboard"))),
       navigation(),
       h(
@@ -202,7 +202,7 @@ function frame() {
         "header",
         { class: "top" },
         h("button", { class: "plain icon-only menu-button", type: "button", "aria-label": "Navigation", "aria-expanded": String(menuOpen), "aria-controls": "side", on: { click: () => toggleMenu(!menuOpen) } }, icon("menu")),
-        h("h1", {}, page ? page.title(current) : "Not found"),
+        h("h1", {}, page ? name(page.title(current)) : "Not found"),
         h(
           "div",
           { class: "right" },
@@ -238,7 +238,7 @@ function showKeys() {
     h(
       "dl",
       { class: "facts" },
-      Object.entries(PAGES).map(([name, page]) => [h("dt", {}, h("kbd", {}, "g"), " ", h("kbd", {}, KEYS[name])), h("dd", {}, page.nav)]),
+      Object.entries(PAGES).map(([each, page]) => [h("dt", {}, h("kbd", {}, "g"), " ", h("kbd", {}, KEYS[each])), h("dd", {}, page.nav)]),
       h("dt", {}, h("kbd", {}, "/")),
       h("dd", {}, "To the search"),
       h("dt", {}, h("kbd", {}, "?")),

@@ -35,7 +35,7 @@ export function treeOf(steps) {
 
 /* On a narrow screen, what runs side by side is drawn below each other, without arrows between. */
 const narrow = () => innerWidth < 720;
-const nodeWidth = () => (narrow() ? 250 : 284);
+const nodeWidth = () => (narrow() ? 240 : 284);
 
 function layOut(step) {
   if (!step.inside.length) return { step, width: nodeWidth(), height: NODE, parts: [] };
@@ -70,7 +70,8 @@ function draw(box, x, y) {
   const { step } = box;
   const [sign, word] = STATES[step.status] ?? ["?", step.status];
   const name = step.path.slice(step.path.lastIndexOf("/") + 1);
-  const time = took(step);
+  // There is no room for both beside the type.
+  const time = narrow() && word.length > 7 ? null : took(step);
   const children = box.parts.map((part, index) => {
     const drawn = [draw(part, x + part.x, y + part.y)];
     if (!box.together && index > 0) {
