@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from kailash_mcp_prod import ProductionMCPServer
 from kailash_mcp_prod.observe.dashboard.views import END_SESSION
-from tests.integration.observe.browsers import NARROW, WIDE, chromium, visitor
+from tests.integration.observe.browsers import LOADED, NARROW, chromium, visitor
 from tests.integration.observe.dashboard_traffic import SETTINGS, Traffic
 from tests.integration.observe.dashboards import (
     ADMIN,
@@ -41,6 +41,16 @@ EMPTY: Final = {
     "audit": ("No entries yet",),
     "explain": ("Ask why",),
 }
+
+WORKFLOW: Final = "workflows/{}"
+FOCUSED: Final = """() => {
+  const at = document.activeElement;
+  if (at === document.body) return null;
+  const style = getComputedStyle(at);
+  const outlined = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  const text = at.getAttribute("aria-label") ?? at.textContent;
+  return { text, outlined, html: at.outerHTML.slice(0, 200) };
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +94,17 @@ def busy(traffic: Traffic) -> ProductionMCPServer:
 
 def value_in(page: Page, tile: str) -> str:
     return page.locator(f'[data-tile="{tile}"] .value').inner_text()
+
+
+def background(page: Page) -> str:
+    return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+def tabbed(page: Page) -> dict[str, Any] | None:
+    """What the key Tab comes to next, if it is anything."""
+    page.keyboard.press("Tab")
+    found: dict[str, Any] | None = page.evaluate(FOCUSED)
+    return found
 
 
 def test_a_server_that_nobody_has_called_says_what_will_be_there(
@@ -327,29 +348,98 @@ def test_the_numbers_are_those_of_the_traffic(browser: Browser, traffic: Traffic
     assert {each["agent"]: each["calls"] for each in told["agents"]} == expected
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", [*PAGES, "tools/Company_create", WORKFLOW])
 def test_every_page_fits_and_is_for_everybody(
-    browser: Browser, traffic: Traffic, scheme: str
+    browser: Browser, traffic: Traffic, path: str
 ) -> None:
-    pages = (*PAGES, "tools/Company_create", f"workflows/{traffic.workflow_id}")
-    # The colours are what differs between the two.
-    rules = () if scheme == "light" else ("color-contrast",)
-    with visitor(browser, traffic.server, ADMIN, color_scheme=scheme) as admin:
-        for path in pages:
-            page = admin.open(path)
-            if not path:
-                page.wait_for_selector("[data-chart]")
-            if path == "explain":
-                page.get_by_label("Tool").fill("Company_list")
-                page.get_by_role("button", name="Explain").click()
-                page.wait_for_selector(".chain")
-            assert admin.overflow() <= 0, path
-            assert admin.barriers(*rules) == []
-            page.set_viewport_size(NARROW)
-            assert admin.overflow() <= 0, path
-            page.set_viewport_size(WIDE)
-        dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (dark, colour) == (
-            (True, "rgb(13, 19, 25)") if scheme == "dark" else (False, "rgb(244, 246, 248)")
-        )
+    with visitor(browser, traffic.server, ADMIN, color_scheme="light") as admin:
+        page = admin.open(path.format(traffic.workflow_id))
+        if not path:
+            page.wait_for_selector("[data-chart]", timeout=15_000)
+        if path == "explain":
+            page.get_by_label("Tool").fill("Company_list")
+            page.get_by_role("button", name="Explain").click()
+            page.wait_for_selector(".chain")
+        assert background(page) == "rgb(244, 246, 248)"
+        assert admin.overflow() <= 0
+        assert admin.barriers() == []
+        page.set_viewport_size(NARROW)
+        assert admin.overflow() <= 0
+        # What differs in the dark is the colours.
+        page.emulate_media(color_scheme="dark")
+        assert background(page) == "rgb(13, 19, 25)"
+        assert admin.barriers("color-contrast") == []
+
+
+def test_all_of_it_is_reached_with_the_keyboard(browser: Browser, traffic: Traffic) -> None:
+    with visitor(browser, traffic.server, ADMIN) as admin:
+        page = admin.open()
+        keys = page.keyboard
+        keys.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+        keys.press("Enter")
+        expect(page.locator("main")).to_be_focused()
+
+        page.reload()
+        page.wait_for_selector(LOADED)
+        reached = []
+        while (found := tabbed(page)) is not None:
+            assert found["outlined"], found
+            reached.append(found["text"])
+        names = ["Overview", "Tools", "Agents", "Workspaces", "Workflows", "Limits", "Audit"]
+        assert reached[2:9] == names
+        assert {"Log out", "Theme: as the system", "history", "Company_create"} <= set(reached)
+
+        # The letters behind g are in the list that ? shows.
+        keys.press("?")
+        expect(page.get_by_role("dialog")).to_contain_text("Keyboard shortcuts")
+        keys.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        keys.press("g")
+        keys.press("t")
+        expect(page.locator("h1")).to_have_text("Tools")
+        expect(page.locator("main")).to_be_focused()
+        keys.press("/")
+        expect(page.get_by_label("Search tools")).to_be_focused()
+        keys.type("delete a company")
+        expect(page.get_by_role("heading", name="Found")).to_be_visible()
+        keys.press("Escape")
+        expect(page.get_by_label("Search tools")).not_to_be_focused()
+        page.get_by_role("link", name="Company_delete").focus()
+        keys.press("Enter")
+        expect(page.locator("h1")).to_have_text("Company_delete")
+        page.get_by_label("id (required)").focus()
+        keys.type("none")
+        keys.press("Enter")
+        expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+        keys.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(page.locator("#outcome")).to_be_empty()
+
+        page.locator("#theme").focus()
+        keys.press("Enter")
+        keys.press("Enter")
+        assert background(page) == "rgb(13, 19, 25)"
+        page.reload()
+        assert background(page) == "rgb(13, 19, 25)"
+
+
+def test_the_navigation_of_a_narrow_screen_opens_and_closes(
+    browser: Browser, traffic: Traffic
+) -> None:
+    with visitor(browser, traffic.server, ADMIN, viewport=NARROW) as admin:
+        page = admin.open("limits")
+        menu = page.get_by_role("button", name="Navigation", exact=True)
+        link = page.get_by_role("link", name="Workflows")
+        expect(link).not_to_be_visible()
+        menu.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name="Overview")).to_be_focused()
+        assert admin.barriers() == []
+        page.keyboard.press("Escape")
+        expect(menu).to_be_focused()
+        expect(link).not_to_be_visible()
+        menu.click()
+        link.click()
+        expect(page.locator("h1")).to_have_text("Workflow sessions")
+        expect(link).not_to_be_visible()

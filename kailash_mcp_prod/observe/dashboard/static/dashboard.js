@@ -24,6 +24,7 @@ let pulse = null;
 let current = null;
 let menuOpen = false;
 let goes = 0;
+let searching = false;
 
 /* ── Themes ─────────────────────────────────────────────────────────── */
 
@@ -113,6 +114,7 @@ function visit() {
   current?.end();
   current = new Visit(name, rest.join("/"), new URLSearchParams(location.search));
   menuOpen = false;
+  searching &&= name === "tools";
   if (!current.page) {
     document.title = "Not found · Kailash MCP";
     draw();
@@ -220,6 +222,14 @@ function draw() {
   const fresh = frame();
   if (app.firstElementChild?.classList.contains("frame")) morph(app.firstElementChild, fresh);
   else app.replaceChildren(fresh);
+  if (searching) toSearch();
+}
+
+/* To the field that searches, as soon as there is one. */
+function toSearch() {
+  const search = document.querySelector("[data-search]");
+  search?.focus();
+  searching = search === null;
 }
 
 function toggleMenu(open) {
@@ -260,9 +270,8 @@ addEventListener("keydown", (event) => {
   if (typing) return;
   if (event.key === "/") {
     event.preventDefault();
-    const search = document.querySelector("[data-search]");
-    if (search) search.focus();
-    else go("/tools");
+    toSearch();
+    if (searching && (current.name !== "tools" || current.rest)) go("/tools");
   } else if (event.key === "?") {
     event.preventDefault();
     showKeys();
