@@ -19,11 +19,19 @@ NARROW: Final[Any] = {"width": 360, "height": 740}
 LOADED: Final = '#main > .stack[aria-busy="false"]'
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_ARGUMENTS: Final = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
+_ARGUMENTS: Final = (
+    *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--in-process-gpu"),
+    # One process for pages is enough, and none is to be kept ready.
+    *("--renderer-process-limit=1", "--disable-features=SpareRendererForSitePerProcess"),
+)
 _WATCH: Final = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
+_GO: Final = """(url) => {
+  history.pushState(null, "", url);
+  dispatchEvent(new PopStateEvent("popstate"));
+}"""
 
 
 @contextmanager
@@ -60,8 +68,14 @@ class Visitor:
         page.on("requestfailed", self._see_failure)
 
     def open(self, path: str = "") -> Page:
-        """The page of a path, with its data. No name on it has become an element or a script."""
-        self.page.goto(f"{self.root}/{path}")
+        """The page of a path, with its data. No name on it has become an element or a script.
+
+        From one page to the next it goes as a link does: nothing is loaded anew but data.
+        """
+        if self.page.locator(".frame").count():
+            self.page.evaluate(_GO, f"{self.root}/{path}")
+        else:
+            self.page.goto(f"{self.root}/{path}")
         self.page.wait_for_selector(LOADED)
         assert self.page.locator('img[src="x"]').count() == 0
         assert "owned" not in self.page.title()

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from kailash_mcp_prod import ProductionMCPServer
 from kailash_mcp_prod.observe.dashboard.views import END_SESSION
-from tests.integration.observe.browsers import LOADED, NARROW, chromium, visitor
+from tests.integration.observe.browsers import LOADED, NARROW, WIDE, Visitor, chromium, visitor
 from tests.integration.observe.dashboard_traffic import SETTINGS, Traffic
 from tests.integration.observe.dashboards import (
     ADMIN,
@@ -87,9 +87,19 @@ def traffic(_own_settings: None, tmp_path_factory: pytest.TempPathFactory) -> It
         yield found
 
 
+@pytest.fixture(scope="module")
+def _admin(browser: Browser, traffic: Traffic) -> Iterator[Visitor]:
+    with visitor(browser, traffic.server, ADMIN, color_scheme="light") as found:
+        yield found
+
+
 @pytest.fixture
-def busy(traffic: Traffic) -> ProductionMCPServer:
-    return traffic.server
+def admin(_admin: Visitor) -> Iterator[Visitor]:
+    """Who may do everything, on a wide and light screen; nothing goes wrong in the pages."""
+    yield _admin
+    _admin.page.set_viewport_size(WIDE)
+    _admin.page.emulate_media(color_scheme="light")
+    assert _admin.problems == []
 
 
 def value_in(page: Page, tile: str) -> str:
@@ -164,8 +174,8 @@ def test_a_log_in_opens_what_a_log_out_closes(browser: Browser, quiet: Productio
         assert page.locator("nav, table, .tile").count() == 0
 
 
-def test_who_may_do_less_sees_less(browser: Browser, busy: ProductionMCPServer) -> None:
-    with visitor(browser, busy, CLERK) as clerk:
+def test_who_may_do_less_sees_less(browser: Browser, traffic: Traffic) -> None:
+    with visitor(browser, traffic.server, CLERK) as clerk:
         clerk.page.goto(f"{clerk.root}/")
         expect(clerk.page).to_have_url(f"{clerk.root}/tools")
         expect(clerk.page.get_by_role("link", name="Audit (not permitted)")).to_be_visible()
@@ -176,83 +186,81 @@ def test_who_may_do_less_sees_less(browser: Browser, busy: ProductionMCPServer) 
         assert page.get_by_role("button", name="End the session").count() >= 1
         expect(page.locator(".who")).to_have_text(f"key:{HOSTILE}")
         clerk.excuse("status of 40")
-    with visitor(browser, busy, WATCHER) as watcher:
+    with visitor(browser, traffic.server, WATCHER) as watcher:
         page = watcher.open("sessions")
         assert page.get_by_role("row", name="as_").count() >= 1
         assert page.get_by_role("button", name="End the session").count() == 0
 
 
-def test_a_tool_is_found_tried_and_confirmed(browser: Browser, traffic: Traffic) -> None:
-    with visitor(browser, traffic.server, ADMIN) as admin:
-        page = admin.open("tools")
-        page.get_by_label("Search tools").fill("make a new company")
-        expect(page.get_by_role("heading", name="Found")).to_be_visible()
-        page.get_by_role("link", name="Company_create").click()
-        expect(page.locator("h1")).to_have_text("Company_create")
-        expect(page.locator("#outcome")).to_be_empty()
+def test_a_tool_is_found_tried_and_confirmed(admin: Visitor, traffic: Traffic) -> None:
+    page = admin.open("tools")
+    page.get_by_label("Search tools").fill("make a new company")
+    expect(page.get_by_role("heading", name="Found")).to_be_visible()
+    page.get_by_role("link", name="Company_create").click()
+    expect(page.locator("h1")).to_have_text("Company_create")
+    expect(page.locator("#outcome")).to_be_empty()
 
-        page.get_by_label("size").fill("many")
-        page.get_by_role("button", name="Call").click()
-        expect(page.get_by_role("alert")).to_contain_text("Mend the fields")
-        page.get_by_label("size").fill("7")
-        page.get_by_label("name (required)").fill(HOSTILE)
-        page.get_by_role("button", name="Call").click()
-        traffic.count(ADMIN, "Company_create", audited=True)
-        expect(page.locator("#outcome")).to_contain_text("done")
-        made = json.loads(page.locator("#outcome pre").inner_text())
-        assert (made["name"], made["size"]) == (HOSTILE, 7)
+    page.get_by_label("size").fill("many")
+    page.get_by_role("button", name="Call").click()
+    expect(page.get_by_role("alert")).to_contain_text("Mend the fields")
+    page.get_by_label("size").fill("7")
+    page.get_by_label("name (required)").fill(HOSTILE)
+    page.get_by_role("button", name="Call").click()
+    traffic.count(ADMIN, "Company_create", audited=True)
+    expect(page.locator("#outcome")).to_contain_text("done")
+    made = json.loads(page.locator("#outcome pre").inner_text())
+    assert (made["name"], made["size"]) == (HOSTILE, 7)
 
-        page = admin.open("tools/Company_delete")
-        page.get_by_role("button", name="JSON").click()
-        page.get_by_label("Arguments as JSON").fill("{")
-        page.get_by_role("button", name="Call").click()
-        expect(page.get_by_role("alert")).to_contain_text("not valid JSON")
-        page.get_by_label("Arguments as JSON").fill(json.dumps({"id": made["id"]}))
-        page.get_by_role("button", name="Call").click()
-        page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
-        read = {"filter": {"id": made["id"]}}
-        assert traffic.make(ADMIN, "Company_list", **read)["count"] == 1
-        page.get_by_role("button", name="Call").click()
-        page.get_by_role("dialog").get_by_role("button", name="Call it").click()
-        traffic.count(ADMIN, "Company_delete", audited=True)
-        expect(page.locator("#outcome")).to_contain_text('"deleted": true')
-        assert traffic.make(ADMIN, "Company_list", **read)["count"] == 0
+    page = admin.open("tools/Company_delete")
+    page.get_by_role("button", name="JSON").click()
+    page.get_by_label("Arguments as JSON").fill("{")
+    page.get_by_role("button", name="Call").click()
+    expect(page.get_by_role("alert")).to_contain_text("not valid JSON")
+    page.get_by_label("Arguments as JSON").fill(json.dumps({"id": made["id"]}))
+    page.get_by_role("button", name="Call").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    read = {"filter": {"id": made["id"]}}
+    assert traffic.make(ADMIN, "Company_list", **read)["count"] == 1
+    page.get_by_role("button", name="Call").click()
+    page.get_by_role("dialog").get_by_role("button", name="Call it").click()
+    traffic.count(ADMIN, "Company_delete", audited=True)
+    expect(page.locator("#outcome")).to_contain_text('"deleted": true')
+    assert traffic.make(ADMIN, "Company_list", **read)["count"] == 0
 
 
-def test_sessions_workspaces_and_workflows_are_shown(browser: Browser, traffic: Traffic) -> None:
+def test_sessions_workspaces_and_workflows_are_shown(admin: Visitor, traffic: Traffic) -> None:
     other = traffic.make(CLERK, "create_agent_session", audited=True)["session_id"]
-    with visitor(browser, traffic.server, ADMIN) as admin:
-        page = admin.open("sessions")
-        for session_id in (traffic.session_id, other):
-            row = page.locator(f'tr[data-key="{session_id}"]')
-            expect(row.get_by_role("cell").nth(1)).to_have_text(f"key:{HOSTILE}")
-        page.get_by_role("button", name=f"End the session {other}").click()
-        page.get_by_role("dialog").get_by_role("button", name="End session").click()
-        traffic.count(ADMIN, END_SESSION, audited=True)
-        expect(page.locator(f'tr[data-key="{other}"]')).to_have_count(0)
-        traffic.make(CLERK, "get_agent_session", "not_found", session_id=other)
+    page = admin.open("sessions")
+    for session_id in (traffic.session_id, other):
+        row = page.locator(f'tr[data-key="{session_id}"]')
+        expect(row.get_by_role("cell").nth(1)).to_have_text(f"key:{HOSTILE}")
+    page.get_by_role("button", name=f"End the session {other}").click()
+    page.get_by_role("dialog").get_by_role("button", name="End session").click()
+    traffic.count(ADMIN, END_SESSION, audited=True)
+    expect(page.locator(f'tr[data-key="{other}"]')).to_have_count(0)
+    traffic.make(CLERK, "get_agent_session", "not_found", session_id=other)
 
-        page = admin.open("workspaces")
-        workspace = page.locator(".card", has=page.get_by_role("heading", name="Quotes of May"))
-        expect(workspace).to_contain_text("Members (2)")
-        expect(workspace.get_by_role("listitem").nth(1)).to_have_text(f"{HOSTILE}memberinvited")
+    page = admin.open("workspaces")
+    workspace = page.locator(".card", has=page.get_by_role("heading", name="Quotes of May"))
+    expect(workspace).to_contain_text("Members (2)")
+    expect(workspace.get_by_role("listitem").nth(1)).to_have_text(f"{HOSTILE}memberinvited")
 
-        page = admin.open("workflows")
-        page.get_by_role("link", name="onboarding").click()
-        expect(page.locator("h1")).to_have_text("onboarding")
-        page.wait_for_selector("[data-step]")
-        steps = page.locator("[data-step]").evaluate_all(
-            "all => all.map(each => [each.dataset.step, each.dataset.state])"
-        )
-        assert dict(steps) == {
-            **dict.fromkeys(("find", "check", "check/size", "check/name", "clean/look"), "done"),
-            "clean": "failed",
-        }
-        assert (value_in(page, "Done"), value_in(page, "Failed")) == ("2", "1")
+    page = admin.open("workflows")
+    page.get_by_role("link", name="onboarding").click()
+    expect(page.locator("h1")).to_have_text("onboarding")
+    page.wait_for_selector("[data-step]")
+    steps = page.locator("[data-step]").evaluate_all(
+        "all => all.map(each => [each.dataset.step, each.dataset.state])"
+    )
+    assert dict(steps) == {
+        **dict.fromkeys(("find", "check", "check/size", "check/name", "clean/look"), "done"),
+        "clean": "failed",
+    }
+    assert (value_in(page, "Done"), value_in(page, "Failed")) == ("2", "1")
 
 
-def test_what_runs_now_is_shown(browser: Browser, traffic: Traffic) -> None:
-    with visitor(browser, traffic.server, ADMIN) as admin, ThreadPoolExecutor(1) as thread:
+def test_what_runs_now_is_shown(admin: Visitor, traffic: Traffic) -> None:
+    with ThreadPoolExecutor(1) as thread:
         page = admin.open()
         running = page.get_by_role("table", name="Calls that run")
         with closing(sqlite3.connect(traffic.database, isolation_level=None)) as other:
@@ -268,66 +276,63 @@ def test_what_runs_now_is_shown(browser: Browser, traffic: Traffic) -> None:
         expect(circuit).to_contain_text("open: calls are refused")
 
 
-def test_the_audit_says_who_did_what_also_from_here(browser: Browser, traffic: Traffic) -> None:
+def test_the_audit_says_who_did_what_also_from_here(admin: Visitor, traffic: Traffic) -> None:
     ended = traffic.make(CLERK, "create_agent_session", audited=True)["session_id"]
     with client(traffic.server, ADMIN) as known:
         known.post(f"/api/sessions/{ended}/end", json={}, headers=OWN_PAGE)
     traffic.count(ADMIN, END_SESSION, audited=True)
-    with visitor(browser, traffic.server, ADMIN) as admin:
-        page = admin.open("audit")
-        rows = page.locator("tbody tr")
-        page.get_by_label("Tool", exact=True).fill(END_SESSION)
-        page.get_by_label("Record id").fill(ended)
-        expect(rows).to_have_count(1)
-        expect(rows).to_contain_text("key:admin")
-        page.get_by_role("button", name="Details of entry").click()
-        entry = json.loads(page.get_by_role("dialog").locator("pre").inner_text())
-        assert (entry["who"], entry["tool"], entry["ids"]) == ("key:admin", END_SESSION, [ended])
-        page.keyboard.press("Escape")
-        page.get_by_label("Outcome").fill("forbidden")
-        expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
-        page.get_by_role("button", name="Clear").click()
-        page.get_by_label("Agent").fill(f"key:{HOSTILE}")
-        expect(rows).to_have_count(traffic.audited[CLERK])
-        page.get_by_role("button", name="Verify").click()
-        expect(page.get_by_text(f"All {traffic.audited.total()} entries are there")).to_be_visible()
+    page = admin.open("audit")
+    rows = page.locator("tbody tr")
+    page.get_by_label("Tool", exact=True).fill(END_SESSION)
+    page.get_by_label("Record id").fill(ended)
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("key:admin")
+    page.get_by_role("button", name="Details of entry").click()
+    entry = json.loads(page.get_by_role("dialog").locator("pre").inner_text())
+    assert (entry["who"], entry["tool"], entry["ids"]) == ("key:admin", END_SESSION, [ended])
+    page.keyboard.press("Escape")
+    page.get_by_label("Outcome").fill("forbidden")
+    expect(page.get_by_role("heading", name="Nothing fits")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_label("Agent").fill(f"key:{HOSTILE}")
+    expect(rows).to_have_count(traffic.audited[CLERK])
+    page.get_by_role("button", name="Verify").click()
+    expect(page.get_by_text(f"All {traffic.audited.total()} entries are there")).to_be_visible()
 
 
-def test_explain_says_what_decides(browser: Browser, traffic: Traffic) -> None:
-    with visitor(browser, traffic.server, ADMIN) as admin:
-        page = admin.open("explain?tool=Company_delete")
-        page.get_by_label("Agent").fill("nobody")
-        page.get_by_role("button", name="Explain").click()
-        expect(page.locator(".chain")).to_contain_text("no grant covers it")
-        expect(page.locator(".chain")).to_contain_text("It may not be called.")
-        page.get_by_text("As if it had").click()
-        page.get_by_label("Permissions").fill("Company:*")
-        page.get_by_label("Arguments").fill('{"id": "any"}')
-        page.keyboard.press("Tab")
-        page.get_by_role("button", name="Explain").click()
-        expect(page.locator(".chain")).to_contain_text("It may be called.")
+def test_explain_says_what_decides(admin: Visitor, traffic: Traffic) -> None:
+    page = admin.open("explain?tool=Company_delete")
+    page.get_by_label("Agent").fill("nobody")
+    page.get_by_role("button", name="Explain").click()
+    expect(page.locator(".chain")).to_contain_text("no grant covers it")
+    expect(page.locator(".chain")).to_contain_text("It may not be called.")
+    page.get_by_text("As if it had").click()
+    page.get_by_label("Permissions").fill("Company:*")
+    page.get_by_label("Arguments").fill('{"id": "any"}')
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Explain").click()
+    expect(page.locator(".chain")).to_contain_text("It may be called.")
 
 
-def test_the_numbers_are_those_of_the_traffic(browser: Browser, traffic: Traffic) -> None:
+def test_the_numbers_are_those_of_the_traffic(admin: Visitor, traffic: Traffic) -> None:
     calls, failed = traffic.calls.total(), traffic.failed.total()
-    with visitor(browser, traffic.server, ADMIN) as admin:
-        page = admin.open()
-        assert (value_in(page, "Calls"), value_in(page, "Failed")) == (str(calls), str(failed))
-        row = page.get_by_role("row", name="enable_agent_collaboration")
-        assert row.get_by_role("cell").all_inner_texts()[1:3] == ["1", "0 %"]
-        page = admin.open("sessions")
-        shown = page.get_by_role("table", name="Agents").locator("tbody tr")
-        by_agent = {
-            each.get_by_role("cell").first.inner_text(): int(
-                each.locator('[data-figure="calls"]').inner_text()
-            )
-            for each in shown.all()
-        }
-        expected = {f"key:{KEYS[key]['agent_id']}": made for key, made in traffic.agents.items()}
-        assert by_agent == expected
-        page = admin.open("audit")
-        total = f"{traffic.audited.total()} entries in all"
-        expect(page.locator("#entries ~ .aside")).to_contain_text(total)
+    page = admin.open()
+    assert (value_in(page, "Calls"), value_in(page, "Failed")) == (str(calls), str(failed))
+    row = page.get_by_role("row", name="enable_agent_collaboration")
+    assert row.get_by_role("cell").all_inner_texts()[1:3] == ["1", "0 %"]
+    page = admin.open("sessions")
+    shown = page.get_by_role("table", name="Agents").locator("tbody tr")
+    by_agent = {
+        each.get_by_role("cell").first.inner_text(): int(
+            each.locator('[data-figure="calls"]').inner_text()
+        )
+        for each in shown.all()
+    }
+    expected = {f"key:{KEYS[key]['agent_id']}": made for key, made in traffic.agents.items()}
+    assert by_agent == expected
+    page = admin.open("audit")
+    total = f"{traffic.audited.total()} entries in all"
+    expect(page.locator("#entries ~ .aside")).to_contain_text(total)
 
     exported = httpx.get(
         f"{traffic.server.rest_url}/metrics",
@@ -349,79 +354,81 @@ def test_the_numbers_are_those_of_the_traffic(browser: Browser, traffic: Traffic
 
 
 @pytest.mark.parametrize("path", [*PAGES, "tools/Company_create", WORKFLOW])
-def test_every_page_fits_and_is_for_everybody(
-    browser: Browser, traffic: Traffic, path: str
-) -> None:
-    with visitor(browser, traffic.server, ADMIN, color_scheme="light") as admin:
-        page = admin.open(path.format(traffic.workflow_id))
-        if not path:
-            page.wait_for_selector("[data-chart]", timeout=15_000)
-        if path == "explain":
-            page.get_by_label("Tool").fill("Company_list")
-            page.get_by_role("button", name="Explain").click()
-            page.wait_for_selector(".chain")
-        assert background(page) == "rgb(244, 246, 248)"
-        assert admin.overflow() <= 0
-        assert admin.barriers() == []
-        page.set_viewport_size(NARROW)
-        assert admin.overflow() <= 0
-        # What differs in the dark is the colours.
-        page.emulate_media(color_scheme="dark")
-        assert background(page) == "rgb(13, 19, 25)"
-        assert admin.barriers("color-contrast") == []
-
-
-def test_all_of_it_is_reached_with_the_keyboard(browser: Browser, traffic: Traffic) -> None:
-    with visitor(browser, traffic.server, ADMIN) as admin:
-        page = admin.open()
-        keys = page.keyboard
-        keys.press("Tab")
-        expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
-        keys.press("Enter")
-        expect(page.locator("main")).to_be_focused()
-
-        page.reload()
-        page.wait_for_selector(LOADED)
-        reached = []
-        while (found := tabbed(page)) is not None:
-            assert found["outlined"], found
-            reached.append(found["text"])
-        names = ["Overview", "Tools", "Agents", "Workspaces", "Workflows", "Limits", "Audit"]
-        assert reached[2:9] == names
-        assert {"Log out", "Theme: as the system", "history", "Company_create"} <= set(reached)
-
-        # The letters behind g are in the list that ? shows.
-        keys.press("?")
-        expect(page.get_by_role("dialog")).to_contain_text("Keyboard shortcuts")
-        keys.press("Escape")
-        expect(page.get_by_role("dialog")).to_have_count(0)
-        keys.press("g")
-        keys.press("t")
-        expect(page.locator("h1")).to_have_text("Tools")
-        expect(page.locator("main")).to_be_focused()
-        keys.press("/")
-        expect(page.get_by_label("Search tools")).to_be_focused()
-        keys.type("delete a company")
+def test_every_page_fits_and_is_for_everybody(admin: Visitor, traffic: Traffic, path: str) -> None:
+    page = admin.open(path.format(traffic.workflow_id))
+    if not path:
+        page.wait_for_selector("[data-chart]", timeout=15_000)
+    if path == "tools":
+        # A line is like another, and axe looks at each for long.
+        page.get_by_label("Search tools").fill("delete one company")
         expect(page.get_by_role("heading", name="Found")).to_be_visible()
-        keys.press("Escape")
-        expect(page.get_by_label("Search tools")).not_to_be_focused()
-        page.get_by_role("link", name="Company_delete").focus()
-        keys.press("Enter")
-        expect(page.locator("h1")).to_have_text("Company_delete")
-        page.get_by_label("id (required)").focus()
-        keys.type("none")
-        keys.press("Enter")
-        expect(page.get_by_role("button", name="Cancel")).to_be_focused()
-        keys.press("Escape")
-        expect(page.get_by_role("dialog")).to_have_count(0)
-        expect(page.locator("#outcome")).to_be_empty()
+    if path == "explain":
+        page.get_by_label("Tool").fill("Company_list")
+        page.get_by_role("button", name="Explain").click()
+        page.wait_for_selector(".chain")
+    assert background(page) == "rgb(244, 246, 248)"
+    assert admin.overflow() <= 0
+    assert admin.barriers() == []
+    page.set_viewport_size(NARROW)
+    assert admin.overflow() <= 0
+    # What differs in the dark is the colours.
+    page.emulate_media(color_scheme="dark")
+    assert background(page) == "rgb(13, 19, 25)"
+    assert admin.barriers("color-contrast") == []
 
-        page.locator("#theme").focus()
-        keys.press("Enter")
-        keys.press("Enter")
-        assert background(page) == "rgb(13, 19, 25)"
-        page.reload()
-        assert background(page) == "rgb(13, 19, 25)"
+
+def test_all_of_it_is_reached_with_the_keyboard(admin: Visitor, traffic: Traffic) -> None:
+    page = admin.open()
+    keys = page.keyboard
+    page.reload()
+    page.wait_for_selector(LOADED)
+    keys.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    keys.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+
+    page.reload()
+    page.wait_for_selector(LOADED)
+    reached = []
+    while (found := tabbed(page)) is not None:
+        assert found["outlined"], found
+        reached.append(found["text"])
+    names = ["Overview", "Tools", "Agents", "Workspaces", "Workflows", "Limits", "Audit"]
+    assert reached[2:9] == names
+    assert {"Log out", "Theme: as the system", "history", "Company_create"} <= set(reached)
+
+    # The letters behind g are in the list that ? shows.
+    keys.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Keyboard shortcuts")
+    keys.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    keys.press("g")
+    keys.press("t")
+    expect(page.locator("h1")).to_have_text("Tools")
+    expect(page.locator("main")).to_be_focused()
+    keys.press("/")
+    expect(page.get_by_label("Search tools")).to_be_focused()
+    keys.type("delete a company")
+    expect(page.get_by_role("heading", name="Found")).to_be_visible()
+    keys.press("Escape")
+    expect(page.get_by_label("Search tools")).not_to_be_focused()
+    page.get_by_role("link", name="Company_delete").focus()
+    keys.press("Enter")
+    expect(page.locator("h1")).to_have_text("Company_delete")
+    page.get_by_label("id (required)").focus()
+    keys.type("none")
+    keys.press("Enter")
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    keys.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator("#outcome")).to_be_empty()
+
+    page.locator("#theme").focus()
+    keys.press("Enter")
+    keys.press("Enter")
+    assert background(page) == "rgb(13, 19, 25)"
+    page.reload()
+    assert background(page) == "rgb(13, 19, 25)"
 
 
 def test_the_navigation_of_a_narrow_screen_opens_and_closes(
