@@ -85,7 +85,7 @@ function draw(box, x, y) {
     s("title", {}, `${step.path}: ${word}${step.error ? `, ${step.error.code}: ${step.error.message}` : ""}`),
     s("rect", { class: "box", x, y, width: box.width, height: box.height, rx: 10 }),
     s("text", { x: x + 14, y: y + 24 }, cut(name, 32)),
-    s("text", { class: "sub", x: x + 14, y: y + 43 }, cut(step.type, 20)),
+    s("text", { class: "sub", x: x + 14, y: y + 43 }, cut(step.type, narrow() ? 14 : 20)),
     s("text", { class: "state", x: x + box.width - 14, y: y + 43, "text-anchor": "end" }, `${sign} ${word}${time ? ` · ${time}` : ""}`),
     children,
   );

@@ -21,7 +21,7 @@ function agents(data) {
     [
       { label: "Agent", cell: (each) => [h("strong", { class: "wrap" }, each.subject), each.tenant && h("span", { class: "sub" }, `tenant ${each.tenant}`)] },
       { label: "Now", cell: (each) => doing(each.running) },
-      { label: "Last call", cell: (each) => [name(each.last.tool ?? "unknown tool"), " ", outcomeBadge(each.last.outcome), h("span", { class: "sub" }, since(each.last.at), `, took ${duration(each.last.seconds * 1000)}`)] },
+      { label: "Last call", cell: (each) => [name(each.last.tool), " ", outcomeBadge(each.last.outcome), h("span", { class: "sub" }, since(each.last.at), `, took ${duration(each.last.seconds * 1000)}`)] },
       { label: "Calls", end: true, cell: (each) => h("span", { "data-figure": "calls" }, count(each.calls)) },
       { label: "Failed", end: true, cell: (each) => h("span", { "data-figure": "errors" }, count(each.errors)) },
       { label: "Calls left this minute", cell: (each) => each.limits.map(limit) },
