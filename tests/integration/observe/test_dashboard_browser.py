@@ -234,6 +234,8 @@ def test_sessions_workspaces_and_workflows_are_shown(admin: Visitor, traffic: Tr
     for session_id in (traffic.session_id, other):
         row = page.locator(f'tr[data-key="{session_id}"]')
         expect(row.get_by_role("cell").nth(1)).to_have_text(f"key:{HOSTILE}")
+    nobody = page.get_by_role("row", name="key:nobody")
+    expect(nobody).to_contain_text("Company_list not_found")
     page.get_by_role("button", name=f"End the session {other}").click()
     page.get_by_role("dialog").get_by_role("button", name="End session").click()
     traffic.count(ADMIN, END_SESSION, audited=True)
