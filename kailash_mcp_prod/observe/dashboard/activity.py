@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kailash_mcp_prod.tools.call_reports import CallReport
 
 _MOST_AGENTS: Final = 1_000
+_LONGEST_NAME: Final = 128
 _GOOD: Final = frozenset({OK, INPUT_REQUIRED, CANCELLED})
 
 
@@ -28,11 +29,12 @@ class Running(NamedTuple):
 class Seen(NamedTuple):
     """An agent as it was seen last: its last call, and how many there were since the start.
 
-    Calls inside of others, such as steps, are not counted.
+    `tool` is as the agent wrote it where that came to nothing. Calls inside of others, such as
+    steps, are not counted.
     """
 
     principal: Principal
-    tool: str | None
+    tool: str
     outcome: str
     seconds: float
     at: float
@@ -64,7 +66,7 @@ class Activity:
         # At the end, so that who was not seen for longest is found at the front.
         self._seen[subject] = Seen(
             principal,
-            None if report.tool is None else report.tool.name,
+            report.name[:_LONGEST_NAME] if report.tool is None else report.tool.name,
             report.outcome,
             report.seconds,
             report.began,

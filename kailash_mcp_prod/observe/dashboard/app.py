@@ -192,11 +192,12 @@ class Dashboard:
         name = request.path_params["page"].strip("/")
         first = name.partition("/")[0]
         root = request.scope.get("root_path", "")
+        wanted = f"#/{request.path_params['page']}" if name else ""
         try:
             await self._enter(request)
         except UnauthenticatedError:
             # The same for pages that do not exist.
-            return RedirectResponse(f"{root}/login", 303, {"Cache-Control": "no-store"})
+            return RedirectResponse(f"{root}/login{wanted}", 303, {"Cache-Control": "no-store"})
         title = PAGES.get(first) or (first in self._of.integrations and INTEGRATIONS.get(first))
         if not title:
             response = shell(request, "Not found", "dashboard.js")

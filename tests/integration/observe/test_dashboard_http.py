@@ -44,7 +44,8 @@ def test_nothing_is_given_to_who_is_not_logged_in(server: ProductionMCPServer) -
         for page in (*PAGES, "tools/Company_list", "no-such-page"):
             answer = nobody.get(f"/{page}")
             assert (answer.status_code, answer.text) == (303, ""), page
-            assert answer.headers["location"] == "/dashboard/login"
+            wanted = f"#/{page}" if page else ""
+            assert answer.headers["location"] == f"/dashboard/login{wanted}"
         for path in API:
             answer = nobody.get(f"/api/{path}")
             assert answer.status_code == 401, path

@@ -2,7 +2,7 @@
 
 import { get, logOutHere, post, root } from "./api.js";
 import { h, icon, morph } from "./dom.js";
-import { empty, healthBadge, opened, refusal, skeleton } from "./ui.js";
+import { empty, healthBadge, name, opened, refusal, skeleton } from "./ui.js";
 import audit from "./pages/audit.js";
 import explain from "./pages/explain.js";
 import limits from "./pages/limits.js";
@@ -29,6 +29,7 @@ let pulse = null;
 let current = null;
 let menuOpen = false;
 let goes = 0;
+let searching = false;
 
 /* ── Themes ─────────────────────────────────────────────────────────── */
 
@@ -118,6 +119,7 @@ function visit() {
   current?.end();
   current = new Visit(name, rest.join("/"), new URLSearchParams(location.search));
   menuOpen = false;
+  searching &&= name === "tools";
   if (!current.page) {
     document.title = "Not found · Kailash MCP";
     draw();
@@ -184,8 +186,8 @@ function frame() {
     { class: "frame" },
     h("a", { class: "skip", href: "#main" }, "Skip to the content"),
     h(
-      "div",
-      { class: menuOpen ? "side open" : "side", id: "side" },
+      "aside",
+      { class: menuOpen ? "side open" : "side", id: "side", "aria-label": "Pages and log-in" },
       h("a", { class: "brand", href: `${root}/` }, h("img", { src: `${root}/static/icon.svg`, alt: "" }), h("span", {}, "Kailash MCP", h("small", {}, "Dashboard"))),
       navigation(),
       h(
@@ -207,7 +209,7 @@ function frame() {
         "header",
         { class: "top" },
         h("button", { class: "plain icon-only menu-button", type: "button", "aria-label": "Navigation", "aria-expanded": String(menuOpen), "aria-controls": "side", on: { click: () => toggleMenu(!menuOpen) } }, icon("menu")),
-        h("h1", {}, page ? page.title(current) : "Not found"),
+        h("h1", {}, page ? name(page.title(current)) : "Not found"),
         h(
           "div",
           { class: "right" },
@@ -225,6 +227,14 @@ function draw() {
   const fresh = frame();
   if (app.firstElementChild?.classList.contains("frame")) morph(app.firstElementChild, fresh);
   else app.replaceChildren(fresh);
+  if (searching) toSearch();
+}
+
+/* To the field that searches, as soon as there is one. */
+function toSearch() {
+  const search = document.querySelector("[data-search]");
+  search?.focus();
+  searching = search === null;
 }
 
 function toggleMenu(open) {
@@ -243,7 +253,7 @@ function showKeys() {
     h(
       "dl",
       { class: "facts" },
-      pages().map(([name, page]) => [h("dt", {}, h("kbd", {}, "g"), " ", h("kbd", {}, KEYS[name])), h("dd", {}, page.nav)]),
+      pages().map(([each, page]) => [h("dt", {}, h("kbd", {}, "g"), " ", h("kbd", {}, KEYS[each])), h("dd", {}, page.nav)]),
       h("dt", {}, h("kbd", {}, "/")),
       h("dd", {}, "To the search"),
       h("dt", {}, h("kbd", {}, "?")),
@@ -265,9 +275,8 @@ addEventListener("keydown", (event) => {
   if (typing) return;
   if (event.key === "/") {
     event.preventDefault();
-    const search = document.querySelector("[data-search]");
-    if (search) search.focus();
-    else go("/tools");
+    toSearch();
+    if (searching && (current.name !== "tools" || current.rest)) go("/tools");
   } else if (event.key === "?") {
     event.preventDefault();
     showKeys();

@@ -82,6 +82,8 @@ export function morph(old, fresh) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return;
   }
+  // What happens in it is its own: what the pointer shows of a chart.
+  if (fresh.dataset?.own !== undefined) return;
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   }
@@ -90,7 +92,6 @@ export function morph(old, fresh) {
     if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   if (old.handlers || fresh.handlers) listen(old, fresh.handlers ?? {});
-  if (fresh.dataset?.own !== undefined) return;
   const keyed = new Map();
   for (const child of old.childNodes) if (child.dataset?.key) keyed.set(child.dataset.key, child);
   let place = old.firstChild;

@@ -35,7 +35,7 @@ export function treeOf(steps) {
 
 /* On a narrow screen, what runs side by side is drawn below each other, without arrows between. */
 const narrow = () => innerWidth < 720;
-const nodeWidth = () => (narrow() ? 250 : 284);
+const nodeWidth = () => (narrow() ? 240 : 284);
 
 function layOut(step) {
   if (!step.inside.length) return { step, width: nodeWidth(), height: NODE, parts: [] };
@@ -70,7 +70,8 @@ function draw(box, x, y) {
   const { step } = box;
   const [sign, word] = STATES[step.status] ?? ["?", step.status];
   const name = step.path.slice(step.path.lastIndexOf("/") + 1);
-  const time = took(step);
+  // There is no room for both beside the type.
+  const time = narrow() && word.length > 7 ? null : took(step);
   const children = box.parts.map((part, index) => {
     const drawn = [draw(part, x + part.x, y + part.y)];
     if (!box.together && index > 0) {
@@ -84,7 +85,7 @@ function draw(box, x, y) {
     s("title", {}, `${step.path}: ${word}${step.error ? `, ${step.error.code}: ${step.error.message}` : ""}`),
     s("rect", { class: "box", x, y, width: box.width, height: box.height, rx: 10 }),
     s("text", { x: x + 14, y: y + 24 }, cut(name, 32)),
-    s("text", { class: "sub", x: x + 14, y: y + 43 }, cut(step.type, 20)),
+    s("text", { class: "sub", x: x + 14, y: y + 43 }, cut(step.type, narrow() ? 14 : 20)),
     s("text", { class: "state", x: x + box.width - 14, y: y + 43, "text-anchor": "end" }, `${sign} ${word}${time ? ` · ${time}` : ""}`),
     children,
   );

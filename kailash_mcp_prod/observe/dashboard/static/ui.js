@@ -32,6 +32,16 @@ export const tile = (label, value, note, unit) =>
     note && h("div", { class: "note" }, note),
   );
 
+/* A name with underscores breaks after these rather than anywhere. */
+export const name = (text) =>
+  h("span", { class: "name" }, text.split(/(?<=_)/).map((part, index) => [index > 0 && h("wbr"), part]));
+
+/* Tiles in full rows, whatever the width; there are four, five or six. */
+export const tiles = (...shown) => {
+  const there = shown.filter(Boolean);
+  return h("div", { class: `tiles of-${there.length}` }, there);
+};
+
 export const empty = (title, text, ...more) =>
   h("div", { class: "empty" }, icon("empty"), h("h3", {}, title), h("p", {}, text), ...more);
 
@@ -41,16 +51,16 @@ export const skeleton = () =>
 export const code = (value) =>
   h("pre", { class: "code", tabindex: "0" }, typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
-/* columns: [{label, cell, end?, whole?, head?}] */
+/* columns: [{label, cell, end?, wide?, whole?}]; `wide` is a share of the width in percent. */
 export function table(caption, columns, rows, key) {
   return h(
     "div",
-    { class: "table-wrap", tabindex: "0", role: "region", "aria-label": caption },
+    { class: "table-wrap", tabindex: "0", role: "region", "aria-label": `${caption}, table` },
     h(
       "table",
       { class: "cards" },
       h("caption", { class: "sr" }, caption),
-      h("thead", {}, h("tr", {}, columns.map((each) => h("th", { scope: "col", class: each.end ? "end" : false }, each.label)))),
+      h("thead", {}, h("tr", {}, columns.map((each) => h("th", { scope: "col", class: each.end ? "end" : each.wide ? `wide-${each.wide}` : false }, each.label)))),
       h(
         "tbody",
         {},

@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { h, icon } from "../dom.js";
 import { count, plural, since, when } from "../format.js";
-import { badge, card, code, empty, opened, outcomeBadge, refusal, table } from "../ui.js";
+import { badge, card, code, empty, name, opened, outcomeBadge, refusal, table } from "../ui.js";
 
 const TEXTS = { agent: "Agent", tool: "Tool", model: "Model", target: "Record id", outcome: "Outcome", request_id: "Request id" };
 const TIMES = { since: "From", until: "Until" };
@@ -115,8 +115,8 @@ export default {
               "Entries of the audit",
               [
                 { label: "When", cell: (each) => [when(iso(each.at)), h("span", { class: "sub" }, since(iso(each.at)))] },
-                { label: "Who", cell: (each) => [h("strong", { class: "wrap" }, each.who), each.tenant && h("span", { class: "sub" }, `tenant ${each.tenant}`)] },
-                { label: "What", cell: (each) => [h("span", { class: "wrap" }, each.tool || "–"), ids(each), each.fields && h("span", { class: "sub wrap" }, `fields ${each.fields.join(", ")}`)] },
+                { label: "Who", wide: 25, cell: (each) => [h("strong", { class: "wrap" }, each.who), each.tenant && h("span", { class: "sub" }, `tenant ${each.tenant}`)] },
+                { label: "What", wide: 35, cell: (each) => [name(each.tool || "–"), ids(each), each.fields && h("span", { class: "sub wrap" }, `fields ${each.fields.join(", ")}`)] },
                 { label: "Outcome", cell: (each) => [outcomeBadge(each.outcome), " ", each.repeated && badge("idle", "repeated"), each.times > 1 && badge("idle", `×${each.times}`)] },
                 { label: "Entry", whole: true, cell: details },
               ],

@@ -24,7 +24,7 @@ export default {
   view: (data) => [
     h(
       "div",
-      { class: "grid" },
+      { class: "thirds" },
       card("Calls that run", { id: "running" }, meter(data.concurrency.running, data.concurrency.limit), h("p", { class: "muted small" }, `${count(data.concurrency.waiting)} wait for a place`)),
       card("Turns at the database", { id: "turns" }, meter(data.database.running, data.database.limit), h("p", { class: "muted small" }, `${count(data.database.waiting)} wait for a turn`)),
       card(
@@ -43,7 +43,7 @@ export default {
             [
               { label: "Of", cell: (each) => [h("strong", { class: "wrap" }, each.name), h("span", { class: "sub" }, each.kind)] },
               { label: "State", cell: (each) => badge(...(STATES[each.state] ?? ["idle", each.state])) },
-              { label: "Failures in a row", end: true, cell: (each) => count(each.failures) },
+              { label: "Failures in a row", end: true, cell: (each) => (each.state === "closed" ? count(each.failures) : "–") },
               { label: "Next try", end: true, cell: (each) => (each.state === "closed" ? "–" : each.retry_after_seconds ? `in ${duration(each.retry_after_seconds * 1000)}` : "with the next call") },
             ],
             data.circuits,

@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { h } from "../dom.js";
 import { count, duration, plural, since } from "../format.js";
-import { badge, card, confirmed, empty, meter, outcomeBadge, table, toast } from "../ui.js";
+import { badge, card, confirmed, empty, meter, name, outcomeBadge, table, toast } from "../ui.js";
 
 const doing = (running) =>
   running.length
@@ -21,7 +21,7 @@ function agents(data) {
     [
       { label: "Agent", cell: (each) => [h("strong", { class: "wrap" }, each.subject), each.tenant && h("span", { class: "sub" }, `tenant ${each.tenant}`)] },
       { label: "Now", cell: (each) => doing(each.running) },
-      { label: "Last call", cell: (each) => [h("span", { class: "wrap" }, each.last.tool ?? "unknown tool", " "), outcomeBadge(each.last.outcome), h("span", { class: "sub" }, since(each.last.at), `, took ${duration(each.last.seconds * 1000)}`)] },
+      { label: "Last call", cell: (each) => [name(each.last.tool), " ", outcomeBadge(each.last.outcome), h("span", { class: "sub" }, since(each.last.at), `, took ${duration(each.last.seconds * 1000)}`)] },
       { label: "Calls", end: true, cell: (each) => h("span", { "data-figure": "calls" }, count(each.calls)) },
       { label: "Failed", end: true, cell: (each) => h("span", { "data-figure": "errors" }, count(each.errors)) },
       { label: "Calls left this minute", cell: (each) => each.limits.map(limit) },

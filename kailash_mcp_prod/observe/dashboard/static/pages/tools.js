@@ -4,7 +4,7 @@ import { get, post, root } from "../api.js";
 import { h, icon } from "../dom.js";
 import { count, duration, percent, plural } from "../format.js";
 import { schemaForm } from "../schema_form.js";
-import { badge, card, code, confirmed, empty, refusal, tile, toast } from "../ui.js";
+import { badge, card, code, confirmed, empty, name, refusal, tile, tiles, toast } from "../ui.js";
 
 const TYPING_MS = 180;
 
@@ -20,7 +20,7 @@ function line(tool) {
     h(
       "a",
       { href: `${root}/tools/${encodeURIComponent(tool.name)}` },
-      h("span", { class: "name" }, tool.name),
+      h("span", { class: "title" }, name(tool.name)),
       h("span", { class: "about" }, tool.summary),
       h(
         "span",
@@ -179,9 +179,7 @@ function detail(tool, visit) {
   return [
     h("div", { class: "row" }, h("a", { href: `${root}/tools`, class: "button" }, icon("back", "small"), "All tools"), nature(tool), tool.idempotent && badge("idle", "idempotent"), tool.group && h("span", { class: "chip" }, tool.group)),
     h("p", { class: "lead wrap" }, tool.description),
-    h(
-      "div",
-      { class: "tiles" },
+    tiles(
       tile("In a list", count(tool.tokens_listed), "at four characters each", "tokens"),
       tile("Described in full", count(tool.tokens_described), "with both schemas", "tokens"),
       tool.figures && tile("Calls", count(tool.figures.calls), "since the start"),

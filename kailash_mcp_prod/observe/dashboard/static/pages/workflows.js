@@ -4,7 +4,7 @@ import { get, root } from "../api.js";
 import { h, icon } from "../dom.js";
 import { count, plural, since, when } from "../format.js";
 import { STATES, graph, took, treeOf } from "../graph.js";
-import { badge, card, empty, refusal, table, tile } from "../ui.js";
+import { badge, card, empty, refusal, table, tile, tiles } from "../ui.js";
 
 const SESSION = { active: ["busy", "active"], compensating: ["warn", "being undone"], compensated: ["idle", "undone"], compensation_failed: ["bad", "could not be undone"] };
 const STEP = { done: "ok", failed: "bad", running: "busy", interrupted: "warn", left: "idle" };
@@ -43,9 +43,7 @@ function one(session) {
   return [
     h("div", { class: "row" }, h("a", { class: "button", href: `${root}/workflows` }, icon("back", "small"), "All sessions"), sessionBadge(session.status), h("span", { class: "mono small muted wrap" }, session.workflow_session_id)),
     session.error && refusal({ code: session.error.code ?? "error", message: session.error.message ?? "" }),
-    h(
-      "div",
-      { class: "tiles" },
+    tiles(
       tile("Done", count(of("done")), plural(top.length, "step")),
       tile("Failed", count(of("failed") + of("interrupted")), "or interrupted"),
       tile("Agent", h("span", { class: "wrap small" }, session.subject ?? session.agent_id ?? "–")),
