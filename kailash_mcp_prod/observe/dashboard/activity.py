@@ -29,7 +29,8 @@ class Running(NamedTuple):
 class Seen(NamedTuple):
     """An agent as it was seen last: its last call, and how many there were since the start.
 
-    `tool` is as the agent wrote it where that came to nothing. Calls inside of others, such as steps, are not counted.
+    `tool` is as the agent wrote it where that came to nothing. Calls inside of others, such as
+    steps, are not counted.
     """
 
     principal: Principal

@@ -9,7 +9,14 @@ from typing import Any, Final
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from kailash_mcp_prod import ProductionMCPServer
 from tests.integration.observe.dashboards import client
@@ -18,6 +25,7 @@ WIDE: Final[Any] = {"width": 1280, "height": 800}
 NARROW: Final[Any] = {"width": 360, "height": 740}
 LOADED: Final = '#main > .stack[aria-busy="false"]'
 
+_SECONDS: Final = 15
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS: Final = (
     *("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--in-process-gpu"),
@@ -45,6 +53,8 @@ def chromium() -> Iterator[Browser]:
     path = next((found for name in _NAMES if (found := shutil.which(name))), None)
     if path is None:
         pytest.fail("There is no Chromium. scripts/install-chromium installs it, or says how.")
+    # Pages ask every second or two, and a machine that is busy with other tests takes its time.
+    expect.set_options(timeout=_SECONDS * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=[*_ARGUMENTS])
         try:
