@@ -263,12 +263,14 @@ def test_sessions_workspaces_and_workflows_are_shown(admin: Visitor, traffic: Tr
 
 def test_what_runs_now_is_shown(admin: Visitor, traffic: Traffic) -> None:
     with ThreadPoolExecutor(1) as thread:
-        page = admin.open()
-        running = page.get_by_role("table", name="Calls that run")
+        admin.open("limits")
         with closing(sqlite3.connect(traffic.database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             data = {"name": "waits"}
             waiting = thread.submit(traffic.make, CLERK, "Company_create", audited=True, data=data)
+            # It waits for the database for five seconds.
+            page = admin.open()
+            running = page.get_by_role("table", name="Calls that run")
             expect(running.get_by_role("row", name="Company_create")).to_contain_text(HOSTILE)
             other.execute("ROLLBACK")
         waiting.result()
