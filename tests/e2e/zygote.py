@@ -7,6 +7,7 @@ and signals; only the imports are behind it. What tests the start itself uses re
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -18,33 +19,51 @@ from pathlib import Path
 
 MODULES = (
     "kailash_mcp_prod.cli",
+    "kailash_mcp_prod.client",
     "kailash_mcp_prod.server",
+    "kailash_mcp_prod.serving",
+    "kailash_mcp_prod.observe.audit_tables",
+    "kailash_mcp_prod.observe.dashboard.app",
+    "kailash_mcp_prod.observe.log_places",
     "kailash_mcp_prod.sessions.workflow_driver",
     "kailash_mcp_prod.sessions.collaboration_store",
     "kailash_mcp_prod.state.database",
     "kailash_mcp_prod.transports.rest",
     "kailash_mcp_prod.transports.websocket",
     "kailash_mcp_prod.transports.listening",
+    "kailash_mcp_prod.transports.resource_metadata",
+    "kailash_mcp_prod.transports.routing",
     "kailash_mcp_prod.tools.application",
     "kailash_mcp_prod.tools.discovery",
+    "kailash_mcp_prod.tools.explaining",
     "kailash_mcp_prod.tools.instant",
     "kailash_mcp_prod.tools.manifests",
+    "kailash_mcp_prod.tools.sample_rows",
     "kailash_mcp_prod.records.dataflow_setup",
+    "kailash_mcp_prod.records.indexes",
     "kailash_mcp_prod.records.node_store",
+    "kailash_mcp_prod.records.prepare",
     "kailash_mcp_prod.records.sql.store",
     "kailash_mcp_prod.records.sql.sqlite",
     "kailash_mcp_prod.records.stores",
     "dataflow",
     "dataflow.adapters.factory",
+    "dataflow.core.pool_lightweight",
+    "dataflow.core.pool_monitor",
     "dataflow.core.pool_utils",
+    "dataflow.core.pool_validator",
     "dataflow.features.retention",
     "dataflow.migrations.concurrent_access_manager",
     "dataflow.migrations.sync_ddl_executor",
     "dataflow.query",
     "kailash.middleware.auth",
     "kailash.runtime.trust",
+    "kailash.utils.annotations",
     "aiosqlite",
+    "anyio._backends._asyncio",
     "asyncpg",
+    "pydantic.v1",
+    "uvicorn.lifespan.off",
     "uvloop",
 )
 
@@ -54,6 +73,9 @@ def main() -> None:
     asked = socket.socket(fileno=int(sys.argv[1]))
     for name in MODULES:
         importlib.import_module(name)
+    # What is here stays: no server has to look through it for garbage, nor copies it by doing so.
+    gc.collect()
+    gc.freeze()
     running: dict[int, int] = {}
 
     def reap(*_: object) -> None:
