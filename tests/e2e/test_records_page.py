@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from kailash_mcp_prod.client import connect_to_url
-from tests.e2e.servers import ROOT, HttpServer, environment, running, serving
+from tests.e2e.servers import ROOT, HttpServer, environment, forked, serving
 from tests.e2e.snippets import only, run_in, snippets
 
 PAGE = ROOT / "docs" / "records.md"
@@ -165,7 +165,7 @@ def test_the_pages_of_a_list_are_followed_as_the_page_does(
 
 def test_a_server_that_may_not_migrate_is_started_as_the_page_does(tmp_path: Path) -> None:
     flags = flags_of(only(SHELL, "kailash-mcp-prod serve --no-auth"))
-    with running(tmp_path, "--port", "0", *flags) as process:
+    with forked(tmp_path, "--port", "0", *flags) as process:
         assert process.process.wait(30) == 4
         assert "The database lacks: table companies (Company)" in process.errors.finish()
 
