@@ -76,6 +76,8 @@ def main() -> None:
     # What is here stays: no server has to look through it for garbage, nor copies it by doing so.
     gc.collect()
     gc.freeze()
+    # As a server sets it for itself once it has started.
+    gc.set_threshold(20_000, 20, 100)
     running: dict[int, int] = {}
 
     def reap(*_: object) -> None:
