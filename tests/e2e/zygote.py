@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -69,8 +70,12 @@ MODULES = (
 
 
 def main() -> None:
-    """Forks whenever a request comes, until the asking process is gone."""
-    asked = socket.socket(fileno=int(sys.argv[1]))
+    """Forks whenever a request comes, until the asking process is gone.
+
+    Requests come over the socket of that process, and over connections to a second one, which the
+    commands in its place open; see `forked.commands`.
+    """
+    asked, doors = (socket.socket(fileno=int(each)) for each in sys.argv[1:])
     for name in MODULES:
         importlib.import_module(name)
     # What is here stays: no server has to look through it for garbage, nor copies it by doing so.
@@ -91,21 +96,31 @@ def main() -> None:
 
     signal.signal(signal.SIGCHLD, reap)
     while True:
-        header, fds, _, _ = socket.recv_fds(asked, 1 << 20, 4)
+        if asked in select.select([asked, doors], [], [])[0]:
+            asking = asked
+        else:
+            asking, _ = doors.accept()
+        header, fds, _, _ = socket.recv_fds(asking, 1 << 20, 4)
         if not header:
-            return
+            if asking is asked:
+                return
+            asking.close()
+            continue
         # Not before it is among the running ones.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         pid = os.fork()
         if not pid:
-            asked.close()
+            for each in (asked, doors, asking):
+                each.close()
             for told in running.values():
                 os.close(told)
             break
         running[pid] = fds[3]
         for each in fds[:3]:
             os.close(each)
-        asked.sendall(f"{pid}\n".encode())
+        asking.sendall(f"{pid}\n".encode())
+        if asking is not asked:
+            asking.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
