@@ -107,12 +107,13 @@ class ForkedProcess:
         return self.returncode
 
 
-# In the place of `kailash-mcp-prod`: its arguments, environment, directory and streams become those
+# In the place of a program: its arguments, environment, directory and streams become those
 # of a fork, whose end and whose signals it passes on.
 COMMAND = """#!{python} -IS
 import json, os, signal, socket, sys
 told, telling = os.pipe()
-header = dict(arguments=sys.argv[1:], workdir=os.getcwd(), environment=dict(os.environ))
+header = dict(python={script}, arguments=sys.argv[1:], workdir=os.getcwd())
+header["environment"] = dict(os.environ)
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
     asking.connect({door!r})
     socket.send_fds(asking, [json.dumps(header).encode()], [0, 1, 2, telling])
@@ -128,7 +129,10 @@ sys.exit(code if code >= 0 else 128 - code)
 
 
 def commands() -> Path:
-    """A directory for `PATH`, whose `kailash-mcp-prod` is a fork instead of a new process."""
+    """A directory for `PATH`, whose `kailash-mcp-prod` is a fork instead of a new process.
+
+    Its `python-file` is one that runs a file as `python` does.
+    """
     return _zygote().commands
 
 
@@ -146,9 +150,12 @@ def _zygote() -> _Zygote:
     doors = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     doors.bind(str(folder / "door"))
     doors.listen()
-    command = folder / "kailash-mcp-prod"
-    command.write_text(COMMAND.format(python=sys.executable, door=str(folder / "door")))
-    command.chmod(0o700)
+    for name, script in (("kailash-mcp-prod", False), ("python-file", True)):
+        command = folder / name
+        command.write_text(
+            COMMAND.format(python=sys.executable, door=str(folder / "door"), script=script)
+        )
+        command.chmod(0o700)
     passed = [theirs.fileno(), doors.fileno()]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.e2e.zygote", *map(str, passed)],

@@ -8,7 +8,6 @@ import re
 import shlex
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ import httpx
 import pytest
 
 from kailash_mcp_prod.client import connect_to_url
+from tests.e2e.forked import commands
 from tests.e2e.servers import ROOT, HttpServer, environment, forked, serving
 from tests.e2e.snippets import only, run_in, snippets
 
@@ -179,7 +179,7 @@ def test_the_transaction_of_the_page_is_stored_or_undone_as_a_whole(ledger: Path
 
     def run(program: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, program],
+            [commands() / "python-file", program],
             cwd=ledger,
             env=environment(DATABASE_URL=f"sqlite:///{ledger / 'ledger.db'}"),
             capture_output=True,

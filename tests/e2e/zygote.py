@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 MODULES = (
@@ -91,7 +92,9 @@ def main() -> None:
             if not pid:
                 return
             told = running.pop(pid)
-            os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
+            # A command that was killed does not hear it.
+            with suppress(BrokenPipeError):
+                os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
             os.close(told)
 
     signal.signal(signal.SIGCHLD, reap)
@@ -118,7 +121,8 @@ def main() -> None:
         running[pid] = fds[3]
         for each in fds[:3]:
             os.close(each)
-        asking.sendall(f"{pid}\n".encode())
+        with suppress(BrokenPipeError):
+            asking.sendall(f"{pid}\n".encode())
         if asking is not asked:
             asking.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
@@ -128,7 +132,7 @@ def main() -> None:
 
 
 def become(wanted: dict[str, object], fds: list[int]) -> None:
-    """Makes this process the server that was asked for."""
+    """Makes this process the server, or the program of Python, that was asked for."""
     for number, each in enumerate(fds[:3]):
         os.dup2(each, number)
         os.close(each)
@@ -138,11 +142,17 @@ def become(wanted: dict[str, object], fds: list[int]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(str(wanted["workdir"]))
-    sys.path[:0] = [str(Path.cwd()), *environment.get("PYTHONPATH", "").split(os.pathsep)]
     arguments = wanted["arguments"]
     assert isinstance(arguments, list)
-    sys.argv[1:] = arguments
-    runpy.run_module("kailash_mcp_prod", run_name="__main__", alter_sys=True)
+    script = Path(arguments[0]) if wanted.get("python") else None
+    place = script.resolve().parent if script else Path.cwd()
+    sys.path[:0] = [str(place), *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    if script:
+        sys.argv[:] = arguments
+        runpy.run_path(str(script), run_name="__main__")
+    else:
+        sys.argv[1:] = arguments
+        runpy.run_module("kailash_mcp_prod", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
