@@ -7,13 +7,16 @@ import functools
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
@@ -31,7 +34,7 @@ class ForkedProcess:
         header = {"arguments": list(arguments), "workdir": str(cwd), "environment": dict(env)}
         given = [theirs_in, theirs_out, theirs_err, telling]
         with _ASKING:
-            asking = _zygote()
+            asking = _zygote().asking
             socket.send_fds(asking, [json.dumps(header).encode()], given)
             self.pid = int(asking.recv(20))
         for each in given:
@@ -104,20 +107,68 @@ class ForkedProcess:
         return self.returncode
 
 
+# In the place of a program: its arguments, environment, directory and streams become those
+# of a fork, whose end and whose signals it passes on.
+COMMAND = """#!{python} -IS
+import json, os, signal, socket, sys
+told, telling = os.pipe()
+header = dict(python={script}, arguments=sys.argv[1:], workdir=os.getcwd())
+header["environment"] = dict(os.environ)
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+    asking.connect({door!r})
+    socket.send_fds(asking, [json.dumps(header).encode()], [0, 1, 2, telling])
+    pid = int(asking.recv(20))
+os.close(telling)
+for each in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(each, lambda number, _: os.kill(pid, number))
+for each in (0, 1):
+    os.close(each)
+code = int(os.read(told, 20))
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
+def commands() -> Path:
+    """A directory for `PATH`, whose `kailash-mcp-prod` is a fork instead of a new process.
+
+    Its `python-file` is one that runs a file as `python` does.
+    """
+    return _zygote().commands
+
+
+@dataclass(frozen=True)
+class _Zygote:
+    asking: socket.socket
+    commands: Path
+
+
 @functools.cache
-def _zygote() -> socket.socket:
-    """The connection to the zygote of this test process, which ends with it."""
+def _zygote() -> _Zygote:
+    """The zygote of this test process, which ends with it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    folder = Path(tempfile.mkdtemp(prefix="kailash-mcp-prod-zygote-"))
+    doors = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    doors.bind(str(folder / "door"))
+    doors.listen()
+    for name, script in (("kailash-mcp-prod", False), ("python-file", True)):
+        command = folder / name
+        command.write_text(
+            COMMAND.format(python=sys.executable, door=str(folder / "door"), script=script)
+        )
+        command.chmod(0o700)
+    passed = [theirs.fileno(), doors.fileno()]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.zygote", str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
+        [sys.executable, "-m", "tests.e2e.zygote", *map(str, passed)],
+        pass_fds=passed,
         stdin=subprocess.DEVNULL,
     )
     theirs.close()
+    doors.close()
 
     def end() -> None:
         ours.close()
         process.wait(20)
+        shutil.rmtree(folder)
 
     atexit.register(end)
-    return ours
+    return _Zygote(ours, folder)

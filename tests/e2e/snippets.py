@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.e2e.forked import commands
 from tests.e2e.servers import environment
 
 BIN = Path(sys.executable).parent
@@ -25,18 +26,21 @@ def only(blocks: Sequence[str], start: str) -> str:
     return block
 
 
-def run_in(workdir: Path, command: str, **settings: str) -> str:
+def run_in(workdir: Path, command: str, *, anew: bool = False, **settings: str) -> str:
     """What a shell command prints, which has to succeed; our own programs are found first.
 
     Args:
         workdir: Where it runs.
         command: The command.
+        anew: Whether `kailash-mcp-prod` is the installed program, instead of a fork that has it
+            imported already.
         settings: Environment variables.
     """
+    programs = [*([] if anew else [str(commands())]), str(BIN), os.environ["PATH"]]
     completed = subprocess.run(
         ["sh", "-c", command],
         cwd=workdir,
-        env={**environment(**settings), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+        env={**environment(**settings), "PATH": os.pathsep.join(programs)},
         capture_output=True,
         text=True,
         timeout=60,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from kailash_mcp_prod.sessions.agent_tools import agent_session_tools
 from kailash_mcp_prod.sessions.collaboration_tools import collaboration_tools
 from kailash_mcp_prod.tools.spec import ToolSpec
 from kailash_mcp_prod.tools.surfaces.groups import SESSIONS
+from tests.e2e.forked import commands
 from tests.e2e.record_tools import AGENTS
 from tests.e2e.servers import ROOT, HttpServer, environment
 from tests.e2e.snippets import only, run_in, snippets
@@ -110,7 +110,7 @@ def test_an_example_runs_and_is_described(name: str) -> None:
     assert f"]({name})" in readme
     assert f"python examples/{name}" in readme
     done = subprocess.run(
-        [sys.executable, f"examples/{name}"],
+        [commands() / "python-file", f"examples/{name}"],
         cwd=ROOT,
         env=environment(),
         capture_output=True,

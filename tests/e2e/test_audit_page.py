@@ -10,7 +10,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from kailash_mcp_prod.observe.audit_denials import MAX_KINDS, WINDOW_SECONDS
 from kailash_mcp_prod.observe.audit_entries import MAX_IDS, MAX_VALUES_BYTES
 from kailash_mcp_prod.observe.audit_writing import MAX_WAITING
 from tests.e2e.exchanges import META, request
-from tests.e2e.servers import ROOT, environment, running, serving
+from tests.e2e.forked import commands
+from tests.e2e.servers import ROOT, environment, forked, serving
 from tests.e2e.snippets import only, run_in, snippets
 
 PAGE = ROOT / "docs" / "audit.md"
@@ -47,7 +47,7 @@ def test_the_bounds_are_the_documented_ones() -> None:
 
 def command(workdir: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kailash_mcp_prod", *words],
+        [commands() / "kailash-mcp-prod", *words],
         cwd=workdir,
         env=environment(**settings),
         capture_output=True,
@@ -201,7 +201,7 @@ def test_over_stdio_nothing_is_opened_before_the_first_write(tmp_path: Path) -> 
     flags = ("--transport", "stdio", "--no-auth", "--models", "tests.e2e.workflow_app:db")
 
     def called(name: str, arguments: dict[str, Any]) -> None:
-        with running(tmp_path, *flags, settings={"DATABASE_URL": url}) as server:
+        with forked(tmp_path, *flags, settings={"DATABASE_URL": url}) as server:
             server.send(request(1, "tools/call", name=name, arguments=arguments, _meta=META))
             assert "result" in server.receive()
             server.close_input()

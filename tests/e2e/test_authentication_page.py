@@ -20,7 +20,7 @@ from kailash_mcp_prod.state.credentials import CredentialStore
 from kailash_mcp_prod.state.database import StateDatabase
 from kailash_mcp_prod.state.stored_key import StoredKey
 from tests.e2e.exchanges import META, ModernHttp, request
-from tests.e2e.servers import ROOT, HttpServer, running, serving
+from tests.e2e.servers import ROOT, HttpServer, forked, serving
 from tests.e2e.snippets import only, run_in, snippets
 
 PAGE = ROOT / "docs" / "authentication.md"
@@ -160,13 +160,13 @@ async def test_a_stdio_client_is_known_by_a_minted_key_until_it_is_revoked(
 
 
 def first_list(workdir: Path, variables: dict[str, str]) -> str:
-    with running(workdir, "--transport", "stdio", settings=variables) as process:
+    with forked(workdir, "--transport", "stdio", settings=variables) as process:
         process.send(request(1, "tools/list", _meta=META))
         return json.dumps(process.receive())
 
 
 def refusal(workdir: Path, variables: dict[str, str]) -> str:
-    with running(workdir, "--transport", "stdio", settings=variables) as process:
+    with forked(workdir, "--transport", "stdio", settings=variables) as process:
         assert process.process.wait(20) == 1
         assert process.output.finish() == ""
         return process.errors.finish()

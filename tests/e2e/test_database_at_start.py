@@ -125,9 +125,9 @@ def test_without_migration_a_server_names_what_is_missing_and_serves_what_is_com
 
 @pytest.mark.timeout(150)
 def test_four_servers_that_start_at_once_on_an_empty_database_all_serve(
-    postgres_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        processes = [stack.enter_context(starting(tmp_path, postgres_url)) for _ in range(4)]
+        processes = [stack.enter_context(starting(tmp_path, database_url)) for _ in range(4)]
         for process in processes:
             assert_serves(HttpServer(process, tmp_path, *process.urls()))

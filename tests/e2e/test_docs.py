@@ -98,7 +98,9 @@ def test_the_curl_commands_create_a_company_and_find_it(
 
 def test_the_commands_without_a_server_list_and_call_tools(tmp_path: Path) -> None:
     listed = run_in(
-        tmp_path, shell_with(".venv/bin/kailash-mcp-prod tools").removeprefix(".venv/bin/")
+        tmp_path,
+        shell_with(".venv/bin/kailash-mcp-prod tools").removeprefix(".venv/bin/"),
+        anew=True,
     )
     assert "Company_create" in listed
     called = run_in(

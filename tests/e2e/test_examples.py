@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
+from tests.e2e.forked import commands
 from tests.e2e.servers import ROOT, environment
 
 
 def output_of(example: str, workdir: Path) -> list[str]:
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / example],
+        [commands() / "python-file", ROOT / "examples" / example],
         cwd=workdir,
         env=environment(),
         capture_output=True,

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.servers import HttpServer, running, serving
+from tests.e2e.servers import HttpServer, forked, serving
 
 Call = Callable[..., dict[str, Any]]
 
@@ -102,7 +102,7 @@ def test_by_default_only_a_model_that_needs_the_nodes_runs_on_them(
 
 def test_sql_refuses_a_model_that_needs_the_nodes(audited: dict[str, str], tmp_path: Path) -> None:
     flags = ["--port", "0", "--no-auth", "--execution", "sql"]
-    with running(tmp_path, *flags, settings=audited) as process:
+    with forked(tmp_path, *flags, settings=audited) as process:
         assert process.process.wait(30) == 3
         said = process.errors.finish().splitlines()[-1]
 

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.observe.metrics_histogram import BUCKETS, EXPORTED
 from kailash_mcp_prod.observe.metrics_history import MOST_SAMPLES
 from tests.e2e.exchanges import LegacyHttp
+from tests.e2e.forked import commands
 from tests.e2e.servers import ROOT, HttpServer, environment
 from tests.e2e.snippets import run_in, snippets
 from tests.prometheus_lint import parse, value
@@ -122,7 +122,7 @@ def test_metrics_of_an_application_are_exported(tmp_path: Path) -> None:
     (tmp_path / "page.py").write_text(example, encoding="utf-8")
     (tmp_path / "runner.py").write_text(RUNNER, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "runner.py"],
+        [commands() / "python-file", "runner.py"],
         cwd=tmp_path,
         env=environment(
             DATABASE_URL=f"sqlite:///{tmp_path}/app.db", MCP_PORT="0", MCP_ENABLE_AUTH="0"

@@ -8,7 +8,6 @@ import re
 import shlex
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,8 @@ import httpx
 import pytest
 
 from kailash_mcp_prod.client import connect_to_url
-from tests.e2e.servers import ROOT, HttpServer, environment, running, serving
+from tests.e2e.forked import commands
+from tests.e2e.servers import ROOT, HttpServer, environment, forked, serving
 from tests.e2e.snippets import only, run_in, snippets
 
 PAGE = ROOT / "docs" / "records.md"
@@ -165,7 +165,7 @@ def test_the_pages_of_a_list_are_followed_as_the_page_does(
 
 def test_a_server_that_may_not_migrate_is_started_as_the_page_does(tmp_path: Path) -> None:
     flags = flags_of(only(SHELL, "kailash-mcp-prod serve --no-auth"))
-    with running(tmp_path, "--port", "0", *flags) as process:
+    with forked(tmp_path, "--port", "0", *flags) as process:
         assert process.process.wait(30) == 4
         assert "The database lacks: table companies (Company)" in process.errors.finish()
 
@@ -179,7 +179,7 @@ def test_the_transaction_of_the_page_is_stored_or_undone_as_a_whole(ledger: Path
 
     def run(program: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, program],
+            [commands() / "python-file", program],
             cwd=ledger,
             env=environment(DATABASE_URL=f"sqlite:///{ledger / 'ledger.db'}"),
             capture_output=True,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.exchanges import LegacyHttp, ModernHttp, Stdio
 from tests.e2e.record_tools import AGENTS, MONITORS, OPERATIONS, UTILITIES, WORKFLOWS
-from tests.e2e.servers import STDIO, HttpServer, running, serving
+from tests.e2e.servers import STDIO, HttpServer, forked, serving
 from tests.wire_schema import LEGACY, MODERN
 
 Ask = Callable[..., dict[str, Any]]
@@ -96,7 +96,7 @@ def test_a_new_model_reaches_a_subscription(garden: tuple[Soil, HttpServer]) -> 
 
 @pytest.mark.parametrize("revision", [LEGACY, MODERN])
 def test_a_new_model_reaches_a_stdio_client(revision: str, soil: Soil) -> None:
-    with running(soil.workdir, *STDIO, *FLAGS, settings=soil.settings) as process:
+    with forked(soil.workdir, *STDIO, *FLAGS, settings=soil.settings) as process:
         client = Stdio(process, revision)
         if revision == LEGACY:
             client.initialize()

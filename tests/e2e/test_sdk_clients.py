@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kailash_mcp_prod.content.prompts import PROMPTS
+from tests.e2e.forked import commands
 from tests.e2e.record_tools import (
     ALL_TOOLS,
     CALLS,
@@ -14,7 +15,7 @@ from tests.e2e.record_tools import (
     NAMES,
     assert_company_lived,
 )
-from tests.e2e.servers import COMMAND, DEVELOPMENT, STDIO, HttpServer, environment, serving
+from tests.e2e.servers import DEVELOPMENT, STDIO, HttpServer, environment, serving
 from tests.interop.peers import run_client
 
 SPEAKING = [
@@ -77,7 +78,8 @@ def test_the_official_client_sees_all_tools_and_a_company_s_life_over_http(
 def test_the_official_client_sees_all_tools_and_a_company_s_life_over_stdio(
     client: str, options: list[str], protocol: str, tmp_path: Path
 ) -> None:
-    report = run(client, "stdio", *options, "--", *COMMAND, "serve", *STDIO, workdir=tmp_path)
+    command = [str(commands() / "kailash-mcp-prod"), "serve", *STDIO]
+    report = run(client, "stdio", *options, "--", *command, workdir=tmp_path)
 
     assert_complete(report, protocol)
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.e2e.exchanges import Stdio
-from tests.e2e.servers import STDIO, running
+from tests.e2e.servers import STDIO, forked
 
 
 def test_a_flag_chooses_the_surface_of_a_stdio_server(tmp_path: Path) -> None:
-    with running(tmp_path, *STDIO, "--surface", "search") as process:
+    with forked(tmp_path, *STDIO, "--surface", "search") as process:
         client = Stdio(process)
         client.initialize()
         tools = client.request("tools/list")["result"]["tools"]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.exchanges import LegacyHttp, ModernHttp, Stdio, notification, request
 from tests.e2e.record_tools import ALL_TOOLS
-from tests.e2e.servers import STDIO, HttpServer, running
+from tests.e2e.servers import STDIO, HttpServer, forked
 from tests.wire_schema import LEGACY, MODERN
 
 Ask = Callable[..., dict[str, Any]]
@@ -87,7 +87,7 @@ def test_a_legacy_call_over_http_is_cancelled(development_server: HttpServer) ->
 
 @pytest.mark.parametrize("revision", [LEGACY, MODERN])
 def test_a_session_over_stdio(revision: str, tmp_path: Path) -> None:
-    with running(tmp_path, *STDIO) as process:
+    with forked(tmp_path, *STDIO) as process:
         client = Stdio(process, revision)
         if revision == LEGACY:
             assert client.initialize()["result"]["protocolVersion"] == LEGACY

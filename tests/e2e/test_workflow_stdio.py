@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.exchanges import Stdio
-from tests.e2e.servers import STDIO, ServerProcess, running
+from tests.e2e.servers import STDIO, ServerProcess, forked
 
 FLAGS = [
     *STDIO,
@@ -52,14 +52,14 @@ def test_a_session_goes_on_in_the_next_process(tmp_path: Path) -> None:
         "DATABASE_URL": f"sqlite:///{tmp_path / 'app.db'}",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }
-    with running(tmp_path, *FLAGS, settings=settings) as server:
+    with forked(tmp_path, *FLAGS, settings=settings) as server:
         client = begun(server)
         made = call(client, "create_agent_workflow_session", workflow_type="custom")
         session = made["workflow_session_id"]
         first = step(client, session, "first", create("a"))
         server.close_input()
         server.process.wait(20)
-    with running(tmp_path, *FLAGS, settings=settings) as server:
+    with forked(tmp_path, *FLAGS, settings=settings) as server:
         client = begun(server)
         again = step(client, session, "first", create("a"))
         flow = {"type": "workflow", "workflow": "two_items", "inputs": {"name": "b"}}

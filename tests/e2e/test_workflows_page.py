@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.e2e.forked import commands
 from tests.e2e.servers import DEVELOPMENT, ROOT, HttpServer, environment, serving
 from tests.e2e.snippets import snippets
 
@@ -55,8 +55,9 @@ def test_the_page_drives_a_session_and_its_own_registry(application: Path) -> No
 
 def test_the_script_of_the_page_runs(application: Path) -> None:
     script = "from own_workflows import two_companies\n" + snippets(PAGE, "python")[1]
+    (application / "script.py").write_text(script, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [commands() / "python-file", "script.py"],
         cwd=application,
         env=environment(DATABASE_URL=f"sqlite:///{application / 'page.db'}"),
         capture_output=True,

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -42,24 +38,6 @@ KEYS = {
     CREATOR: {"permissions": ["tool:Company_create"], "rate_limit": 3},
     NOBODY: {},
 }
-APPLICATION = """
-import os
-from dataflow import DataFlow
-
-db = DataFlow(
-    os.environ["DATABASE_URL"], pool_size=20, enable_caching=False, enable_model_persistence=False
-)
-"""
-MODEL = '''
-
-@db.model
-class Thing{number}:
-    """A thing."""
-
-    id: str
-    name: str
-    amount: int = 0
-'''
 
 
 def model_class(name: str, /, **fields: Any) -> type:
@@ -421,61 +399,6 @@ async def test_stopping_ends_open_streams_and_calls_within_two_seconds(db: Any) 
             assert stream.status_code == 200
             async with asyncio.timeout(2.5):
                 await server.stop()
-
-
-PROGRAM = """
-import asyncio, signal, sys
-from kailash_mcp_prod import ProductionMCPServer, ServerConfig
-
-async def main():
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    server = ProductionMCPServer(ServerConfig(port=0, enable_auth=False, models="many:db"))
-    async with server:
-        made = await server.mcp_server.call_tool("Thing0_create", {"data": {"name": "a"}})
-        print("ready", len(server.registry), made["name"], flush=True)
-        await stopped.wait()
-
-asyncio.run(main())
-"""
-
-
-async def start_together(folder: Path, url: str, processes: int) -> list[str]:
-    """Starts as many servers at once, waits for a line of each, and stops them."""
-    models = "".join(MODEL.format(number=number) for number in range(3))
-    (folder / "many.py").write_text(APPLICATION + models)
-    environment = {**os.environ, "DATABASE_URL": url}
-    started = [
-        await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            PROGRAM,
-            cwd=folder,
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        for _ in range(processes)
-    ]
-    try:
-        async with asyncio.timeout(50):
-            lines = await asyncio.gather(
-                *(each.stdout.readline() for each in started if each.stdout)
-            )
-    finally:
-        for each in started:
-            with contextlib.suppress(ProcessLookupError):
-                each.send_signal(signal.SIGTERM)
-        ends = await asyncio.gather(*(each.communicate() for each in started))
-    assert all(lines), b"\n".join(errors for _, errors in ends).decode()
-    assert [each.returncode for each in started] == [0] * processes
-    return [line.decode().strip() for line in lines]
-
-
-async def test_four_servers_start_at_once_on_one_empty_database(
-    tmp_path: Path, database_url: str
-) -> None:
-    assert await start_together(tmp_path, database_url, 4) == ["ready 52 a"] * 4
 
 
 async def test_a_server_stops_using_a_postgresql_database_it_has_left(
