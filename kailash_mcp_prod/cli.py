@@ -23,12 +23,14 @@ from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.cli_explain import explain
 from kailash_mcp_prod.cli_loop import Signals, run, settle_garbage_collector
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
+from kailash_mcp_prod.config_catalogue import SECRET_KEYS
 from kailash_mcp_prod.errors import StartupError
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.client import ToolClient
 
-_GROUPS = {
+_LATE = {
+    "init": "kailash_mcp_prod.cli_init",
     "key": "kailash_mcp_prod.cli_keys",
     "token": "kailash_mcp_prod.cli_tokens",
     "audit": "kailash_mcp_prod.cli_audit",
@@ -36,19 +38,19 @@ _GROUPS = {
 
 
 class _Commands(TyperGroup):
-    """The commands. Groups of further ones are loaded when named, so that serving starts sooner.
+    """The commands. Most of them are loaded when named, so that serving starts sooner.
 
     The types are click's, which some releases of typer bring along under a name of their own.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, as the help shows them."""
-        return [*super().list_commands(ctx), *_GROUPS]
+        return [*super().list_commands(ctx), *_LATE]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, if there is one."""
-        if cmd_name in _GROUPS:
-            return typer.main.get_command(importlib.import_module(_GROUPS[cmd_name]).app)
+        if cmd_name in _LATE:
+            return typer.main.get_command(importlib.import_module(_LATE[cmd_name]).app)
         return super().get_command(ctx, cmd_name)
 
 
@@ -60,13 +62,6 @@ app = typer.Typer(
     help="Serves the models of a Kailash DataFlow application as MCP tools.",
 )
 
-# On the command line a secret is there for every user of the machine to see.
-_ONLY_FROM_ENVIRONMENT = frozenset(
-    {
-        *("api_key", "api_keys", "bearer_tokens", "cursor_secret", "introspection_client_secret"),
-        *("jwt_secret", "token", "audit_former_secrets"),
-    }
-)
 _TOOL_ERROR = 5
 _INTERRUPTED = 130
 _LEAVE_SECONDS = 1.5
@@ -114,7 +109,7 @@ def _with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
         ),
     ]
     for name, field in ServerConfig.model_fields.items():
-        if name in _ONLY_FROM_ENVIRONMENT:
+        if name in SECRET_KEYS:
             continue
         flag = name.replace("_", "-")
         switch = field.annotation is bool

@@ -1,0 +1,48 @@
+"""What docs/cli.md says is done here as written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from kailash_mcp_prod.cli import app
+from tests.e2e.servers import ROOT
+from tests.e2e.snippets import only, run_in, snippets
+
+PAGE = ROOT / "docs" / "cli.md"
+SHELL = snippets(PAGE, "sh")
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where there is the application that the page makes."""
+    path = tmp_path_factory.mktemp("cli-page")
+    run_in(path, only(SHELL, "kailash-mcp-prod init"))
+    return path
+
+
+def test_every_command_is_on_the_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    command = get_command(app)
+
+    for name in command.list_commands(None):
+        assert f"`{name}`" in text.partition("\n## ")[0], name
+
+
+def test_the_files_of_init_are_those_of_the_page(workdir: Path) -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("\n## init\n")[2].partition("\n## ")[0]
+    written = [path for path in (workdir / "shop").rglob("*") if path.is_file()]
+
+    assert len(written) == 10
+    for path in written:
+        name = str(path.relative_to(workdir / "shop"))
+        assert name == ".gitignore" or f"`{name}`" in section, name
+
+
+def test_the_starter_application_is_called_as_it_says(workdir: Path) -> None:
+    created = json.loads(run_in(workdir, only(SHELL, "cd shop")))
+
+    assert created["name"] == "City library"
