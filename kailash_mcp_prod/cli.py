@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LATE = {
     "init": "kailash_mcp_prod.cli_init",
+    "doctor": "kailash_mcp_prod.cli_doctor",
     "key": "kailash_mcp_prod.cli_keys",
     "token": "kailash_mcp_prod.cli_tokens",
     "audit": "kailash_mcp_prod.cli_audit",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional, Typ
 import typer
 
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.config_values import check_endpoint
 from kailash_mcp_prod.errors import (
     ConfigError,
     DatabaseStartupError,
@@ -271,3 +272,16 @@ def instant_of(time: float | None) -> str | None:
     if time is None:
         return None
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def require_endpoint(url: str, *, credential: bool) -> None:
+    """Refuses an address of a server that is none, or to which a credential must not go.
+
+    Raises:
+        ConfigError: It is one of these.
+    """
+    try:
+        check_endpoint(url, credential=credential, insecure=False)
+    except ValueError as problem:
+        text = str(problem).removeprefix("connect ").replace(", or say --insecure", "")
+        raise ConfigError(f"--url: {text}.") from None

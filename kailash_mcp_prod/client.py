@@ -90,3 +90,10 @@ async def connect_to_own_server(flags: Sequence[str]) -> AsyncIterator[ToolClien
     ):
         await session.initialize()
         yield ToolClient(session)
+
+
+def reason_of(problem: BaseException) -> str:
+    """Why a connection failed, in a line; the SDK wraps what happens into exception groups."""
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return str(problem) or type(problem).__name__

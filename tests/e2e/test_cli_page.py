@@ -42,6 +42,17 @@ def test_the_files_of_init_are_those_of_the_page(workdir: Path) -> None:
         assert name == ".gitignore" or f"`{name}`" in section, name
 
 
+def test_every_check_of_the_doctor_is_on_the_page(workdir: Path) -> None:
+    command = only(SHELL, "kailash-mcp-prod doctor")
+    settings = {"MCP_ENABLE_AUTH": "0", "DATABASE_URL": "sqlite:///x.db", "MCP_PORT": "0"}
+    checks = json.loads(run_in(workdir / "shop", command, **settings))["checks"]
+    section = PAGE.read_text(encoding="utf-8").partition("\n## doctor\n")[2]
+
+    assert len(checks) == 8
+    for each in checks:
+        assert f"| `{each['check']}` |" in section
+
+
 def test_the_starter_application_is_called_as_it_says(workdir: Path) -> None:
     created = json.loads(run_in(workdir, only(SHELL, "cd shop")))
 
