@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import inspect
 import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -21,9 +20,9 @@ from typer.core import TyperGroup
 
 from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.cli_explain import explain
+from kailash_mcp_prod.cli_flags import flags_of, with_setting_flags
 from kailash_mcp_prod.cli_loop import Signals, run, settle_garbage_collector
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
-from kailash_mcp_prod.config_catalogue import SECRET_KEYS
 from kailash_mcp_prod.errors import StartupError
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 _LATE = {
     "init": "kailash_mcp_prod.cli_init",
     "doctor": "kailash_mcp_prod.cli_doctor",
+    "config": "kailash_mcp_prod.cli_config",
     "key": "kailash_mcp_prod.cli_keys",
     "token": "kailash_mcp_prod.cli_tokens",
     "audit": "kailash_mcp_prod.cli_audit",
@@ -93,58 +93,15 @@ def _root(
     pass
 
 
-def _with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command one flag for each setting; values are checked by `ServerConfig`."""
-    parameters = [
-        inspect.Parameter(
-            "config",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[Optional[Path], typer.Option(help="JSON file with settings.")],  # noqa: UP045 - typer reads it
-        ),
-        inspect.Parameter(
-            "no_auth",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False,
-            annotation=Annotated[bool, typer.Option("--no-auth", help="Same as --no-enable-auth.")],
-        ),
-    ]
-    for name, field in ServerConfig.model_fields.items():
-        if name in SECRET_KEYS:
-            continue
-        flag = name.replace("_", "-")
-        switch = field.annotation is bool
-        option = typer.Option(
-            f"--{flag}/--no-{flag}" if switch else f"--{flag}",
-            help=field.description,
-            show_default=False,
-        )
-        kind: Any = bool if switch else str
-        parameters.append(
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[Optional[kind], option],  # noqa: UP045
-            )
-        )
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    return command
-
-
 @app.command()
-@_with_setting_flags
+@with_setting_flags
 def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     """Serve MCP over HTTP, WebSocket or both, with REST beside it, or MCP over stdio.
 
     Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_BEARER_TOKENS, MCP_API_KEY,
     MCP_TOKEN, MCP_CURSOR_SECRET, MCP_INTROSPECTION_CLIENT_SECRET.
     """
-    flags = {name: value for name, value in settings.items() if value is not None}
-    if no_auth:
-        flags["enable_auth"] = False
-    loaded = ServerConfig.load(flags, config)
+    loaded = ServerConfig.load(flags_of(settings, no_auth=no_auth), config)
     _configure_logging(loaded)
     for name, meant in misspelt_variables(os.environ).items():
         typer.echo(f"Warning: {name} is not a setting. Is {meant} meant?", err=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-from kailash_mcp_prod.starter.settings_file import settings_file
+from kailash_mcp_prod.config_schema import settings_schema
+from kailash_mcp_prod.starter.settings_file import SCHEMA_FILE, settings_file
 
 SETTINGS_FILE: Final = "settings.jsonc"
 ENVIRONMENT_FILE: Final = ".env"
@@ -49,6 +50,7 @@ def starter_files(directory: Path, python: str, *, environment: bool = False) ->
     }
     found = {name: Template(_text(source)).substitute(words) for name, source in _TEXTS.items()}
     found[SETTINGS_FILE] = settings_file()
+    found[SCHEMA_FILE] = _json(settings_schema())
     found["clients/claude_desktop_config.json"] = _json({"mcpServers": {_SERVER: command}})
     found["clients/.cursor/mcp.json"] = _json({"mcpServers": {_SERVER: command}})
     found["clients/.vscode/mcp.json"] = _json({"servers": {_SERVER: {"type": "stdio", **command}}})

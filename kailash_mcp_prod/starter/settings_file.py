@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import textwrap
 from itertools import groupby
+from typing import Final
 
 from kailash_mcp_prod.config_catalogue import Setting, all_settings
 
+SCHEMA_FILE: Final = "settings.schema.json"
 _WIDTH = 96
 _HEAD = """\
 // The settings of the server: serve --config settings.jsonc
@@ -17,6 +19,12 @@ _HEAD = """\
 // refused, with the one that may be meant. `kailash-mcp-prod config show` says what holds and why.
 {
 """
+# The last one has no comma, so that every line above is right as soon as it is no comment.
+_END = f"""
+  // By this, editors complete keys. Anew: kailash-mcp-prod config schema > {SCHEMA_FILE}
+  "$schema": "./{SCHEMA_FILE}"
+}}
+"""
 
 
 def settings_file() -> str:
@@ -24,7 +32,7 @@ def settings_file() -> str:
     parts = []
     for section, settings in groupby(all_settings(), key=lambda each: each.section):
         parts.append(f"  // ---- {section}\n\n" + "\n".join(map(_entry, settings)))
-    return _HEAD + "\n".join(parts) + "}\n"
+    return _HEAD + "\n".join(parts) + _END
 
 
 def _entry(setting: Setting) -> str:

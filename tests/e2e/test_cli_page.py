@@ -36,7 +36,7 @@ def test_the_files_of_init_are_those_of_the_page(workdir: Path) -> None:
     section = PAGE.read_text(encoding="utf-8").partition("\n## init\n")[2].partition("\n## ")[0]
     written = [path for path in (workdir / "shop").rglob("*") if path.is_file()]
 
-    assert len(written) == 10
+    assert len(written) == 11
     for path in written:
         name = str(path.relative_to(workdir / "shop"))
         assert name == ".gitignore" or f"`{name}`" in section, name
@@ -51,6 +51,25 @@ def test_every_check_of_the_doctor_is_on_the_page(workdir: Path) -> None:
     assert len(checks) == 8
     for each in checks:
         assert f"| `{each['check']}` |" in section
+
+
+def test_the_settings_are_shown_as_it_says(workdir: Path) -> None:
+    command = only(SHELL, "kailash-mcp-prod config show")
+    lines = run_in(workdir / "shop", command, JWT_SECRET="a" * 32).splitlines()
+
+    assert [line.split() for line in lines] == [
+        ["port", "option", "4001"],
+        ["log_level", "environment", '"DEBUG"'],
+        ["jwt_secret", "environment", '"***"'],
+    ]
+
+
+def test_the_schema_is_written_as_it_says(workdir: Path) -> None:
+    file = workdir / "shop" / "settings.schema.json"
+    before = file.read_text(encoding="utf-8")
+    run_in(workdir / "shop", only(SHELL, "kailash-mcp-prod config schema"))
+
+    assert file.read_text(encoding="utf-8") == before
 
 
 def test_the_starter_application_is_called_as_it_says(workdir: Path) -> None:
