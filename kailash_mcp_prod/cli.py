@@ -32,6 +32,7 @@ _LATE = {
     "init": "kailash_mcp_prod.cli_init",
     "doctor": "kailash_mcp_prod.cli_doctor",
     "config": "kailash_mcp_prod.cli_config",
+    "demo": "kailash_mcp_prod.cli_demo",
     "key": "kailash_mcp_prod.cli_keys",
     "token": "kailash_mcp_prod.cli_tokens",
     "audit": "kailash_mcp_prod.cli_audit",
@@ -276,9 +277,9 @@ def _run(command: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(command)
     except BaseExceptionGroup as group:
-        leaf: BaseException = group
-        while isinstance(leaf, BaseExceptionGroup):
-            leaf = leaf.exceptions[0]
+        from kailash_mcp_prod.client import leaf_of
+
+        leaf = leaf_of(group)
         if isinstance(leaf, typer.Exit | StartupError | KeyboardInterrupt):
             raise leaf from None
         _fail(leaf)

@@ -72,6 +72,16 @@ def test_the_schema_is_written_as_it_says(workdir: Path) -> None:
     assert file.read_text(encoding="utf-8") == before
 
 
+def test_the_sections_of_the_demonstration_are_on_the_page(workdir: Path) -> None:
+    output = run_in(workdir / "shop", only(SHELL, "kailash-mcp-prod demo"))
+    section = PAGE.read_text(encoding="utf-8").partition("\n## demo\n")[2]
+
+    titles = {line for line in output.splitlines() if line.isalpha()}
+    assert len(titles) == 7
+    assert [title for title in titles if f"| {title} |" not in section] == []
+    assert output.endswith("28 ok\n")
+
+
 def test_the_starter_application_is_called_as_it_says(workdir: Path) -> None:
     created = json.loads(run_in(workdir, only(SHELL, "cd shop")))
 
