@@ -53,10 +53,12 @@ class Report:
 
     def begin(self, step: Step) -> None:
         """Tells that a step begins."""
-        self._progress.update(self._task, description=f"{step.section}: {step.name}")
+        told = f"{step.section}: {step.name}"
+        self._progress.update(self._task, description=told, refresh=True)
 
     def end(self, result: Result) -> None:
         """Tells how a step went."""
+        self._progress.advance(self._task)
         if result.section != self._section:
             self._section = result.section
             self._console.print(f"\n[bold]{escape(result.section)}[/bold]")
@@ -66,7 +68,6 @@ class Report:
             f"  [{colour}]{result.outcome:7}[/{colour}]  {escape(result.name):{_NAME_WIDTH}} "
             f"{escape(_plain(result.detail))}{took}"
         )
-        self._progress.advance(self._task)
 
     def sum_up(self, results: Sequence[Result]) -> None:
         """Tells how all went."""
