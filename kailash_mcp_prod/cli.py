@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.cli_completion import tool_names
 from kailash_mcp_prod.cli_explain import explain
 from kailash_mcp_prod.cli_flags import flags_of, with_setting_flags
 from kailash_mcp_prod.cli_loop import Signals, run, settle_garbage_collector
@@ -59,9 +60,12 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Serves the models of a Kailash DataFlow application as MCP tools.",
+    help="""Serves the models of a Kailash DataFlow application as MCP tools.
+
+    Begin with `init`, which writes an application that runs. `doctor` says what is wrong, and
+    `demo` shows what there is. Example: kailash-mcp-prod init shop
+    """,
 )
 
 _TOOL_ERROR = 5
@@ -101,6 +105,8 @@ def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
 
     Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_BEARER_TOKENS, MCP_API_KEY,
     MCP_TOKEN, MCP_CURSOR_SECRET, MCP_INTROSPECTION_CLIENT_SECRET.
+
+    Example: kailash-mcp-prod serve --mode development --models shop:db
     """
     loaded = ServerConfig.load(flags_of(settings, no_auth=no_auth), config)
     _configure_logging(loaded)
@@ -217,7 +223,10 @@ def tools(
     database_url: _Database = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print names and schemas.")] = False,
 ) -> None:
-    """List the tools of an application, or of a running server."""
+    """List the tools of an application, or of a running server.
+
+    Example: kailash-mcp-prod tools --models shop:db
+    """
 
     async def show() -> None:
         async with _connect(url, models, database_url, ["--list-output-schemas"]) as client:
@@ -235,13 +244,18 @@ def tools(
 
 @app.command()
 def call(
-    tool: Annotated[str, typer.Argument(help="The tool, such as Company_list.")],
+    tool: Annotated[
+        str, typer.Argument(help="The tool, such as Company_list.", autocompletion=tool_names)
+    ],
     arguments: Annotated[str, typer.Argument(help="Its arguments as JSON.")] = "{}",
     url: _Url = None,
     models: _Models = "models:db",
     database_url: _Database = None,
 ) -> None:
-    """Call a tool and print its result as JSON. Exit code 5 means that the call failed."""
+    """Call a tool and print its result as JSON. Exit code 5 means that the call failed.
+
+    Example: kailash-mcp-prod call Company_list '{"limit": 3}'
+    """
     try:
         parsed = json.loads(arguments)
     except json.JSONDecodeError as problem:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional, Typ
 
 import typer
 
+from kailash_mcp_prod.cli_completion import among
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.config_values import check_endpoint
 from kailash_mcp_prod.errors import (
@@ -24,6 +25,7 @@ from kailash_mcp_prod.errors import (
     StartupError,
     UnavailableError,
 )
+from kailash_mcp_prod.tools.surfaces.names import CHOICES
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.state.credentials import CredentialStore
@@ -76,7 +78,9 @@ Claims = Annotated[
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="It changes nothing.")]
 SurfaceName = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help="The surface of tools that it is shown."),
+    typer.Option(
+        help="The surface of tools that it is shown.", autocompletion=among(list(CHOICES))
+    ),
 ]
 Label = Annotated[Optional[str], typer.Option(help="A note for yourself.")]  # noqa: UP045
 

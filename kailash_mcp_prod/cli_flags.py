@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional, get_origin
 
 import typer
 
+from kailash_mcp_prod.cli_completion import completer_of
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.config_catalogue import SECRET_KEYS
 
@@ -43,6 +44,7 @@ def with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
             f"--{flag}/--no-{flag}" if switch else f"--{flag}",
             help=field.description,
             show_default=False,
+            autocompletion=completer_of(name),
         )
         kind: Any = bool if switch else str
         parameters.append(

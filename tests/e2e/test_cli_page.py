@@ -82,6 +82,14 @@ def test_the_sections_of_the_demonstration_are_on_the_page(workdir: Path) -> Non
     assert output.endswith("28 ok\n")
 
 
+def test_completion_is_installed_as_it_says(workdir: Path) -> None:
+    command = only(SHELL, "kailash-mcp-prod --install").rstrip() + " bash"
+    settings = {"HOME": str(workdir), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+
+    assert "bash completion installed" in run_in(workdir, command, **settings)
+    assert (workdir / ".bashrc").is_file()
+
+
 def test_the_starter_application_is_called_as_it_says(workdir: Path) -> None:
     created = json.loads(run_in(workdir, only(SHELL, "cd shop")))
 
