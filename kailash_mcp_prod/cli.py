@@ -76,7 +76,8 @@ _LEAVE_SECONDS = 1.5
 def main() -> None:
     """Runs the command; its exit code says what happened."""
     try:
-        app()
+        # However it was started: completion is installed under this name.
+        app(prog_name="kailash-mcp-prod")
     except StartupError as problem:
         typer.echo(f"Error: {problem}", err=True)
         raise SystemExit(problem.exit_code) from None

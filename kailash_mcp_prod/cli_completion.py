@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
+from itertools import product
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
@@ -50,18 +54,25 @@ def _noted(ctx: typer.Context) -> list[str]:
 
     given = {"models": ctx.params.get("models"), "database_url": ctx.params.get("database_url")}
     flags: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    # As the commands that start a server of their own, and as a client that serves samples does.
-    for mode in ("standalone", "development"):
-        try:
-            config = ServerConfig.load(
-                {**flags, "mode": mode, "enable_auth": False, "transport": "stdio"},
-                ctx.params.get("config"),
-            )
+    flags |= {"enable_auth": False, "transport": "stdio"}
+    # With sample rows or without, and started as a script or, as commands and clients do, with -m.
+    for mode, first in product(("standalone", "development"), (str(Path.cwd()), sys.path[0])):
+        with suppress(StartupError, OSError), _path_beginning_with(first):
+            config = ServerConfig.load({**flags, "mode": mode}, ctx.params.get("config"))
             if names := asyncio.run(Manifests(config).noted_tools()):
                 return names
-        except (StartupError, OSError):
-            continue
     return []
+
+
+@contextmanager
+def _path_beginning_with(first: str) -> Iterator[None]:
+    """A manifest is of one path of modules, which begins with where Python was started."""
+    before = sys.path[0]
+    sys.path[0] = first
+    try:
+        yield
+    finally:
+        sys.path[0] = before
 
 
 def _values(kind: Any) -> Iterator[str]:

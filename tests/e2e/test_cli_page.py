@@ -94,3 +94,25 @@ def test_the_starter_application_is_called_as_it_says(workdir: Path) -> None:
     created = json.loads(run_in(workdir, only(SHELL, "cd shop")))
 
     assert created["name"] == "City library"
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("call Task_bulk_u", ["Task_bulk_update", "Task_bulk_upsert"]),
+        ("audit list --model P", ["Project"]),
+        ("call --url http://127.0.0.1:1/mcp Task_bulk_u", []),
+    ],
+)
+def test_names_are_completed_from_what_a_start_has_noted(
+    line: str, names: list[str], workdir: Path
+) -> None:
+    run_in(workdir, only(SHELL, "cd shop").replace("create", "list").replace("data", "filter"))
+    words = f"kailash-mcp-prod {line}"
+    asked = {
+        "_KAILASH_MCP_PROD_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+
+    assert run_in(workdir / "shop", "kailash-mcp-prod", **asked).split() == names
