@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Optional
 import typer
 
 from kailash_mcp_prod.cli_credentials import AsJson, Models, print_json, require_endpoint, told
+from kailash_mcp_prod.cli_loop import run_until_told
 from kailash_mcp_prod.errors import StartupError
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _run(where: Where, *, as_json: bool) -> list[Result]:
     from kailash_mcp_prod.client import leaf_of, reason_of
 
     try:
-        return asyncio.run(_shown(where, as_json=as_json))
+        return run_until_told(_shown(where, as_json=as_json))
     except BaseException as problem:  # noqa: BLE001 - raised again, as something that is told
         leaf = leaf_of(problem)
         if isinstance(leaf, StartupError) or not isinstance(leaf, Exception):

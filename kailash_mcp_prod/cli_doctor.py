@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
@@ -17,6 +16,7 @@ from kailash_mcp_prod.cli_credentials import (
     print_json,
     require_endpoint,
 )
+from kailash_mcp_prod.cli_loop import run_until_told
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.doctor import Finding
@@ -70,7 +70,7 @@ def doctor(
 
         return await examine(patient(flags, config, url=url, credential=credential), timeout)
 
-    found = asyncio.run(examined())
+    found = run_until_told(examined())
     failed = any(each.status == "fail" for each in found)
     if as_json:
         print_json({"ok": not failed, "checks": [asdict(each) for each in found]})

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.e2e.forked import ForkedProcess
-from tests.e2e.servers import HttpServer, environment, serving
+from tests.e2e.servers import COMMAND, HttpServer, environment, running, serving
 from tests.e2e.test_tools_command import run
 
 MODES = ["standalone", "development", "nexus-integration"]
@@ -130,6 +132,15 @@ def test_what_a_credential_may_not_do_is_skipped(guarded: HttpServer, tmp_path: 
     assert found["failed"] == ["Records: create a record"]
     assert "Collaboration: open a workspace" in found["skipped"]
     assert "Discovery: list the tools" in found["ok"]
+
+
+def test_a_demonstration_that_is_told_to_stop_stops_its_server(tmp_path: Path) -> None:
+    with running(tmp_path, program=[*COMMAND, "demo"]) as process:
+        process.errors.find("serves models:db")
+        [server] = psutil.Process(process.process.pid).children()
+
+        assert process.end(seconds=40) == 128 + signal.SIGTERM
+        assert not server.is_running()
 
 
 @pytest.mark.parametrize(
