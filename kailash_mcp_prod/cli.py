@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import inspect
 import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -20,7 +19,9 @@ import typer
 from typer.core import TyperGroup
 
 from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.cli_completion import tool_names
 from kailash_mcp_prod.cli_explain import explain
+from kailash_mcp_prod.cli_flags import flags_of, with_setting_flags
 from kailash_mcp_prod.cli_loop import Signals, run, settle_garbage_collector
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
 from kailash_mcp_prod.errors import StartupError
@@ -28,7 +29,11 @@ from kailash_mcp_prod.errors import StartupError
 if TYPE_CHECKING:
     from kailash_mcp_prod.client import ToolClient
 
-_GROUPS = {
+_LATE = {
+    "init": "kailash_mcp_prod.cli_init",
+    "doctor": "kailash_mcp_prod.cli_doctor",
+    "config": "kailash_mcp_prod.cli_config",
+    "demo": "kailash_mcp_prod.cli_demo",
     "key": "kailash_mcp_prod.cli_keys",
     "token": "kailash_mcp_prod.cli_tokens",
     "audit": "kailash_mcp_prod.cli_audit",
@@ -36,37 +41,33 @@ _GROUPS = {
 
 
 class _Commands(TyperGroup):
-    """The commands. Groups of further ones are loaded when named, so that serving starts sooner.
+    """The commands. Most of them are loaded when named, so that serving starts sooner.
 
     The types are click's, which some releases of typer bring along under a name of their own.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, as the help shows them."""
-        return [*super().list_commands(ctx), *_GROUPS]
+        return [*super().list_commands(ctx), *_LATE]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, if there is one."""
-        if cmd_name in _GROUPS:
-            return typer.main.get_command(importlib.import_module(_GROUPS[cmd_name]).app)
+        if cmd_name in _LATE:
+            return typer.main.get_command(importlib.import_module(_LATE[cmd_name]).app)
         return super().get_command(ctx, cmd_name)
 
 
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Serves the models of a Kailash DataFlow application as MCP tools.",
+    help="""Serves the models of a Kailash DataFlow application as MCP tools.
+
+    Begin with `init`, which writes an application that runs. `doctor` says what is wrong, and
+    `demo` shows what there is. Example: kailash-mcp-prod init shop
+    """,
 )
 
-# On the command line a secret is there for every user of the machine to see.
-_ONLY_FROM_ENVIRONMENT = frozenset(
-    {
-        *("api_key", "api_keys", "bearer_tokens", "cursor_secret", "introspection_client_secret"),
-        *("jwt_secret", "token", "audit_former_secrets"),
-    }
-)
 _TOOL_ERROR = 5
 _INTERRUPTED = 130
 _LEAVE_SECONDS = 1.5
@@ -75,7 +76,8 @@ _LEAVE_SECONDS = 1.5
 def main() -> None:
     """Runs the command; its exit code says what happened."""
     try:
-        app()
+        # However it was started: completion is installed under this name.
+        app(prog_name="kailash-mcp-prod")
     except StartupError as problem:
         typer.echo(f"Error: {problem}", err=True)
         raise SystemExit(problem.exit_code) from None
@@ -97,58 +99,17 @@ def _root(
     pass
 
 
-def _with_setting_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command one flag for each setting; values are checked by `ServerConfig`."""
-    parameters = [
-        inspect.Parameter(
-            "config",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[Optional[Path], typer.Option(help="JSON file with settings.")],  # noqa: UP045 - typer reads it
-        ),
-        inspect.Parameter(
-            "no_auth",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False,
-            annotation=Annotated[bool, typer.Option("--no-auth", help="Same as --no-enable-auth.")],
-        ),
-    ]
-    for name, field in ServerConfig.model_fields.items():
-        if name in _ONLY_FROM_ENVIRONMENT:
-            continue
-        flag = name.replace("_", "-")
-        switch = field.annotation is bool
-        option = typer.Option(
-            f"--{flag}/--no-{flag}" if switch else f"--{flag}",
-            help=field.description,
-            show_default=False,
-        )
-        kind: Any = bool if switch else str
-        parameters.append(
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[Optional[kind], option],  # noqa: UP045
-            )
-        )
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    return command
-
-
 @app.command()
-@_with_setting_flags
+@with_setting_flags
 def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     """Serve MCP over HTTP, WebSocket or both, with REST beside it, or MCP over stdio.
 
     Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_BEARER_TOKENS, MCP_API_KEY,
     MCP_TOKEN, MCP_CURSOR_SECRET, MCP_INTROSPECTION_CLIENT_SECRET.
+
+    Example: kailash-mcp-prod serve --mode development --models shop:db
     """
-    flags = {name: value for name, value in settings.items() if value is not None}
-    if no_auth:
-        flags["enable_auth"] = False
-    loaded = ServerConfig.load(flags, config)
+    loaded = ServerConfig.load(flags_of(settings, no_auth=no_auth), config)
     _configure_logging(loaded)
     for name, meant in misspelt_variables(os.environ).items():
         typer.echo(f"Warning: {name} is not a setting. Is {meant} meant?", err=True)
@@ -263,7 +224,10 @@ def tools(
     database_url: _Database = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print names and schemas.")] = False,
 ) -> None:
-    """List the tools of an application, or of a running server."""
+    """List the tools of an application, or of a running server.
+
+    Example: kailash-mcp-prod tools --models shop:db
+    """
 
     async def show() -> None:
         async with _connect(url, models, database_url, ["--list-output-schemas"]) as client:
@@ -281,13 +245,18 @@ def tools(
 
 @app.command()
 def call(
-    tool: Annotated[str, typer.Argument(help="The tool, such as Company_list.")],
+    tool: Annotated[
+        str, typer.Argument(help="The tool, such as Company_list.", autocompletion=tool_names)
+    ],
     arguments: Annotated[str, typer.Argument(help="Its arguments as JSON.")] = "{}",
     url: _Url = None,
     models: _Models = "models:db",
     database_url: _Database = None,
 ) -> None:
-    """Call a tool and print its result as JSON. Exit code 5 means that the call failed."""
+    """Call a tool and print its result as JSON. Exit code 5 means that the call failed.
+
+    Example: kailash-mcp-prod call Company_list '{"limit": 3}'
+    """
     try:
         parsed = json.loads(arguments)
     except json.JSONDecodeError as problem:
@@ -323,9 +292,9 @@ def _run(command: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(command)
     except BaseExceptionGroup as group:
-        leaf: BaseException = group
-        while isinstance(leaf, BaseExceptionGroup):
-            leaf = leaf.exceptions[0]
+        from kailash_mcp_prod.client import leaf_of
+
+        leaf = leaf_of(group)
         if isinstance(leaf, typer.Exit | StartupError | KeyboardInterrupt):
             raise leaf from None
         _fail(leaf)

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 
+from kailash_mcp_prod.cli_completion import model_names, tool_names
 from kailash_mcp_prod.cli_credentials import (
     AsJson,
     Config,
@@ -69,8 +70,14 @@ _Agent = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="Who called: the agent's name, or the whole subject such as key:billing."),
 ]
-_Tool = Annotated[Optional[str], typer.Option(help="The tool, such as Company_create.")]  # noqa: UP045
-_Model = Annotated[Optional[str], typer.Option(help="The model, such as Company.")]  # noqa: UP045
+_Tool = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="The tool, such as Company_create.", autocompletion=tool_names),
+]
+_Model = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="The model, such as Company.", autocompletion=model_names),
+]
 _Id = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--id", help="An id of what was to be changed."),
@@ -103,7 +110,7 @@ def list_entries(
 ) -> None:
     """List entries, the newest first.
 
-    Who changed company 7 this week: kailash-mcp-prod audit list --model Company --id 7 --since 7d
+    Example: kailash-mcp-prod audit list --model Company --id 7 --since 7d
     """
 
     async def find() -> tuple[list[AuditEntry], bool]:
@@ -170,6 +177,8 @@ def verify(
     --expect later: then it is also found when the newest entries were cut off.
 
     Seals are checked with the server's secret: set MCP_CURSOR_SECRET or JWT_SECRET as it has it.
+
+    Example: kailash-mcp-prod audit verify --json
     """
 
     async def check() -> Verification:
@@ -212,6 +221,8 @@ def export(
     """Export entries, the oldest first.
 
     In JSON lines each has its whole text and its hash, so the chain can be checked by others too.
+
+    Example: kailash-mcp-prod audit export --since 30d --output audit.jsonl
     """
 
     async def write() -> int:

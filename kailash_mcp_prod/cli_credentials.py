@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional, Typ
 
 import typer
 
+from kailash_mcp_prod.cli_completion import among
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.config_values import check_endpoint
 from kailash_mcp_prod.errors import (
     ConfigError,
     DatabaseStartupError,
@@ -23,6 +25,7 @@ from kailash_mcp_prod.errors import (
     StartupError,
     UnavailableError,
 )
+from kailash_mcp_prod.tools.surfaces.names import CHOICES
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.state.credentials import CredentialStore
@@ -75,7 +78,9 @@ Claims = Annotated[
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="It changes nothing.")]
 SurfaceName = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help="The surface of tools that it is shown."),
+    typer.Option(
+        help="The surface of tools that it is shown.", autocompletion=among(list(CHOICES))
+    ),
 ]
 Label = Annotated[Optional[str], typer.Option(help="A note for yourself.")]  # noqa: UP045
 
@@ -271,3 +276,16 @@ def instant_of(time: float | None) -> str | None:
     if time is None:
         return None
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def require_endpoint(url: str, *, credential: bool) -> None:
+    """Refuses an address of a server that is none, or to which a credential must not go.
+
+    Raises:
+        ConfigError: It is one of these.
+    """
+    try:
+        check_endpoint(url, credential=credential, insecure=False)
+    except ValueError as problem:
+        text = str(problem).removeprefix("connect ").replace(", or say --insecure", "")
+        raise ConfigError(f"--url: {text}.") from None

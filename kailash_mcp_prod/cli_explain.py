@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from kailash_mcp_prod.cli_completion import tool_names
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import (
     ConfigError,
@@ -40,7 +41,9 @@ def explain(
             "or any name with --roles."
         ),
     ],
-    tool: Annotated[str, typer.Argument(help="The tool, such as Quote_update.")],
+    tool: Annotated[
+        str, typer.Argument(help="The tool, such as Quote_update.", autocompletion=tool_names)
+    ],
     arguments: Annotated[
         _Text, typer.Argument(help="Arguments as JSON, checked as in a call; nothing is called.")
     ] = None,
@@ -61,6 +64,8 @@ def explain(
     """Say why an agent may call a tool, or not, and which records and fields are left to it.
 
     The exit code is 0 if it may and 5 if it may not. Nothing is called, and nothing is changed.
+
+    Example: kailash-mcp-prod explain carla Quote_update --roles clerk --claim sub=carla
     """
     # Nobody connects, so nobody has to be let in.
     flags: dict[str, Any] = {"transport": "stdio", "enable_auth": False}

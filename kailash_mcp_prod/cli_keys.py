@@ -78,7 +78,10 @@ def mint(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """Mint a key and print it. It is shown this once: only its digest is kept."""
+    """Mint a key and print it. It is shown this once: only its digest is kept.
+
+    Example: kailash-mcp-prod key mint --agent-id reporting --permissions '*:read' --expires 30d
+    """
 
     async def add() -> tuple[StoredKey, MintedKey, bool]:
         from kailash_mcp_prod.auth.api_keys import mint_key
@@ -125,7 +128,10 @@ def list_keys(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """List the keys, without their secrets."""
+    """List the keys, without their secrets.
+
+    Example: kailash-mcp-prod key list --json
+    """
 
     async def find() -> list[StoredKey]:
         async with open_store(settings(config, models, database_url), create=False) as store:
@@ -155,7 +161,10 @@ def inspect(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """Show what a key grants, whether it is good, and when it was used last."""
+    """Show what a key grants, whether it is good, and when it was used last.
+
+    Example: kailash-mcp-prod key inspect 3f9a1c2e
+    """
 
     async def find() -> StoredKey:
         async with open_store(settings(config, models, database_url), create=False) as store:
@@ -178,7 +187,10 @@ def rotate(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """Mint a key in place of another one, which ends after the overlap. Prints the new key."""
+    """Mint a key in place of another one, which ends after the overlap. Prints the new key.
+
+    Example: kailash-mcp-prod key rotate 3f9a1c2e --overlap 2h
+    """
 
     async def change() -> tuple[StoredKey, StoredKey, MintedKey]:
         from dataclasses import replace
@@ -219,7 +231,10 @@ def revoke(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """End a key for good, on all servers within a second."""
+    """End a key for good, on all servers within a second.
+
+    Example: kailash-mcp-prod key revoke 3f9a1c2e
+    """
 
     async def end() -> StoredKey:
         loaded = settings(config, models, database_url)

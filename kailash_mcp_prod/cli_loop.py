@@ -6,9 +6,12 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
+
+_TERMINATED: Final = 128 + signal.SIGTERM
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -19,6 +22,26 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run(main)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
+
+
+def run_until_told(main: Coroutine[Any, Any, Result]) -> Result:
+    """Runs a coroutine; SIGTERM cancels it, so that what it has started is stopped first.
+
+    Raises:
+        SystemExit: It was told to stop.
+    """
+
+    async def stoppable() -> Result:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        with suppress(NotImplementedError):  # on Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await main
+
+    try:
+        return asyncio.run(stoppable())
+    except asyncio.CancelledError:
+        raise SystemExit(_TERMINATED) from None
 
 
 def settle_garbage_collector() -> None:

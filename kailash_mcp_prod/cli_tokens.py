@@ -85,7 +85,10 @@ def mint(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """Mint a token with JWT_SECRET and print it. It is kept nowhere, but listed by its jti."""
+    """Mint a token with JWT_SECRET and print it. It is kept nowhere, but listed by its jti.
+
+    Example: kailash-mcp-prod token mint --subject carla --roles clerk --expires 8h
+    """
 
     async def make() -> MintedToken:
         from kailash_mcp_prod.auth.token_minting import TokenGrants, mint_token
@@ -144,7 +147,10 @@ def list_tokens(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """List the tokens that were minted here, and which of them were revoked."""
+    """List the tokens that were minted here, and which of them were revoked.
+
+    Example: kailash-mcp-prod token list --all
+    """
 
     async def find() -> list[TokenNote]:
         from kailash_mcp_prod.state.token_notes import TokenNotes
@@ -171,7 +177,10 @@ def inspect(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """Show the claims of a token on standard input, and whether it is good. Exit code 5: not."""
+    """Show the claims of a token on standard input, and whether it is good. Exit code 5: not.
+
+    Example: kailash-mcp-prod token inspect --json < token.txt
+    """
 
     async def judge() -> tuple[TokenReport, str | None]:
         loaded = settings(config, models, database_url)
@@ -202,7 +211,10 @@ def revoke(
     models: Models = None,
     database_url: Database = None,
 ) -> None:
-    """End a token, by its jti or given on standard input, on all servers within a second."""
+    """End a token, by its jti or given on standard input, on all servers within a second.
+
+    Example: kailash-mcp-prod token revoke --jti 3f9a1c2e
+    """
 
     async def end() -> tuple[str, float | None]:
         from kailash_mcp_prod.auth.token_minting import MAX_JTI_LENGTH

@@ -90,3 +90,16 @@ async def connect_to_own_server(flags: Sequence[str]) -> AsyncIterator[ToolClien
     ):
         await session.initialize()
         yield ToolClient(session)
+
+
+def reason_of(problem: BaseException) -> str:
+    """Why a connection failed, in a line; the SDK wraps what happens into exception groups."""
+    leaf = leaf_of(problem)
+    return str(leaf) or type(leaf).__name__
+
+
+def leaf_of(problem: BaseException) -> BaseException:
+    """The first failure within exception groups."""
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem

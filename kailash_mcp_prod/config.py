@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from kailash_mcp_prod.config_features import FeatureSettings
+from kailash_mcp_prod.config_file import read_settings
 from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
 from kailash_mcp_prod.config_observing import ObservingSettings
@@ -34,7 +35,6 @@ from kailash_mcp_prod.config_values import (
     check_endpoint,
     check_strength,
     is_loopback,
-    read_settings,
 )
 from kailash_mcp_prod.errors import ConfigError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,7 +21,6 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from kailash_mcp_prod.auth.api_keys import MIN_KEY_LENGTH, configured_digest, is_weak
-from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.tools.surfaces.names import CHOICES, is_surface
 
 MAX_CLAIMS_LENGTH = 4096
@@ -211,24 +209,3 @@ def check_scopes(key: str, scopes: Iterable[str]) -> None:
     for scope in scopes:
         if not scope.isascii() or not scope.isprintable() or set(scope) & set(' "\\'):
             raise ValueError(f"{key} must be names without spaces, quotes and backslashes")
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings in a JSON file.
-
-    Raises:
-        ConfigError: It can't be read, or holds no JSON object.
-    """
-    if not path.is_file():
-        raise ConfigError(f"The configuration file {path} does not exist.")
-    try:
-        settings = json.loads(path.read_bytes())
-    except OSError as failure:
-        raise ConfigError(
-            f"The configuration file {path} can't be read: {failure.strerror}."
-        ) from None
-    except (ValueError, RecursionError):
-        raise ConfigError(f"The configuration file {path} is not valid JSON.") from None
-    if not isinstance(settings, dict):
-        raise ConfigError(f"The configuration file {path} must hold a JSON object.")
-    return settings

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined, to_jsonable_python
-
-from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.config_catalogue import Setting, all_settings
 
 TARGET = Path(__file__).parents[1] / "docs" / "configuration.md"
-WITHOUT_PREFIX = {"api_keys", "database_url", "jwt_secret", "redis_url"}
-SECRETS = {
-    *("api_key", "api_keys", "bearer_tokens", "cursor_secret", "introspection_client_secret"),
-    *("jwt_secret", "token", "audit_former_secrets"),
-}
 
 HEAD = """\
 # Configuration
 
 A setting comes from a flag of `serve`, else from the environment, else from the JSON file that
 `--config` or `MCP_CONFIG_FILE` names, else from its default. Unknown keys are errors; a variable
-that looks like a misspelt one of ours is warned about. Lists may be JSON or text with commas.
+that looks like a misspelt one of ours is warned about. Lists may be JSON or text with commas. The
+file may have comments (`//` and `/* */`), commas before a closing bracket, and a `$schema` for
+editors; `kailash-mcp-prod init` writes one with every key.
 Secrets have no flag, because command lines are there for every user of a machine to see.
 
 | key | variable | default | meaning |
@@ -31,24 +24,23 @@ Secrets have no flag, because command lines are there for every user of a machin
 """
 
 
-def default_of(field: FieldInfo) -> str:
+def default_of(setting: Setting) -> str:
     """The default as it stands in the table."""
-    value: Any = field.get_default(call_default_factory=True)
-    if value is None or value is PydanticUndefined or value in ((), {}):
+    value = setting.default
+    if value is None or value in ([], {}):
         return ""
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         return f"`{','.join(value)}`"
-    return f"`{json.dumps(to_jsonable_python(value))}`".replace('"', "")
+    return f"`{json.dumps(value)}`".replace('"', "")
 
 
 def render() -> str:
     """The whole page."""
     rows = []
-    for key, field in ServerConfig.model_fields.items():
-        variable = key.upper() if key in WITHOUT_PREFIX else f"MCP_{key.upper()}"
-        text = (field.description or "").replace("|", "\\|")
-        flag = " No flag." if key in SECRETS else ""
-        rows.append(f"| `{key}` | `{variable}` | {default_of(field)} | {text}{flag} |\n")
+    for each in all_settings():
+        text = each.description.replace("|", "\\|")
+        flag = " No flag." if each.secret else ""
+        rows.append(f"| `{each.key}` | `{each.variable}` | {default_of(each)} | {text}{flag} |\n")
     return HEAD + "".join(rows)
 
 

@@ -77,6 +77,13 @@ class Manifests:
             return None
         return manifest, url
 
+    async def noted_tools(self) -> list[str]:
+        """The names of the tools in the manifest, whether it still holds or not."""
+        manifest = await asyncio.to_thread(self._file.read, Manifest)
+        if manifest is None:
+            return []
+        return [tool.name for model in manifest.models for tool in model.tools if tool.listed]
+
     async def write(
         self, served: Iterable[Served], sampled: Collection[str], database_url: str
     ) -> None:

@@ -58,6 +58,7 @@ def test_every_shell_snippet_of_the_readme_is_covered_by_a_test() -> None:
         ".venv/bin/kailash-mcp-prod call Company_list "
         """'{"sort": ["-created_at"], "limit": 3}'""",
         "pip install 'kailash-mcp-prod[postgres]'",
+        "kailash-mcp-prod init shop",
         "kailash-mcp-prod serve --mode development --models shop:db "
         "--database-url sqlite:///shop.db",
         """export API_KEYS='{"a-long-random-key": {"agent_id": "reporting", """
