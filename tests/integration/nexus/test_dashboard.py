@@ -60,7 +60,7 @@ def run(client: TestClient, workflow: str, who: dict[str, str], **inputs: Any) -
 def test_nothing_is_shown_to_who_is_not_logged_in(client: TestClient) -> None:
     for headers in ({}, bearer(*WATCHER), {"Cookie": "kailash_dashboard=x"}):
         page = client.get(f"{DASHBOARD}/nexus", headers=headers)
-        assert (page.status_code, page.headers["location"]) == (303, f"{DASHBOARD}/login")
+        assert (page.status_code, page.headers["location"]) == (303, f"{DASHBOARD}/login#/nexus")
         answer = client.get(f"{DASHBOARD}/api/integrations/nexus", headers=headers)
         assert answer.status_code == 401
         assert "x-frame-options" in answer.headers
