@@ -42,8 +42,9 @@ from kailash_mcp_prod.tools.turns import Turns
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
 if TYPE_CHECKING:
+    from kailash_mcp_prod.serving import Serving
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
-    from kailash_mcp_prod.transports.listening import Listener
+    from kailash_mcp_prod.workers.place import WorkerPlace
 
 log = get_logger(__name__)
 
@@ -58,6 +59,7 @@ class ProductionMCPServer:
             `enable_auth` says. With `auth_type="custom"` no others are needed.
         discovery: Makes the tools of a model; by default `DataFlowToolDiscovery`.
         metrics: Those of the application, beside the server's own.
+        place: Which of several workers this is.
 
     Example:
         ```python
@@ -76,8 +78,10 @@ class ProductionMCPServer:
         auth_providers: Sequence[AuthProvider] = (),
         discovery: type[DataFlowToolDiscovery] | None = None,
         metrics: ServerMetrics | None = None,
+        place: WorkerPlace | None = None,
     ) -> None:
         self.config = config or ServerConfig()
+        self._place = place
         self.registry = ToolRegistry()
         self._guard = Guard(self.config)
         self.policy = policy = Policy(
@@ -161,12 +165,13 @@ class ProductionMCPServer:
             prompts=prompts,
             completion=DataCompletion(self.service, catalogue, resources, prompts),
             instructions=INSTRUCTIONS,
-            seal=Seal(self.config.cursor_key),
+            seal=Seal(self.config.run_key),
             observer=self.monitoring.monitor.observer,
         )
         self.monitoring.watch(self._dispatcher.methods())
         self._running: AsyncExitStack | None = None
         self._stdio: StdioTransport | None = None
+        self._serving: Serving | None = None
         self._background: BackgroundLoop | None = None
         self.mcp_url: str | None = None
         self.ws_url: str | None = None
@@ -221,8 +226,20 @@ class ProductionMCPServer:
                 await self.drain()
             await running.aclose()
 
-    async def drain(self) -> None:
-        """Refuses new calls and lets running ones finish, for `drain_seconds` at most."""
+    async def drain(self, *, replaced: bool = False) -> None:
+        """Refuses new calls and lets running ones finish, for `drain_seconds` at most.
+
+        Before that the server goes on for `shutdown_grace_seconds`, is not ready any more, and
+        tells clients to come by another connection next time.
+
+        Args:
+            replaced: Whether another worker accepts on the same sockets.
+        """
+        grace = self.config.shutdown_grace_seconds
+        if self._serving is not None and (grace or replaced):
+            if not replaced:
+                self.service.announce_drain()
+            await self._serving.send_away(grace, replaced=replaced)
         await self.service.drain(self.config.drain_seconds)
 
     async def wait_closed(self) -> None:
@@ -327,15 +344,16 @@ class ProductionMCPServer:
 
     def _further_components(self) -> dict[str, dict[str, Any]]:
         """Further components in the report on health, whose state is known without asking."""
-        return {**self._credentials.components(), **self.audit.components()}
+        own = {} if self._place is None else {"worker": self._place.component()}
+        return {**own, **self._credentials.components(), **self.audit.components()}
 
     async def _start_serving(self, stack: AsyncExitStack) -> None:
-        listeners = self._listeners(stack)
+        serving = self._serving = self._listen(stack)
+        stack.push_async_callback(serving.stop)
         await self._start_application()
         await self.audit.start()
         await self._credentials.prepare()
-        for listener in listeners:
-            await listener.start()
+        await serving.start()
         log.info(
             "serving",
             mcp=self.mcp_url,
@@ -344,14 +362,10 @@ class ProductionMCPServer:
             tools=len(self.registry),
         )
 
-    def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
+    def _listen(self, stack: AsyncExitStack) -> Serving:
         # Late, because a process over stdio needs none of it.
-        from kailash_mcp_prod.serving import Surroundings, mcp_transports
-        from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
-        from kailash_mcp_prod.transports.listening import Listener
-        from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
+        from kailash_mcp_prod.serving import Serving, Surroundings, mcp_transports
         from kailash_mcp_prod.transports.rest import create_rest_app
-        from kailash_mcp_prod.transports.routing import TransportRouter
 
         config = self.config
         around = Surroundings.of(config)
@@ -370,31 +384,12 @@ class ProductionMCPServer:
             metrics=self.monitoring.monitor,
             mounts=self._dashboard.mounts(stack),
         )
-        all_three = http, websocket, rest
-        with_http, with_ws = config.transport != "websocket", config.transport != "http"
-        connections = ConnectionLimit(config.max_connections)
+        serving = Serving(config, http, websocket, rest, around, self._place)
         self.monitoring.channels.update(
             http_session=lambda: http.open_sessions,
             websocket=lambda: websocket.open_channels,
-            connection=lambda: connections.open,
+            connection=lambda: serving.connections.open,
         )
-        mcp_listener = Listener(
-            TransportRouter(
-                websocket, http if with_http else None, ResourceMetadata(around.challenges.resource)
-            ),
-            config.host,
-            config.port,
-            max_message_bytes=config.max_body_bytes if with_ws else None,
-            connections=connections,
-        )
-        stack.push_async_callback(mcp_listener.stop)
-        port = config.port + 1 if config.port else 0
-        rest_listener = Listener(rest, config.host, port, connections=connections)
-        stack.push_async_callback(rest_listener.stop)
-
-        stack.push_async_callback(lambda: asyncio.gather(*(each.stop() for each in all_three)))
-        mcp = mcp_listener.url
-        self.mcp_url = f"{mcp}/mcp" if with_http else None
-        self.ws_url = f"{mcp.replace('http', 'ws', 1)}/ws" if with_ws else None
-        self.rest_url = rest_listener.url
-        return [mcp_listener, rest_listener]
+        self.mcp_url, self.ws_url = serving.mcp_url, serving.ws_url
+        self.rest_url = serving.rest_url
+        return serving

@@ -1,19 +1,32 @@
-"""The transports of MCP, made as the settings say; who carries them is another matter."""
+"""The transports of MCP, made as the settings say, and the sockets of a server of its own."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Revocations
+from kailash_mcp_prod.transports.binding import bind
+from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http import HttpTransport
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
+from kailash_mcp_prod.transports.http_wire import QUIET_SECONDS
+from kailash_mcp_prod.transports.listening import Listener
+from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
+from kailash_mcp_prod.transports.rest import GuardedApp
+from kailash_mcp_prod.transports.routing import TransportRouter
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket import WebSocketTransport
+from kailash_mcp_prod.workers.place import WorkerPlace
+
+_LOOK_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +104,100 @@ def mcp_transports(
         unread=around.unread,
     )
     return http, websocket
+
+
+class Serving:
+    """The transports of a server on sockets: MCP on `port`, REST on the next one.
+
+    Args:
+        config: The settings.
+        http: MCP over HTTP.
+        websocket: MCP over WebSocket.
+        rest: REST and what is mounted beside it.
+        around: What the transports share.
+        place: The sockets of a worker; by default they are bound here.
+
+    Raises:
+        StartupError: A port can't be bound.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        http: HttpTransport,
+        websocket: WebSocketTransport,
+        rest: GuardedApp,
+        around: Surroundings,
+        place: WorkerPlace | None = None,
+    ) -> None:
+        self._parts = http, websocket, rest
+        self.connections = ConnectionLimit(config.max_connections)
+        with_http, with_ws = config.transport != "websocket", config.transport != "http"
+        first, second = bind_both(config.host, config.port) if place is None else place.sockets
+        self._mcp = Listener(
+            TransportRouter(
+                websocket, http if with_http else None, ResourceMetadata(around.challenges.resource)
+            ),
+            config.host,
+            config.port,
+            max_message_bytes=config.max_body_bytes if with_ws else None,
+            connections=self.connections,
+            listening=first,
+        )
+        self._rest = Listener(
+            rest, config.host, config.port, connections=self.connections, listening=second
+        )
+        mcp = self._mcp.url
+        self.mcp_url = f"{mcp}/mcp" if with_http else None
+        self.ws_url = f"{mcp.replace('http', 'ws', 1)}/ws" if with_ws else None
+        self.rest_url = self._rest.url
+
+    async def start(self) -> None:
+        """Begins to accept connections."""
+        for listener in (self._mcp, self._rest):
+            await listener.start()
+
+    async def send_away(self, seconds: float, *, replaced: bool) -> None:
+        """Answers on, and tells clients to come by another connection next time.
+
+        Args:
+            seconds: How long.
+            replaced: Whether another process accepts on the same sockets. New connections are
+                left to it then, and as soon as there are no more here this ends; each is closed
+                after its answer, or when it was quiet for a while.
+        """
+        listeners = self._mcp, self._rest
+        for listener in listeners:
+            listener.let_go()
+        if not replaced:
+            await asyncio.sleep(seconds)
+            return
+        for listener in listeners:
+            listener.stop_accepting()
+        until = time.monotonic() + seconds + QUIET_SECONDS
+        while any(each.has_connections for each in listeners) and time.monotonic() < until:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def stop(self) -> None:
+        """Ends streams, waits a moment for running requests, and closes all connections."""
+        await asyncio.gather(*(each.stop() for each in self._parts))
+        await self._rest.stop()
+        await self._mcp.stop()
+
+
+def bind_both(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """The sockets of MCP and of REST.
+
+    Args:
+        host: The address of both.
+        port: That of MCP; 0 for any free ones.
+
+    Raises:
+        StartupError: One of them can't be bound.
+    """
+    first = bind(host, port)
+    try:
+        return first, bind(host, port + 1 if port else 0)
+    except BaseException:
+        first.close()
+        raise

@@ -15,6 +15,9 @@ from kailash_mcp_prod.delays import Delays, Waiting
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http_cycle import OneWriteCycle
 
+QUIET_SECONDS: Final = 5.0
+"""After how long without a request a connection is closed."""
+
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_HEADERS: Final = 100
 _CACHED_TARGET: Final = 64
@@ -69,10 +72,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     `write_seconds` is dropped. Trailers are left out, and a request whose client has gone is
     told so, even if another one came behind it. A connection beyond `limit` is answered with 503
     before anything of it is read. One that was `quiet` for that time after an answer is closed.
+    While the server is `leaving`, each answer says that the connection ends with it.
     """
 
     limit: ClassVar[ConnectionLimit | None] = None
-    quiet: ClassVar[Delays] = Delays(5.0)
+    quiet: ClassVar[Delays] = Delays(QUIET_SECONDS)
+    leaving: ClassVar[bool] = False
 
     head_seconds: ClassVar[float] = 10.0
     write_seconds: ClassVar[float] = 20.0
@@ -170,7 +175,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             _known_target(self.url) if len(self.url) <= _CACHED_TARGET else _target(self.url)
         )
         before = self.cycle
-        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self.leaving
         self.cycle = OneWriteCycle(self, scope, keep_alive=keep_alive)
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
