@@ -249,6 +249,12 @@ class ProductionMCPServer:
         else:
             await self._stdio.wait_closed()
 
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where clients connect, by kind."""
+        found = {"MCP": self.mcp_url, "WS": self.ws_url, "REST": self.rest_url}
+        return {name: url for name, url in found.items() if url is not None}
+
     async def describe(self) -> None:
         """Makes the tools without a database; none of them can be called.
 
@@ -384,12 +390,11 @@ class ProductionMCPServer:
             metrics=self.monitoring.monitor,
             mounts=self._dashboard.mounts(stack),
         )
-        serving = Serving(config, http, websocket, rest, around, self._place)
+        serving = Serving(config, http, websocket, rest, around=around, place=self._place)
         self.monitoring.channels.update(
             http_session=lambda: http.open_sessions,
             websocket=lambda: websocket.open_channels,
             connection=lambda: serving.connections.open,
         )
-        self.mcp_url, self.ws_url = serving.mcp_url, serving.ws_url
-        self.rest_url = serving.rest_url
+        self.mcp_url, self.ws_url, self.rest_url = serving.mcp_url, serving.ws_url, serving.rest_url
         return serving

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Revocations
-from kailash_mcp_prod.transports.binding import bind
+from kailash_mcp_prod.transports.binding import bind_both
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http import HttpTransport
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
@@ -127,6 +126,7 @@ class Serving:
         http: HttpTransport,
         websocket: WebSocketTransport,
         rest: GuardedApp,
+        *,
         around: Surroundings,
         place: WorkerPlace | None = None,
     ) -> None:
@@ -175,7 +175,8 @@ class Serving:
         for listener in listeners:
             listener.stop_accepting()
         until = time.monotonic() + seconds + QUIET_SECONDS
-        while any(each.has_connections for each in listeners) and time.monotonic() < until:
+        # uvicorn tells nobody when a connection ends, and looks often itself.
+        while any(each.has_connections for each in listeners) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def stop(self) -> None:
@@ -183,21 +184,3 @@ class Serving:
         await asyncio.gather(*(each.stop() for each in self._parts))
         await self._rest.stop()
         await self._mcp.stop()
-
-
-def bind_both(host: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """The sockets of MCP and of REST.
-
-    Args:
-        host: The address of both.
-        port: That of MCP; 0 for any free ones.
-
-    Raises:
-        StartupError: One of them can't be bound.
-    """
-    first = bind(host, port)
-    try:
-        return first, bind(host, port + 1 if port else 0)
-    except BaseException:
-        first.close()
-        raise

@@ -37,6 +37,24 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
+def bind_both(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """The sockets of MCP and of REST.
+
+    Args:
+        host: The address of both.
+        port: That of MCP; 0 for any free ones.
+
+    Raises:
+        StartupError: One of them can't be bound.
+    """
+    first = bind(host, port)
+    try:
+        return first, bind(host, port + 1 if port else 0)
+    except BaseException:
+        first.close()
+        raise
+
+
 def url_of(host: str, port: int) -> str:
     """The address for clients on this machine or, when bound to one address, for all."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - only compared
