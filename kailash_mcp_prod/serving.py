@@ -21,6 +21,7 @@ from kailash_mcp_prod.transports.listening import Listener
 from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
 from kailash_mcp_prod.transports.rest import GuardedApp
 from kailash_mcp_prod.transports.routing import TransportRouter
+from kailash_mcp_prod.transports.session_ids import SessionIds
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket import WebSocketTransport
 from kailash_mcp_prod.workers.place import WorkerPlace
@@ -64,6 +65,7 @@ def mcp_transports(
     *,
     path: str = "/mcp",
     websocket_path: str = "/ws",
+    slot: int = 0,
 ) -> tuple[HttpTransport, WebSocketTransport]:
     """The two ASGI applications: any ASGI server carries them, or another application.
 
@@ -75,6 +77,7 @@ def mcp_transports(
         around: What other transports share with them.
         path: Where MCP over HTTP is.
         websocket_path: Where MCP over WebSocket is.
+        slot: The place of this process among the workers of its machine.
     """
     http = HttpTransport(
         dispatcher,
@@ -87,6 +90,7 @@ def mcp_transports(
         challenges=around.challenges,
         revocations=revocations,
         unread=around.unread,
+        session_ids=SessionIds(config.run_key, slot),
     )
     websocket = WebSocketTransport(
         dispatcher,
