@@ -167,8 +167,8 @@ class Serving:
         Args:
             seconds: How long.
             replaced: Whether another process accepts on the same sockets. New connections are
-                left to it then, and as soon as there are no more here this ends; each is closed
-                after its answer, or when it was quiet for a while.
+                left to it then, and as soon as none is left here that waits for a request this
+                ends; each is closed after its answer, or when it was quiet for a while.
         """
         listeners = self._mcp, self._rest
         for listener in listeners:
@@ -179,9 +179,11 @@ class Serving:
         for listener in listeners:
             listener.stop_accepting()
         until = time.monotonic() + seconds + QUIET_SECONDS
-        # uvicorn tells nobody when a connection ends, and looks often itself.
-        while any(each.has_connections for each in listeners) and time.monotonic() < until:  # noqa: ASYNC110
+        while time.monotonic() < until:
+            # uvicorn tells nobody when a connection ends, and looks often itself.
             await asyncio.sleep(_LOOK_SECONDS)
+            if not any(each.has_idle_connections for each in listeners):
+                return
 
     async def stop(self) -> None:
         """Ends streams, waits a moment for running requests, and closes all connections."""

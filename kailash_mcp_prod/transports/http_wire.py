@@ -125,7 +125,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 return
             data = data[room:]
             room = _MAX_HEAD_BYTES - self._counted
-        if self._parse(data) and self._head_timer is None and self._is_idle():
+        if self._parse(data) and self._head_timer is None and self.is_idle():
             self._await_head()
 
     def _parse(self, data: bytes) -> bool:
@@ -231,7 +231,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Leave the connection to the WebSocket protocol, unless a request still needs it."""
         self._upgraded = True
         self._stop_timers()
-        if self._is_idle():
+        if self.is_idle():
             super().handle_websocket_upgrade()
         else:
             self.transport.abort()
@@ -272,13 +272,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
         # Requests are answered in their order.
         return self.cycle is None or self.cycle.response_complete
 
+    def let_go(self) -> None:
+        """Let the answer that is under way say that the connection ends with it."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.keep_alive = False
+
     def _refuse(self) -> None:
         # In the middle of another answer it would be taken for a part of that.
-        if self._is_idle():
+        if self.is_idle():
             self.transport.write(_REFUSED)
         self.transport.close()
         self._watch_closing()

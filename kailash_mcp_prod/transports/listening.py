@@ -104,6 +104,9 @@ class Listener:
     def let_go(self) -> None:
         """Tells clients with each answer from now on that their connection ends with it."""
         self._protocol.leaving = True
+        for each in self._server.server_state.connections:
+            if isinstance(each, BoundedHttpProtocol):
+                each.let_go()
 
     def stop_accepting(self) -> None:
         """Leaves new connections to other processes that listen on the same socket."""
@@ -111,9 +114,10 @@ class Listener:
             server.close()
 
     @property
-    def has_connections(self) -> bool:
-        """Whether any connection is open."""
-        return bool(self._server.server_state.connections)
+    def has_idle_connections(self) -> bool:
+        """Whether there is a connection on which the next request may come."""
+        connections = self._server.server_state.connections
+        return any(isinstance(each, BoundedHttpProtocol) and each.is_idle() for each in connections)
 
     def hurry(self) -> None:
         """Waits no longer for open requests."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -21,9 +22,12 @@ from kailash_mcp_prod.cli_loop import (
 )
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import StartupError
+from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.server import ProductionMCPServer
 from kailash_mcp_prod.workers.orders import RETIRE, Assignment, Report, from_line, to_line
 from kailash_mcp_prod.workers.place import WorkerPlace
+
+log = get_logger(__name__)
 
 
 def main() -> None:
@@ -68,7 +72,7 @@ async def _serve(assignment: Assignment, channel: socket.socket) -> None:
     place = WorkerPlace(assignment.slot, assignment.count, directory, (mcp, rest))
     server = ProductionMCPServer(config, place=place)
     reader, writer = await asyncio.open_unix_connection(sock=channel.dup())
-    hearing = asyncio.create_task(_hear(reader, retired, signals))
+    hearing = asyncio.create_task(_hear(reader, retired, signals, directory))
     try:
         if not await signals.allow(server.start()):
             return
@@ -90,12 +94,16 @@ async def _serve(assignment: Assignment, channel: socket.socket) -> None:
         writer.close()
 
 
-async def _hear(reader: asyncio.StreamReader, retired: asyncio.Event, signals: Signals) -> None:
+async def _hear(
+    reader: asyncio.StreamReader, retired: asyncio.Event, signals: Signals, directory: Path
+) -> None:
     with contextlib.suppress(OSError):
         while line := await reader.readline():
             if line == RETIRE:
                 retired.set()
-    # The supervisor is gone.
+    log.error("supervisor_gone")
+    # Nobody else will; what it held was for this run alone.
+    shutil.rmtree(directory, ignore_errors=True)
     signals.stopped.set()
 
 

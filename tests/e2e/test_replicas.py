@@ -1,0 +1,91 @@
+"""Two replicas on PostgreSQL and Redis behind a load balancer that knows no sessions."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import psycopg2
+
+from tests.e2e.balancer import Balancer, Replica, balancing
+from tests.e2e.load import load_on
+from tests.e2e.servers import HttpServer, serving
+from tests.postgres import running_postgres
+from tests.redis_server import running_redis
+
+SECRET = "a secret of both replicas, long enough for that"
+FLAGS = ["--no-auth", "--rate-limit-per-minute", "1000000", "--shutdown-grace-seconds", "1"]
+READY_SECONDS = 45.0
+
+
+class Fleet:
+    """Replicas that can be replaced one by one.
+
+    Args:
+        stack: Ends them.
+        folder: Each works in a directory of its own there.
+        balancer: Gets those that run.
+        settings: Of all of them.
+    """
+
+    def __init__(
+        self, stack: ExitStack, folder: Path, balancer: Balancer, settings: dict[str, str]
+    ) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._balancer = balancer
+        self._settings = settings
+        self._running: list[tuple[HttpServer, Replica]] = []
+
+    def add(self) -> None:
+        """Start another one, and wait until the balancer sends it clients."""
+        workdir = self._folder / str(len(list(self._folder.iterdir())))
+        workdir.mkdir()
+        server = self._stack.enter_context(serving(workdir, *FLAGS, settings=self._settings))
+        replica = Replica(*server.ports)
+        self._balancer.replicas.append(replica)
+        assert replica.changed.wait(READY_SECONDS)
+        self._running.append((server, replica))
+
+    def restart_oldest(self) -> None:
+        """Stop the one that has run longest, and start it anew."""
+        server, replica = self._running.pop(0)
+        assert server.process.end(signal.SIGTERM) == 0
+        self._balancer.replicas.remove(replica)
+        self.add()
+
+
+def stored(database: str) -> list[str]:
+    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM companies")
+        return [name for (name,) in cursor.fetchall()]
+
+
+def test_no_call_fails_while_replicas_are_restarted_one_after_another(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        postgres = stack.enter_context(running_postgres())
+        database = stack.enter_context(postgres.database())
+        redis = stack.enter_context(running_redis())
+        balancer = stack.enter_context(balancing())
+        settings = {
+            "DATABASE_URL": database,
+            "REDIS_URL": redis.url,
+            "MCP_CURSOR_SECRET": SECRET,
+        }
+        servers = stack.enter_context(ExitStack())
+        fleet = Fleet(servers, tmp_path, balancer, settings)
+        fleet.add()
+        fleet.add()
+        mcp, rest = (f"http://127.0.0.1:{port}" for port in (balancer.mcp, balancer.rest))
+
+        with load_on(f"{mcp}/mcp", rest) as load:
+            load.wait_for_calls(50)
+            fleet.restart_oldest()
+            load.wait_for_calls(50)
+            fleet.restart_oldest()
+            load.wait_for_calls(50)
+
+        assert load.failures == []
+        assert sorted(stored(database)) == sorted(load.acknowledged)
+        servers.close()
