@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,11 +33,13 @@ class Load:
     """What clients have called; each creates one record after another, and tries none again.
 
     Attributes:
+        tag: What the names of its records begin with.
         acknowledged: The names of the records whose creation was answered with success.
         failures: What went wrong, each with the name of its record.
     """
 
     def __init__(self) -> None:
+        self.tag = secrets.token_hex(4)
         self.acknowledged: list[str] = []
         self.failures: list[tuple[str, str]] = []
         self._ended = threading.Event()
@@ -56,7 +59,7 @@ class Load:
             try:
                 with connected() as call:
                     while not self._ended.wait(PAUSE_SECONDS):
-                        name = f"{kind} {next(numbers)}"
+                        name = f"{self.tag} {kind} {next(numbers)}"
                         self._note(name, lambda: call(name))  # noqa: B023 - called at once
             except (httpx.HTTPError, FailedCallError) as failure:
                 self._failed(kind, failure)
@@ -67,7 +70,7 @@ class Load:
             for number in itertools.count():
                 if self._ended.is_set():
                     return
-                name = f"{kind} {number}"
+                name = f"{self.tag} {kind} {number}"
                 result = await client.call_tool(TOOL, {"data": {"name": name}})
                 if result.is_error:
                     self._failed(name, FailedCallError(str(result.structured_content)))

@@ -72,7 +72,6 @@ def test_no_call_fails_while_all_workers_are_replaced(server: HttpServer) -> Non
 
 
 def test_only_its_running_calls_fail_when_a_worker_is_killed(server: HttpServer) -> None:
-    known = set(stored(server))
     before = workers_of(server)
     with load_on(server.mcp, server.rest, official=False) as load:
         load.wait_for_calls(50)
@@ -86,9 +85,10 @@ def test_only_its_running_calls_fail_when_a_worker_is_killed(server: HttpServer)
     assert len(load.failures) <= 6
     assert all("Error(" in reason for _, reason in load.failures), load.failures
     assert len({name.rpartition(" ")[0] for name, _ in load.failures}) == len(load.failures)
-    new = set(stored(server)) - known
+    made = [name for name in stored(server) if name.startswith(load.tag)]
     unknown = {name for name, _ in load.failures}
-    assert set(load.acknowledged) <= new <= set(load.acknowledged) | unknown
+    assert len(made) == len(set(made))
+    assert set(load.acknowledged) <= set(made) <= set(load.acknowledged) | unknown
     after = workers_of(server)
     assert killed not in after
     assert before - {killed} < after
