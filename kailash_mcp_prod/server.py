@@ -167,6 +167,7 @@ class ProductionMCPServer:
             instructions=INSTRUCTIONS,
             seal=Seal(self.config.run_key),
             observer=self.monitoring.monitor.observer,
+            slot=0 if place is None else place.slot,
         )
         self.monitoring.watch(self._dispatcher.methods())
         self._running: AsyncExitStack | None = None
@@ -235,12 +236,10 @@ class ProductionMCPServer:
         Args:
             replaced: Whether another worker accepts on the same sockets.
         """
-        grace = self.config.shutdown_grace_seconds
-        if self._serving is not None and (grace or replaced):
-            if not replaced:
-                self.service.announce_drain()
-            await self._serving.send_away(grace, replaced=replaced)
-        await self.service.drain(self.config.drain_seconds)
+        if self._serving is None:
+            await self.service.drain(self.config.drain_seconds)
+        else:
+            await self._serving.drain(self.service, self.config, replaced=replaced)
 
     async def wait_closed(self) -> None:
         """Waits until the client of a stdio server has closed its end; else for ever."""
@@ -374,7 +373,7 @@ class ProductionMCPServer:
         from kailash_mcp_prod.transports.rest import create_rest_app
 
         config = self.config
-        around = Surroundings.of(config)
+        around = Surroundings.of(config, self._place)
         http, websocket = mcp_transports(
             config, self._dispatcher, self._authenticator, self._credentials.watch, around
         )

@@ -12,8 +12,10 @@ from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.configured import configured_challenges
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.protocol import Authenticator, Dispatcher, Revocations
-from kailash_mcp_prod.transports.binding import bind_both
+from kailash_mcp_prod.tools.service import ToolService
+from kailash_mcp_prod.transports.binding import bind_both, bind_local
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
+from kailash_mcp_prod.transports.forwarding import Forwarder, socket_of
 from kailash_mcp_prod.transports.http import HttpTransport
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
 from kailash_mcp_prod.transports.http_wire import QUIET_SECONDS
@@ -38,21 +40,24 @@ class Surroundings:
         origins: Web pages that may call.
         challenges: What refusals tell of the credential to get.
         unread: Counts the answers that wait to be read.
+        slot: The place of this process among the workers of its machine.
     """
 
     hosts: Collection[str]
     origins: Collection[str]
     challenges: Challenges
     unread: UnreadBudget
+    slot: int = 0
 
     @classmethod
-    def of(cls, config: ServerConfig) -> Self:
+    def of(cls, config: ServerConfig, place: WorkerPlace | None = None) -> Self:
         """Those of a server that listens itself."""
         return cls(
             {*LOOPBACK_HOSTS, config.host, *config.allowed_hosts},
             {*LOOPBACK_ORIGINS, *config.allowed_origins},
             configured_challenges(config),
             UnreadBudget(),
+            0 if place is None else place.slot,
         )
 
 
@@ -65,7 +70,6 @@ def mcp_transports(
     *,
     path: str = "/mcp",
     websocket_path: str = "/ws",
-    slot: int = 0,
 ) -> tuple[HttpTransport, WebSocketTransport]:
     """The two ASGI applications: any ASGI server carries them, or another application.
 
@@ -77,7 +81,6 @@ def mcp_transports(
         around: What other transports share with them.
         path: Where MCP over HTTP is.
         websocket_path: Where MCP over WebSocket is.
-        slot: The place of this process among the workers of its machine.
     """
     http = HttpTransport(
         dispatcher,
@@ -90,7 +93,7 @@ def mcp_transports(
         challenges=around.challenges,
         revocations=revocations,
         unread=around.unread,
-        session_ids=SessionIds(config.run_key, slot),
+        session_ids=SessionIds(config.run_key, around.slot),
     )
     websocket = WebSocketTransport(
         dispatcher,
@@ -137,10 +140,17 @@ class Serving:
         self._parts = http, websocket, rest
         self.connections = ConnectionLimit(config.max_connections)
         with_http, with_ws = config.transport != "websocket", config.transport != "http"
+        self._home: Listener | None = None
+        self._forwarder: Forwarder | None = None
+        if place is not None and with_http:
+            self._forwarder = Forwarder(http, place.slot, place.count, place.directory)
+            self._socket_path = socket_of(place.directory, place.slot)
         first, second = bind_both(config.host, config.port) if place is None else place.sockets
         self._mcp = Listener(
             TransportRouter(
-                websocket, http if with_http else None, ResourceMetadata(around.challenges.resource)
+                websocket,
+                (self._forwarder or http) if with_http else None,
+                ResourceMetadata(around.challenges.resource),
             ),
             config.host,
             config.port,
@@ -160,6 +170,27 @@ class Serving:
         """Begins to accept connections."""
         for listener in (self._mcp, self._rest):
             await listener.start()
+        if self._forwarder is not None:
+            # Last, for a worker that is replaced serves what is passed on until now.
+            http = self._parts[0]
+            self._home = Listener(http, "", 0, listening=bind_local(self._socket_path))
+            await self._home.start()
+
+    async def drain(self, service: ToolService, config: ServerConfig, *, replaced: bool) -> None:
+        """Sends clients away if that is wanted, and lets running calls finish.
+
+        Args:
+            service: Refuses new calls then.
+            config: Says how long both may take.
+            replaced: As for `send_away`.
+        """
+        grace, seconds = config.shutdown_grace_seconds, config.drain_seconds
+        if grace or replaced:
+            if not replaced:
+                service.announce_drain()
+            await self.send_away(grace, replaced=replaced)
+        passed_on = [] if self._forwarder is None else [self._forwarder.idle_within(seconds)]
+        await asyncio.gather(service.drain(seconds), *passed_on)
 
     async def send_away(self, seconds: float, *, replaced: bool) -> None:
         """Answers on, and tells clients to come by another connection next time.
@@ -188,5 +219,6 @@ class Serving:
     async def stop(self) -> None:
         """Ends streams, waits a moment for running requests, and closes all connections."""
         await asyncio.gather(*(each.stop() for each in self._parts))
-        await self._rest.stop()
-        await self._mcp.stop()
+        for listener in (self._home, self._rest, self._mcp):
+            if listener is not None:
+                await listener.stop()

@@ -69,6 +69,7 @@ class Dispatcher:
         seal: Signs the state of requests in several rounds; replicas share its secret.
         extra_methods: Further entries for the method table.
         observer: Is told of every request.
+        slot: The place of this process among the workers of its machine.
 
     Example:
         ```python
@@ -89,6 +90,7 @@ class Dispatcher:
         seal: Seal | None = None,
         extra_methods: Iterable[Method] = (),
         observer: RequestObserver | None = None,
+        slot: int = 0,
     ) -> None:
         info = info or ServerInfo()
         self.host = host
@@ -96,7 +98,7 @@ class Dispatcher:
         self._rounds = Rounds(seal or Seal())
         peers = Peers(self._rounds)
         capabilities: dict[str, Any] = {"tools": {"listChanged": True}, "logging": {}}
-        self._tasks = TaskStore()
+        self._tasks = TaskStore(slot=slot)
         tasks = TaskMethods(self._tasks, peers)
         methods = [*ToolMethods(host, tasks).methods(), *tasks.methods(), *LOGGING_METHODS]
         lists = {"toolsListChanged": Changes(host.on_tools_changed)}

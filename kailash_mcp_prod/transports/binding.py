@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+from pathlib import Path
 
 from kailash_mcp_prod.errors import StartupError
 
@@ -53,6 +55,16 @@ def bind_both(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     except BaseException:
         first.close()
         raise
+
+
+def bind_local(path: Path) -> socket.socket:
+    """A socket of this machine that listens at a path; whoever had it before has it no longer."""
+    listening = socket.socket(socket.AF_UNIX)
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    listening.bind(str(beside))
+    listening.listen(2048)
+    beside.replace(path)
+    return listening
 
 
 def url_of(host: str, port: int) -> str:

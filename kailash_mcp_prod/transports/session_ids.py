@@ -78,14 +78,16 @@ class SessionIds:
             names[:_MOST_CAPABILITIES],
         )
         body = msgspec.msgpack.encode(facts)
-        return base64.urlsafe_b64encode(self._signature(body, owner) + body).decode().rstrip("=")
+        signed = base64.urlsafe_b64encode(self._signature(body, owner) + body)
+        return f"{self._slot}-{signed.decode().rstrip('=')}"
 
     def read(self, session_id: str, owner: Owner) -> SessionFacts | None:
         """What an id tells; `None` if it is not good, any more, for this owner."""
+        slot, _, text = session_id.partition("-")
         if len(session_id) > _LONGEST_ID:
             return None
         try:
-            padded = session_id + "=" * (-len(session_id) % 4)
+            padded = text + "=" * (-len(text) % 4)
             signed = base64.b64decode(padded, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             return None
@@ -93,7 +95,9 @@ class SessionIds:
         if not hmac.compare_digest(signed[:_SIGNATURE_BYTES], self._signature(body, owner)):
             return None
         facts = msgspec.msgpack.decode(body, type=SessionFacts)
-        return facts if self._clock() < facts.began + GOOD_SECONDS else None
+        # Nobody may have one session under several ids.
+        is_its_id = slot == str(facts.slot)
+        return facts if is_its_id and self._clock() < facts.began + GOOD_SECONDS else None
 
     def _signature(self, body: bytes, owner: Owner) -> bytes:
         subject, tenant, permissions, roles, read_only, claims = owner
