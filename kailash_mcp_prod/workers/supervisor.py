@@ -182,10 +182,11 @@ class Supervisor:
         if keeping:
             await asyncio.wait(keeping)
         children = tuple(self._all)
-        for child in children:
-            child.stop()
         if not children:
             return
+        log.info("workers_end", workers=len(children))
+        for child in children:
+            child.stop()
         ends = asyncio.gather(*(child.wait() for child in children))
         hurrying = asyncio.ensure_future(hurried.wait())
         seconds = self._config.shutdown_grace_seconds + self._config.drain_seconds + _STOP_SECONDS

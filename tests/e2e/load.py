@@ -17,7 +17,7 @@ from mcp import Client
 from tests.e2e.exchanges import BOTH, INITIALIZE, META, notification, request
 from tests.wire_schema import LEGACY, MODERN
 
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.08
 WAIT_SECONDS = 30.0
 TOOL = "Company_create"
 

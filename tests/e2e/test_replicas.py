@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg2
+import pytest
 
 from tests.e2e.balancer import Balancer, Replica, balancing
 from tests.e2e.load import load_on
@@ -62,6 +63,7 @@ def stored(database: str) -> list[str]:
         return [name for (name,) in cursor.fetchall()]
 
 
+@pytest.mark.timeout(180)
 def test_no_call_fails_while_replicas_are_restarted_one_after_another(tmp_path: Path) -> None:
     with ExitStack() as stack:
         postgres = stack.enter_context(running_postgres())

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from kailash_mcp_prod.transports.binding import bind_both
+from kailash_mcp_prod.workers.child import Child
+from kailash_mcp_prod.workers.orders import Assignment
+from tests.e2e.exchanges import BOTH, INITIALIZE, request
 from tests.e2e.load import load_on
-from tests.e2e.servers import HttpServer, serving
+from tests.e2e.servers import HttpServer, environment, forked, serving
 from tests.prometheus_lint import parse, value
 
-WORKERS = ["--workers", "2", "--no-auth", "--rate-limit-per-minute", "1000000"]
-LINE_SECONDS = 45.0
+# Seven processes are started here, one or two at a time, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(240)
+LINE_SECONDS = 90.0
+SETTINGS = {"workers": 2, "enable_auth": False, "rate_limit_per_minute": 1_000_000}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
-    """Two workers on SQLite, for all tests of this module."""
-    with serving(tmp_path_factory.mktemp("workers"), *WORKERS) as server:
+    """Two workers on SQLite, for all tests of this module; the last one ends it."""
+    workdir = tmp_path_factory.mktemp("workers")
+    (workdir / "settings.json").write_text(json.dumps(SETTINGS))
+    with serving(workdir, "--config", "settings.json", "--log-file", "all.log") as server:
         yield server
 
 
@@ -35,8 +46,9 @@ def workers_of(server: HttpServer) -> set[int]:
     return {each.pid for each in children if each.status() != psutil.STATUS_ZOMBIE}
 
 
-def wait_for(server: HttpServer, event: str) -> None:
-    server.process.errors.find(rf'"event":"{event}"', LINE_SECONDS)
+def wait_for(server: HttpServer, event: str) -> str:
+    """The line of the log that tells of an event, once it is there."""
+    return server.process.errors.find(rf'.*"event":"{event}".*', LINE_SECONDS)[0]
 
 
 def stored(server: HttpServer) -> list[str]:
@@ -105,13 +117,104 @@ def test_health_says_which_worker_answers(server: HttpServer) -> None:
         pids.add(component["pid"])
 
 
-def test_workers_end_when_their_supervisor_is_killed(server: HttpServer) -> None:
+def test_every_worker_knows_the_sessions_of_the_others(server: HttpServer) -> None:
+    sessions = [new_session(server) for _ in range(4)]
+    for session in sessions:
+        # Each on a new connection, which any worker may take.
+        assert {ping(server, session) for _ in range(4)} == {200}
+        assert httpx.delete(server.mcp, headers=session, trust_env=False).status_code == 204
+        assert {ping(server, session) for _ in range(4)} == {404}
+
+
+def new_session(server: HttpServer) -> dict[str, str]:
+    """The headers of a new session of the old era."""
+    headers = {"accept": BOTH}
+    message = request(0, "initialize", **INITIALIZE)
+    answer = httpx.post(server.mcp, json=message, headers=headers, trust_env=False)
+    return {**headers, "mcp-session-id": answer.headers["mcp-session-id"]}
+
+
+def ping(server: HttpServer, session: dict[str, str]) -> int:
+    """The status of a request in a session, on a connection of its own."""
+    answer = httpx.post(server.mcp, json=request(1, "ping"), headers=session, trust_env=False)
+    return answer.status_code
+
+
+def test_workers_stay_if_those_that_should_replace_them_do_not_start(server: HttpServer) -> None:
+    before = workers_of(server)
+    settings = server.workdir / "settings.json"
+    settings.write_text(json.dumps({**SETTINGS, "cash_ttl_seconds": 1}))
+    server.process.process.send_signal(signal.SIGHUP)
+    line = wait_for(server, "workers_not_replaced")
+
+    assert "Unknown configuration key 'cash_ttl_seconds'" in line
+    assert workers_of(server) == before
+    assert httpx.get(f"{server.rest}/health/ready", trust_env=False).status_code == 200
+
+
+def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> None:
     """The last one here, for it ends the server of this module."""
-    workers = [psutil.Process(pid) for pid in workers_of(server)]
+    url, data = f"{server.rest}/tools/Company_create", {"data": {"name": "Late"}}
+    with ThreadPoolExecutor(1) as pool:
+        with server.writes_held_up():
+            call = pool.submit(httpx.post, url, json=data, timeout=20, trust_env=False)
+            while not running_calls(server):
+                pass
+            server.process.process.send_signal(signal.SIGTERM)
+            wait_for(server, "workers_end")
+        assert call.result().status_code == 200
+    assert server.process.process.wait(20) == 0
 
-    assert server.process.end(signal.SIGKILL) == -signal.SIGKILL
-
-    psutil.wait_procs(workers, LINE_SECONDS)
     for port in server.ports:
         socket.create_server(("127.0.0.1", port)).close()
-    assert '"supervisor_gone"' in server.process.errors.finish()
+    lines = [json.loads(line) for line in (server.workdir / "all.log").read_text().splitlines()]
+    assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 5
+    assert "Traceback" not in server.process.errors.finish()
+
+
+def running_calls(server: HttpServer) -> int:
+    """How many calls run at the worker that answers."""
+    health = httpx.get(f"{server.rest}/health", trust_env=False).json()
+    running: int = health["components"]["concurrency"]["running"]
+    return running
+
+
+async def test_a_worker_ends_when_its_supervisor_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, setting in environment().items():
+        monkeypatch.setenv(name, setting)
+    directory = tmp_path / "run"
+    directory.mkdir()
+    sockets = bind_both("127.0.0.1", 0)
+    child = await Child.start(
+        Assignment(
+            flags={"enable_auth": False},
+            config_file=None,
+            secret=b"s" * 32,
+            directory=str(directory),
+            slot=0,
+            count=2,
+            sockets=(sockets[0].fileno(), sockets[1].fileno()),
+        )
+    )
+    report = await child.ready()
+    assert report.urls["REST"] == f"http://127.0.0.1:{sockets[1].getsockname()[1]}"
+    for each in sockets:
+        each.close()
+
+    child._writer.close()
+
+    assert await child.wait() == 0
+    assert not directory.exists()
+
+
+def test_a_worker_that_does_not_start_ends_everything(tmp_path: Path) -> None:
+    flags = ["--port", "0", "--no-auth", "--workers", "2", "--models", "nowhere:db"]
+    with forked(tmp_path, *flags) as process:
+        assert process.process.wait(LINE_SECONDS) == 2
+        told = process.errors.finish()
+    assert told.count("Error: There is no module 'nowhere'") == 1
+    assert "Warning: without redis_url each of the 2 workers has rate limits" in told
+    assert "Traceback" not in told
