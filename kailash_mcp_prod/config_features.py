@@ -36,7 +36,7 @@ class FeatureSettings(BaseSettings):
         None,
         description=(
             "Directory in which the workers of one machine put their metrics together; each run "
-            "has its own. By default a process shows its own."
+            "has its own, and several workers get one by themselves. By default a process shows its own."
         ),
     )
     enable_agent_analytics: bool = Field(

@@ -198,17 +198,19 @@ class Serving:
         Args:
             seconds: How long.
             replaced: Whether another process accepts on the same sockets. New connections are
-                left to it then, and as soon as none is left here that waits for a request this
-                ends; each is closed after its answer, or when it was quiet for a while.
+                left to it at once then, and this ends as soon as none is left here that waits for
+                a request; each is closed after its answer, or when it was quiet for a while.
         """
         listeners = self._mcp, self._rest
         for listener in listeners:
             listener.let_go()
         if not replaced:
             await asyncio.sleep(seconds)
-            return
         for listener in listeners:
+            # Who comes now is refused rather than let down, and goes to another replica.
             listener.stop_accepting()
+        if not replaced:
+            return
         until = time.monotonic() + seconds + QUIET_SECONDS
         while time.monotonic() < until:
             # uvicorn tells nobody when a connection ends, and looks often itself.

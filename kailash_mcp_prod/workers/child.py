@@ -17,7 +17,7 @@ from kailash_mcp_prod.errors import (
     ModelError,
     StartupError,
 )
-from kailash_mcp_prod.workers.orders import RETIRE, Assignment, Report, from_line, to_line
+from kailash_mcp_prod.workers.orders import HURRY, RETIRE, Assignment, Report, from_line, to_line
 
 _KINDS: Final = {
     kind.exit_code: kind for kind in (StartupError, ConfigError, ModelError, DatabaseStartupError)
@@ -98,11 +98,18 @@ class Child:
 
     def retire(self) -> None:
         """Lets it finish what runs: another one accepts in its place."""
+        self._tell(RETIRE)
+
+    def hurry(self) -> None:
+        """Lets it no longer wait for what runs."""
+        self._tell(HURRY)
+
+    def _tell(self, order: bytes) -> None:
         with suppress(OSError):
-            self._writer.write(RETIRE)
+            self._writer.write(order)
 
     def stop(self) -> None:
-        """Asks it to end; to hurry, if it was asked before."""
+        """Asks it to end."""
         with suppress(ProcessLookupError):
             self.process.terminate()
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.server import ProductionMCPServer
-from kailash_mcp_prod.workers.orders import RETIRE, Assignment, Report, from_line, to_line
+from kailash_mcp_prod.workers.orders import HURRY, RETIRE, Assignment, Report, from_line, to_line
 from kailash_mcp_prod.workers.place import WorkerPlace
 
 log = get_logger(__name__)
@@ -58,6 +59,9 @@ def _first_line(channel: socket.socket) -> bytes:
 
 async def _serve(assignment: Assignment, channel: socket.socket) -> None:
     signals, retired = Signals(leave_in_time), asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        # Whoever signals the whole group means to stop, and not to hurry.
+        asyncio.get_running_loop().add_signal_handler(each, signals.stopped.set)
     directory = Path(assignment.directory)
     config = ServerConfig.load(
         # Those of one run belong together, and to no other.
@@ -67,8 +71,8 @@ async def _serve(assignment: Assignment, channel: socket.socket) -> None:
     )
     configure_logging_of(config, pid=os.getpid())
     mcp, rest = (socket.socket(fileno=each) for each in assignment.sockets)
-    for each in (mcp, rest):
-        each.set_inheritable(False)
+    for listening in (mcp, rest):
+        listening.set_inheritable(False)
     place = WorkerPlace(assignment.slot, assignment.count, directory, (mcp, rest))
     server = ProductionMCPServer(config, place=place)
     reader, writer = await asyncio.open_unix_connection(sock=channel.dup())
@@ -101,6 +105,8 @@ async def _hear(
         while line := await reader.readline():
             if line == RETIRE:
                 retired.set()
+            elif line == HURRY:
+                signals.hurried.set()
     log.error("supervisor_gone")
     # Nobody else will; what it held was for this run alone.
     shutil.rmtree(directory, ignore_errors=True)

@@ -13,6 +13,9 @@ import msgspec
 RETIRE: Final = b"retire\n"
 """To a worker: another one has taken its place."""
 
+HURRY: Final = b"hurry\n"
+"""To a worker that was told to end: not to wait for running calls."""
+
 
 class Assignment(msgspec.Struct, frozen=True):
     """To a worker, as the first line: what it is to serve.

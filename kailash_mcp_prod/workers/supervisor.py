@@ -59,7 +59,8 @@ class Supervisor:
         self._places = [asyncio.Lock() for _ in range(config.workers)]
         self._keeping: set[asyncio.Task[None]] = set()
         self._replacing = asyncio.Event()
-        self._sockets: tuple[int, int] = (-1, -1)
+        self._sockets = contextlib.ExitStack()
+        self._descriptors: tuple[int, int] = (-1, -1)
         self._directory = Path()
 
     async def run(self) -> None:
@@ -72,9 +73,10 @@ class Supervisor:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._replacing.set)
         with contextlib.ExitStack() as stack:
             sockets = bind_both(self._config.host, self._config.port)
+            self._descriptors = (sockets[0].fileno(), sockets[1].fileno())
+            stack.enter_context(self._sockets)
             for each in sockets:
-                stack.callback(each.close)
-            self._sockets = (sockets[0].fileno(), sockets[1].fileno())
+                self._sockets.callback(each.close)
             self._directory = Path(tempfile.mkdtemp(prefix="kailash-mcp-prod-"))
             stack.callback(shutil.rmtree, self._directory, ignore_errors=True)
             try:
@@ -108,7 +110,7 @@ class Supervisor:
                 directory=str(self._directory),
                 slot=slot,
                 count=self._config.workers,
-                sockets=self._sockets,
+                sockets=self._descriptors,
             )
         )
         self._all.add(child)
@@ -187,6 +189,9 @@ class Supervisor:
         log.info("workers_end", workers=len(children))
         for child in children:
             child.stop()
+        # Then the workers accept no more, and nobody shall wait here for them.
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._config.shutdown_grace_seconds, self._sockets.close)
         ends = asyncio.gather(*(child.wait() for child in children))
         hurrying = asyncio.ensure_future(hurried.wait())
         seconds = self._config.shutdown_grace_seconds + self._config.drain_seconds + _STOP_SECONDS
@@ -194,7 +199,7 @@ class Supervisor:
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if hurrying.done():
             for child in children:
-                child.stop()
+                child.hurry()
             await asyncio.wait({ends}, timeout=_STOP_SECONDS)
         hurrying.cancel()
         for child in children:
