@@ -115,8 +115,8 @@ class ServingSettings(BaseSettings):
     cursor_secret: SecretStr | None = Field(
         None,
         description=(
-            "Signs page cursors and seals cached reads in Redis, at least 32 bytes; by default "
-            "jwt_secret does, else a secret that is new at each start. "
+            "Signs page cursors and ids of sessions and seals cached reads in Redis, at least 32 "
+            "bytes; by default jwt_secret does, else a secret that is new at each start. "
             "Several replicas without jwt_secret need it."
         ),
     )

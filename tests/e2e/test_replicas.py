@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import configparser
+import json
+import re
 import signal
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg2
 import pytest
+import yaml
 
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.transports.http_wire import QUIET_SECONDS
 from tests.e2e.balancer import Balancer, Replica, balancing
 from tests.e2e.load import load_on
-from tests.e2e.servers import HttpServer, serving
+from tests.e2e.servers import ROOT, HttpServer, serving
+from tests.e2e.snippets import snippets
 from tests.postgres import running_postgres
 from tests.redis_server import running_redis
 
 SECRET = "a secret of both replicas, long enough for that"
 FLAGS = ["--no-auth", "--rate-limit-per-minute", "1000000", "--shutdown-grace-seconds", "1"]
-READY_SECONDS = 45.0
+READY_SECONDS = 90.0
+PAGE = ROOT / "docs" / "deployment.md"
 
 
 class Fleet:
@@ -91,3 +99,27 @@ def test_no_call_fails_while_replicas_are_restarted_one_after_another(tmp_path: 
         assert load.failures == []
         assert sorted(stored(database)) == sorted(load.acknowledged)
         servers.close()
+
+
+def test_the_times_on_the_page_fit_each_other() -> None:
+    [settings] = (json.loads(block) for block in snippets(PAGE, "json"))
+    config = ServerConfig.load({**settings, "jwt_secret": SECRET})
+    grace, drain = config.shutdown_grace_seconds, config.drain_seconds
+
+    [deployment] = (yaml.safe_load(block) for block in snippets(PAGE, "yaml"))
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    probe = container["readinessProbe"]
+    assert probe["httpGet"] == {"path": "/health/ready", "port": config.port + 1}
+    assert probe["periodSeconds"] * probe["failureThreshold"] < grace
+    assert pod["terminationGracePeriodSeconds"] > grace + drain + 2
+
+    [unit] = snippets(PAGE, "ini")
+    parsed = configparser.RawConfigParser()
+    parsed.read_string(unit)
+    default = ServerConfig.load({"jwt_secret": SECRET})
+    assert float(parsed["Service"]["TimeoutStopSec"]) > default.drain_seconds + 2
+
+    [nginx] = snippets(PAGE, "nginx")
+    [seconds] = re.findall(r"keepalive_timeout (\d+)s;", nginx)
+    assert int(seconds) < QUIET_SECONDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import sqlite3
@@ -22,13 +23,15 @@ from kailash_mcp_prod.workers.child import Child
 from kailash_mcp_prod.workers.orders import Assignment
 from tests.e2e.exchanges import BOTH, INITIALIZE, request
 from tests.e2e.load import load_on
-from tests.e2e.servers import HttpServer, environment, forked, serving
+from tests.e2e.servers import ROOT, HttpServer, environment, forked, serving
+from tests.e2e.snippets import only, snippets
 from tests.prometheus_lint import parse, value
 
 # Seven processes are started here, one or two at a time, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(240)
 LINE_SECONDS = 90.0
-SETTINGS = {"workers": 2, "enable_auth": False, "rate_limit_per_minute": 1_000_000}
+SETTINGS = {"enable_auth": False, "rate_limit_per_minute": 1_000_000}
+PAGE = ROOT / "docs" / "deployment.md"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     """Two workers on SQLite, for all tests of this module; the last one ends it."""
     workdir = tmp_path_factory.mktemp("workers")
     (workdir / "settings.json").write_text(json.dumps(SETTINGS))
-    with serving(workdir, "--config", "settings.json", "--log-file", "all.log") as server:
+    serve = shlex.split(only(snippets(PAGE, "sh"), "kailash-mcp-prod serve"))
+    with serving(workdir, *serve[2:], "--log-file", "all.log") as server:
         yield server
 
 
