@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from kailash_mcp_prod.transports.session_ids import SessionIds
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 from kailash_mcp_prod.transports.websocket import WebSocketTransport
 from kailash_mcp_prod.workers.place import WorkerPlace
+from kailash_mcp_prod.workers.sharing import taken
 
 _LOOK_SECONDS: Final = 0.05
 
@@ -145,7 +147,12 @@ class Serving:
         if place is not None and with_http:
             self._forwarder = Forwarder(http, place.slot, place.count, place.directory)
             self._socket_path = socket_of(place.directory, place.slot)
-        first, second = bind_both(config.host, config.port) if place is None else place.sockets
+        self._given = None if place is None else place.given
+        first: socket.socket | None = None
+        second: socket.socket | None = None
+        if place is None:
+            first, second = bind_both(config.host, config.port)
+        ports = (config.port, config.port) if place is None else place.ports
         self._mcp = Listener(
             TransportRouter(
                 websocket,
@@ -153,13 +160,19 @@ class Serving:
                 ResourceMetadata(around.challenges.resource),
             ),
             config.host,
-            config.port,
+            ports[0],
             max_message_bytes=config.max_body_bytes if with_ws else None,
             connections=self.connections,
             listening=first,
+            accepts=place is None,
         )
         self._rest = Listener(
-            rest, config.host, config.port, connections=self.connections, listening=second
+            rest,
+            config.host,
+            ports[1],
+            connections=self.connections,
+            listening=second,
+            accepts=place is None,
         )
         mcp = self._mcp.url
         self.mcp_url = f"{mcp}/mcp" if with_http else None
@@ -175,6 +188,12 @@ class Serving:
             http = self._parts[0]
             self._home = Listener(http, "", 0, listening=bind_local(self._socket_path))
             await self._home.start()
+        if self._given is not None:
+            asyncio.get_running_loop().add_reader(self._given, self._take, self._given)
+
+    def _take(self, given: socket.socket) -> None:
+        for number, connection in taken(given):
+            (self._mcp, self._rest)[number].take(connection)
 
     async def drain(self, service: ToolService, config: ServerConfig, *, replaced: bool) -> None:
         """Sends clients away if that is wanted, and lets running calls finish.
@@ -220,6 +239,9 @@ class Serving:
 
     async def stop(self) -> None:
         """Ends streams, waits a moment for running requests, and closes all connections."""
+        if self._given is not None:
+            asyncio.get_running_loop().remove_reader(self._given)
+            self._given.close()
         await asyncio.gather(*(each.stop() for each in self._parts))
         for listener in (self._home, self._rest, self._mcp):
             if listener is not None:

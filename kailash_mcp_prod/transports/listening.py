@@ -6,7 +6,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -34,6 +34,8 @@ class Listener:
             the addresses of clients behind a proxy on this machine.
         grace_seconds: How long open requests may go on at the end.
         listening: A socket that listens already, in place of one at the address.
+        accepts: Whether it listens at all. If not, somebody else does at the address, and it is
+            given connections by `take`.
     """
 
     def __init__(
@@ -48,12 +50,16 @@ class Listener:
         with_lifespan: bool = False,
         grace_seconds: float = _GRACE_SECONDS,
         listening: socket.socket | None = None,
+        accepts: bool = True,
     ) -> None:
         connections = connections or ConnectionLimit(DEFAULT_CONNECTIONS)
         self._host = host
-        self._socket = bind(host, port) if listening is None else listening
-        local = self._socket.family == getattr(socket, "AF_UNIX", None)
-        self.port: int = 0 if local else self._socket.getsockname()[1]
+        self._sockets = [listening or bind(host, port)] if accepts else []
+        self.port = port
+        for each in self._sockets:
+            if each.family != getattr(socket, "AF_UNIX", None):
+                self.port = each.getsockname()[1]
+        self._taking: set[asyncio.Task[None]] = set()
         self._protocol = _http_protocol(connections)
         config = uvicorn.Config(
             app,
@@ -90,7 +96,7 @@ class Listener:
             StartupError: The application has failed to start.
         """
         self._task = asyncio.create_task(
-            self._server.serve([self._socket]), name=f"listener-{self.port}"
+            self._server.serve(self._sockets), name=f"listener-{self.port}"
         )
         ready = asyncio.create_task(self._server.ready.wait())
         await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
@@ -113,6 +119,27 @@ class Listener:
         for server in self._server.servers if self._server.started else ():
             server.close()
 
+    def take(self, connection: socket.socket) -> None:
+        """Serves a connection that another process has accepted."""
+        connection.setblocking(False)
+        task = asyncio.create_task(self._serve(connection))
+        self._taking.add(task)
+        task.add_done_callback(self._taking.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        server, loop = self._server, asyncio.get_running_loop()
+        # It may have ended meanwhile.
+        with suppress(OSError):
+            await loop.connect_accepted_socket(
+                lambda: self._protocol(
+                    config=server.config,
+                    server_state=server.server_state,
+                    app_state=server.lifespan.state,
+                    _loop=loop,
+                ),
+                connection,
+            )
+
     @property
     def has_idle_connections(self) -> bool:
         """Whether there is a connection on which the next request may come."""
@@ -129,7 +156,8 @@ class Listener:
         if self._task is not None:
             await self._task
             self._task = None
-        self._socket.close()
+        for each in self._sockets:
+            each.close()
 
 
 class _EmbeddedServer(uvicorn.Server):

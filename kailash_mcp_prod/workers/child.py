@@ -32,6 +32,7 @@ class Child:
         process: It.
         reader: Where its report comes from.
         writer: Where it is told to retire. When that closes, it ends.
+        giving: Where it takes connections from.
     """
 
     def __init__(
@@ -40,9 +41,11 @@ class Child:
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        giving: socket.socket,
     ) -> None:
         self.slot = slot
         self.process = process
+        self.giving = giving
         self._reader = reader
         self._writer = writer
         self._born = time.monotonic()
@@ -56,22 +59,27 @@ class Child:
         or workers would hear of the end twice and hurry.
         """
         ours, theirs = socket.socketpair()
+        giving, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        giving.setblocking(False)
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "kailash_mcp_prod.workers.main", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *assignment.sockets),
+                pass_fds=(theirs.fileno(), given.fileno()),
                 process_group=0,
             )
         except BaseException:
             ours.close()
+            giving.close()
             raise
         finally:
             theirs.close()
+            descriptor = given.fileno()
+            given.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
-        writer.write(to_line(assignment))
-        return cls(assignment.slot, process, reader, writer)
+        writer.write(to_line(msgspec.structs.replace(assignment, given=descriptor)))
+        return cls(assignment.slot, process, reader, writer, giving)
 
     @property
     def seconds(self) -> float:
@@ -122,4 +130,5 @@ class Child:
         """Waits for its end, and returns its exit code."""
         code = await self.process.wait()
         self._writer.close()
+        self.giving.close()
         return code

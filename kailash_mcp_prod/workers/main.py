@@ -70,10 +70,10 @@ async def _serve(assignment: Assignment, channel: socket.socket) -> None:
         assignment.secret,
     )
     configure_logging_of(config, pid=os.getpid())
-    mcp, rest = (socket.socket(fileno=each) for each in assignment.sockets)
-    for listening in (mcp, rest):
-        listening.set_inheritable(False)
-    place = WorkerPlace(assignment.slot, assignment.count, directory, (mcp, rest))
+    given = socket.socket(fileno=assignment.given)
+    given.set_inheritable(False)
+    given.setblocking(False)
+    place = WorkerPlace(assignment.slot, assignment.count, directory, assignment.ports, given)
     server = ProductionMCPServer(config, place=place)
     reader, writer = await asyncio.open_unix_connection(sock=channel.dup())
     hearing = asyncio.create_task(_hear(reader, retired, signals, directory))

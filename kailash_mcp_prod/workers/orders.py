@@ -20,8 +20,8 @@ HURRY: Final = b"hurry\n"
 class Assignment(msgspec.Struct, frozen=True):
     """To a worker, as the first line: what it is to serve.
 
-    `sockets` are the descriptors of those of MCP and of REST; `secret` is what all workers of a run
-    share.
+    `ports` are those of MCP and of REST; `given` is the descriptor of the socket over which
+    connections to them come; `secret` is what all workers of a run share.
     """
 
     flags: dict[str, Any]
@@ -30,7 +30,8 @@ class Assignment(msgspec.Struct, frozen=True):
     directory: str
     slot: int
     count: int
-    sockets: tuple[int, int]
+    ports: tuple[int, int]
+    given: int = -1
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -17,13 +17,15 @@ class WorkerPlace:
         slot: Which of them it is; who takes its place after its end has the same.
         count: How many there are.
         directory: What they share, for their user alone.
-        sockets: Those of MCP and of REST, on which all of them accept.
+        ports: Those of MCP and of REST.
+        given: The socket over which connections to them come.
     """
 
     slot: int
     count: int
     directory: Path
-    sockets: tuple[socket.socket, socket.socket]
+    ports: tuple[int, int]
+    given: socket.socket
 
     def component(self) -> dict[str, Any]:
         """Its part of the report on health: which worker answers."""

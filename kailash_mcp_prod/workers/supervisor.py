@@ -22,6 +22,7 @@ from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.transports.binding import bind_both
 from kailash_mcp_prod.workers.child import Child
 from kailash_mcp_prod.workers.orders import Assignment, Report
+from kailash_mcp_prod.workers.sharing import Sharing
 
 log = get_logger(__name__)
 
@@ -59,8 +60,8 @@ class Supervisor:
         self._places = [asyncio.Lock() for _ in range(config.workers)]
         self._keeping: set[asyncio.Task[None]] = set()
         self._replacing = asyncio.Event()
-        self._sockets = contextlib.ExitStack()
-        self._descriptors: tuple[int, int] = (-1, -1)
+        self._sharing = Sharing(())
+        self._ports = (0, 0)
         self._directory = Path()
 
     async def run(self) -> None:
@@ -72,11 +73,10 @@ class Supervisor:
         signals = Signals(lambda: None)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._replacing.set)
         with contextlib.ExitStack() as stack:
-            sockets = bind_both(self._config.host, self._config.port)
-            self._descriptors = (sockets[0].fileno(), sockets[1].fileno())
-            stack.enter_context(self._sockets)
-            for each in sockets:
-                self._sockets.callback(each.close)
+            first, second = bind_both(self._config.host, self._config.port)
+            self._ports = first.getsockname()[1], second.getsockname()[1]
+            self._sharing = Sharing((first, second))
+            stack.callback(self._sharing.close)
             self._directory = Path(tempfile.mkdtemp(prefix="kailash-mcp-prod-"))
             stack.callback(shutil.rmtree, self._directory, ignore_errors=True)
             try:
@@ -110,7 +110,7 @@ class Supervisor:
                 directory=str(self._directory),
                 slot=slot,
                 count=self._config.workers,
-                sockets=self._descriptors,
+                ports=self._ports,
             )
         )
         self._all.add(child)
@@ -120,6 +120,7 @@ class Supervisor:
             self._all.discard(child)
             raise
         self._current[slot] = child
+        self._sharing.give_to(slot, child.giving)
         self._keep(self._watch(child))
         return report
 
@@ -131,6 +132,7 @@ class Supervisor:
     async def _watch(self, child: Child) -> None:
         """Starts another worker if one ends that has not been replaced."""
         code = await child.wait()
+        self._sharing.leave_out(child.slot, child.giving)
         self._all.discard(child)
         if self._current.get(child.slot) is not child:
             log.info("worker_ended", worker=child.slot + 1, ended_pid=child.process.pid)
@@ -189,9 +191,9 @@ class Supervisor:
         log.info("workers_end", workers=len(children))
         for child in children:
             child.stop()
-        # Then the workers accept no more, and nobody shall wait here for them.
+        # Until then the workers take new connections.
         loop = asyncio.get_running_loop()
-        loop.call_later(self._config.shutdown_grace_seconds, self._sockets.close)
+        loop.call_later(self._config.shutdown_grace_seconds, self._sharing.close)
         ends = asyncio.gather(*(child.wait() for child in children))
         hurrying = asyncio.ensure_future(hurried.wait())
         seconds = self._config.shutdown_grace_seconds + self._config.drain_seconds + _STOP_SECONDS

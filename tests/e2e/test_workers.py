@@ -18,7 +18,6 @@ import httpx
 import psutil
 import pytest
 
-from kailash_mcp_prod.transports.binding import bind_both
 from kailash_mcp_prod.workers.child import Child
 from kailash_mcp_prod.workers.orders import Assignment
 from tests.e2e.exchanges import BOTH, INITIALIZE, request
@@ -191,7 +190,6 @@ async def test_a_worker_ends_when_its_supervisor_is_gone(
         monkeypatch.setenv(name, setting)
     directory = tmp_path / "run"
     directory.mkdir()
-    sockets = bind_both("127.0.0.1", 0)
     child = await Child.start(
         Assignment(
             flags={"enable_auth": False},
@@ -200,13 +198,11 @@ async def test_a_worker_ends_when_its_supervisor_is_gone(
             directory=str(directory),
             slot=0,
             count=2,
-            sockets=(sockets[0].fileno(), sockets[1].fileno()),
+            ports=(4711, 4712),
         )
     )
     report = await child.ready()
-    assert report.urls["REST"] == f"http://127.0.0.1:{sockets[1].getsockname()[1]}"
-    for each in sockets:
-        each.close()
+    assert report.urls["REST"] == "http://127.0.0.1:4712"
 
     child._writer.close()
 

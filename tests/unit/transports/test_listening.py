@@ -152,7 +152,7 @@ async def test_stopping_twice_or_without_a_start_is_harmless() -> None:
 
 async def test_a_start_that_fails_says_why_and_does_not_wait_for_ever() -> None:
     listener = Listener(App(), "127.0.0.1", 0)
-    listener._socket.close()
+    listener._sockets[0].close()
 
     async with asyncio.timeout(5):
         with pytest.raises((OSError, ValueError)):
@@ -209,3 +209,25 @@ async def test_a_listener_that_stops_accepting_leaves_clients_to_another_one() -
         await first.stop()
         await second.stop()
         shared.close()
+
+
+async def test_a_listener_serves_connections_that_somebody_else_has_accepted() -> None:
+    door = bind("127.0.0.1", 0)
+    port = door.getsockname()[1]
+    listener = Listener(App(), "127.0.0.1", port, accepts=False)
+    await listener.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        gone = socket.create_connection(("127.0.0.1", port))
+        gone.close()
+        for _ in "12":
+            listener.take(door.accept()[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert await reader.readuntil(b"hello")
+        assert listener.url == f"http://127.0.0.1:{port}"
+        writer.close()
+    finally:
+        await listener.stop()
+    # The door is not the listener's to close.
+    assert not is_free(port)
+    door.close()
