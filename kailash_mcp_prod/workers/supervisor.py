@@ -1,4 +1,4 @@
-"""The process of `serve --workers N`: binds the sockets, keeps N workers, and replaces them.
+"""The process of `serve --workers N`: keeps N workers, gives them connections, and replaces them.
 
 It imports no application and serves nothing itself.
 """
