@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import logging
 import os
 import signal
 import sys
-import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -22,7 +20,13 @@ from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.cli_completion import tool_names
 from kailash_mcp_prod.cli_explain import explain
 from kailash_mcp_prod.cli_flags import flags_of, with_setting_flags
-from kailash_mcp_prod.cli_loop import Signals, run, settle_garbage_collector
+from kailash_mcp_prod.cli_loop import (
+    Signals,
+    configure_logging_of,
+    leave_in_time,
+    run,
+    settle_garbage_collector,
+)
 from kailash_mcp_prod.config import ServerConfig, misspelt_variables
 from kailash_mcp_prod.errors import StartupError
 
@@ -70,7 +74,6 @@ app = typer.Typer(
 
 _TOOL_ERROR = 5
 _INTERRUPTED = 130
-_LEAVE_SECONDS = 1.5
 
 
 def main() -> None:
@@ -109,33 +112,43 @@ def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
 
     Example: kailash-mcp-prod serve --mode development --models shop:db
     """
-    loaded = ServerConfig.load(flags_of(settings, no_auth=no_auth), config)
-    _configure_logging(loaded)
+    flags = flags_of(settings, no_auth=no_auth)
+    loaded = ServerConfig.load(flags, config)
+    configure_logging_of(loaded)
     for name, meant in misspelt_variables(os.environ).items():
         typer.echo(f"Warning: {name} is not a setting. Is {meant} meant?", err=True)
     if loaded.mode == "nexus-integration":
         from kailash_mcp_prod.cli_nexus import serve_nexus
 
-        run(serve_nexus(loaded, _leave_in_time))
+        run(serve_nexus(loaded, leave_in_time))
+        return
+    if loaded.workers > 1:
+        _supervise(loaded, flags, config)
         return
     run(_serve(loaded) if loaded.connect is None else _bridge(loaded, loaded.connect))
 
 
-def _configure_logging(config: ServerConfig) -> None:
-    if config.connect is None or config.log_file is not None or config.log_format != "auto":
-        # Late, because it takes as long to import as all that a bridge needs.
-        from kailash_mcp_prod.observe.logs import configure_logging
+def _supervise(loaded: ServerConfig, flags: dict[str, Any], config: Path | None) -> None:
+    if sys.platform == "win32":
+        raise StartupError("Several workers need a system with fork and signals. Use --workers 1.")
+    from kailash_mcp_prod.workers.supervisor import Supervisor
 
-        configure_logging(
-            config.log_level,
-            form=None if config.log_format == "auto" else config.log_format,
-            file=config.log_file,
-            file_max_bytes=round(config.log_file_max_mb * 1024 * 1024),
-            files_kept=config.log_files_kept,
+    if loaded.redis_url is None:
+        typer.echo(
+            f"Warning: without redis_url each of the {loaded.workers} workers has rate limits and "
+            "circuit breakers of its own, so clients may call that many times as often.",
+            err=True,
         )
-    else:
-        logging.basicConfig(level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(message)s")
-        logging.getLogger("kailash_mcp_prod").setLevel(config.log_level)
+
+    async def supervise() -> None:
+        await Supervisor(loaded, flags, config, _tell).run()
+
+    asyncio.run(supervise())
+
+
+def _tell(urls: Mapping[str, str]) -> None:
+    for name, url in urls.items():
+        typer.echo(f"{name:5} {url}{'/docs' if name == 'REST' else ''}", err=True)
 
 
 async def _bridge(config: ServerConfig, url: str) -> None:
@@ -157,11 +170,11 @@ async def _bridge(config: ServerConfig, url: str) -> None:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
-        _leave_in_time()
+        leave_in_time()
 
 
 async def _serve(config: ServerConfig) -> None:
-    signals = Signals(_leave_in_time)
+    signals = Signals(leave_in_time)
     from kailash_mcp_prod.server import ProductionMCPServer
 
     server = ProductionMCPServer(config)
@@ -170,12 +183,7 @@ async def _serve(config: ServerConfig) -> None:
     stopping = asyncio.create_task(signals.stopped.wait())
     try:
         settle_garbage_collector()
-        if server.mcp_url is not None:
-            typer.echo(f"MCP   {server.mcp_url}", err=True)
-        if server.ws_url is not None:
-            typer.echo(f"WS    {server.ws_url}", err=True)
-        if server.rest_url is not None:
-            typer.echo(f"REST  {server.rest_url}/docs", err=True)
+        _tell(server.urls)
         closing = asyncio.create_task(server.wait_closed())
         await asyncio.wait({closing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not closing.done():
@@ -185,25 +193,10 @@ async def _serve(config: ServerConfig) -> None:
             for end in ends:
                 end.cancel()
         closing.cancel()
-        _leave_in_time()
+        leave_in_time()
     finally:
         stopping.cancel()
         await server.stop(drain=False)
-
-
-def _leave_in_time() -> None:
-    """Ends the process soon, whatever still runs in a thread.
-
-    The interpreter waits for all threads, and a driver's may wait for a lock or for ever.
-    """
-
-    def leave() -> None:
-        logging.shutdown()
-        os._exit(0)
-
-    timer = threading.Timer(_LEAVE_SECONDS, leave)
-    timer.daemon = True
-    timer.start()
 
 
 _Url = Annotated[

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import signal
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.config import ServerConfig
 
 Result = TypeVar("Result")
+_LEAVE_SECONDS = 1.5
 
 _TERMINATED: Final = 128 + signal.SIGTERM
 
@@ -53,6 +60,48 @@ def settle_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+
+
+def leave_in_time() -> None:
+    """Ends the process soon, whatever still runs in a thread.
+
+    The interpreter waits for all threads, and a driver's may wait for a lock or for ever.
+    """
+
+    def leave() -> None:
+        logging.shutdown()
+        os._exit(0)
+
+    timer = threading.Timer(_LEAVE_SECONDS, leave)
+    timer.daemon = True
+    timer.start()
+
+
+def configure_logging_of(config: ServerConfig, *, pid: int | None = None) -> None:
+    """Logs as the settings say.
+
+    Args:
+        config: The settings.
+        pid: Stands in each line, where several processes log to one place.
+
+    Raises:
+        ConfigError: The log file can't be opened.
+    """
+    if config.connect is None or config.log_file is not None or config.log_format != "auto":
+        # Late, because it takes as long to import as all that a bridge needs.
+        from kailash_mcp_prod.observe.logs import configure_logging
+
+        configure_logging(
+            config.log_level,
+            form=None if config.log_format == "auto" else config.log_format,
+            file=config.log_file,
+            file_max_bytes=round(config.log_file_max_mb * 1024 * 1024),
+            files_kept=config.log_files_kept,
+            pid=pid,
+        )
+    else:
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(message)s")
+        logging.getLogger("kailash_mcp_prod").setLevel(config.log_level)
 
 
 class Signals:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import secrets
 from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import (
+    PrivateAttr,
     ValidationError,
     model_validator,
 )
@@ -72,6 +74,8 @@ class ServerConfig(
         validate_default=True,
     )
 
+    _run_secret: bytes = PrivateAttr(default_factory=lambda: secrets.token_bytes(32))
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -89,23 +93,29 @@ class ServerConfig(
         return init_settings, env_settings, file_settings
 
     @classmethod
-    def load(cls, flags: Mapping[str, Any], file: Path | None = None) -> Self:
+    def load(
+        cls, flags: Mapping[str, Any], file: Path | None = None, run_secret: bytes | None = None
+    ) -> Self:
         """The settings of a command.
 
         Args:
             flags: What the command line says, by key.
             file: The JSON file, instead of the one in `MCP_CONFIG_FILE`.
+            run_secret: Takes the place of what is new in each run.
 
         Raises:
             ConfigError: The file can't be read, a key is unknown, or a value is wrong or unsafe.
         """
         chosen = _chosen_file.set(file)
         try:
-            return cls(**flags)
+            config = cls(**flags)
         except ValidationError as error:
             raise ConfigError(_describe(error, cls)) from None
         finally:
             _chosen_file.reset(chosen)
+        if run_secret is not None:
+            config._run_secret = run_secret
+        return config
 
     @model_validator(mode="before")
     @classmethod
@@ -130,6 +140,7 @@ class ServerConfig(
             return self
         if self.cursor_secret is not None and is_short(self.cursor_secret):
             raise ValueError(f"cursor_secret needs at least {MIN_SECRET_BYTES} bytes")
+        self._check_workers()
         self._check_cache_backend()
         self.check_resource()
         self._check_roles()
@@ -143,6 +154,25 @@ class ServerConfig(
                 "everything"
             )
         return self
+
+    def _check_workers(self) -> None:
+        if self.workers == 1:
+            return
+        if self.transport == "stdio":
+            raise ValueError(
+                "several workers need a transport with ports: each client over stdio starts a "
+                "server of its own. Leave --workers out, or use --transport http"
+            )
+        if self.mode == "nexus-integration":
+            raise ValueError(
+                "mode nexus-integration serves in one process: leave --workers out, and run "
+                "replicas behind a load balancer"
+            )
+        if self.enable_caching and self.redis_url is None:
+            raise ValueError(
+                "enable_caching with several workers needs redis_url: a worker has to hear what "
+                "the others write"
+            )
 
     def _check_cache_backend(self) -> None:
         if self.cache_backend == "memory":
@@ -189,6 +219,14 @@ class ServerConfig(
         """
         secret = self.cursor_secret or self.jwt_secret
         return None if secret is None else secret.get_secret_value().encode()
+
+    @property
+    def run_key(self) -> bytes:
+        """The same, or without a secret one that is new in each run, and the same in its workers.
+
+        For what need not outlast the run.
+        """
+        return self.cursor_key or self._run_secret
 
     @property
     def serves_dashboard(self) -> bool:

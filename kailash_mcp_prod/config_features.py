@@ -35,8 +35,8 @@ class FeatureSettings(BaseSettings):
     metrics_directory: Path | None = Field(
         None,
         description=(
-            "Directory in which the workers of one machine put their metrics together; each run "
-            "has its own. By default a process shows its own."
+            "Directory in which the processes of one machine put their metrics together; each run "
+            "has its own. By default a process shows its own. With workers they always have one."
         ),
     )
     enable_agent_analytics: bool = Field(

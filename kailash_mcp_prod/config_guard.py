@@ -65,6 +65,15 @@ class GuardSettings(BaseSettings):
         le=3600,
         description="How long running calls may take to finish when the server is told to stop.",
     )
+    shutdown_grace_seconds: float = Field(
+        0,
+        ge=0,
+        le=3600,
+        description=(
+            "How long a server that is told to stop goes on before, so that load balancers can see "
+            "that /health/ready answers 503."
+        ),
+    )
     circuit_breaker_failure_threshold: int = Field(
         5, ge=1, description="Failures of a backend in a row after which calls stop for a while."
     )

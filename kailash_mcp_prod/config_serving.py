@@ -51,6 +51,14 @@ class ServingSettings(BaseSettings):
     port: int = Field(
         3001, ge=0, le=65534, description="Port of MCP; REST is on the next one. 0: any free ones."
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description=(
+            "Processes that serve on the same ports. SIGHUP replaces them one after another."
+        ),
+    )
     models: str = Field(
         "models:db",
         pattern=r"^[\w.]+:\w+$",
@@ -107,8 +115,8 @@ class ServingSettings(BaseSettings):
     cursor_secret: SecretStr | None = Field(
         None,
         description=(
-            "Signs page cursors and seals cached reads in Redis, at least 32 bytes; by default "
-            "jwt_secret does, else a secret that is new at each start. "
+            "Signs page cursors and ids of sessions and seals cached reads in Redis, at least 32 "
+            "bytes; by default jwt_secret does, else a secret that is new at each start. "
             "Several replicas without jwt_secret need it."
         ),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kailash_mcp_prod.auth.chain import AuthProvider
@@ -42,8 +41,9 @@ from kailash_mcp_prod.tools.turns import Turns
 from kailash_mcp_prod.transports.stdio import StdioTransport
 
 if TYPE_CHECKING:
+    from kailash_mcp_prod.serving import Serving
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
-    from kailash_mcp_prod.transports.listening import Listener
+    from kailash_mcp_prod.workers.place import WorkerPlace
 
 log = get_logger(__name__)
 
@@ -58,6 +58,7 @@ class ProductionMCPServer:
             `enable_auth` says. With `auth_type="custom"` no others are needed.
         discovery: Makes the tools of a model; by default `DataFlowToolDiscovery`.
         metrics: Those of the application, beside the server's own.
+        place: Which of several workers this is.
 
     Example:
         ```python
@@ -76,8 +77,10 @@ class ProductionMCPServer:
         auth_providers: Sequence[AuthProvider] = (),
         discovery: type[DataFlowToolDiscovery] | None = None,
         metrics: ServerMetrics | None = None,
+        place: WorkerPlace | None = None,
     ) -> None:
         self.config = config or ServerConfig()
+        self._place = place
         self.registry = ToolRegistry()
         self._guard = Guard(self.config)
         self.policy = policy = Policy(
@@ -161,15 +164,17 @@ class ProductionMCPServer:
             prompts=prompts,
             completion=DataCompletion(self.service, catalogue, resources, prompts),
             instructions=INSTRUCTIONS,
-            seal=Seal(self.config.cursor_key),
+            seal=Seal(self.config.run_key),
             observer=self.monitoring.monitor.observer,
             tracer=None if self._traces is None else self._traces.requests,
+            slot=0 if place is None else place.slot,
         )
         self.monitoring.watch(self._dispatcher.methods())
         if self._traces is not None:
             self._traces.watch(self.service, self.application, self._dispatcher.methods())
         self._running: AsyncExitStack | None = None
         self._stdio: StdioTransport | None = None
+        self._serving: Serving | None = None
         self._background: BackgroundLoop | None = None
         self.mcp_url: str | None = None
         self.ws_url: str | None = None
@@ -226,9 +231,19 @@ class ProductionMCPServer:
                 await self.drain()
             await running.aclose()
 
-    async def drain(self) -> None:
-        """Refuses new calls and lets running ones finish, for `drain_seconds` at most."""
-        await self.service.drain(self.config.drain_seconds)
+    async def drain(self, *, replaced: bool = False) -> None:
+        """Refuses new calls and lets running ones finish, for `drain_seconds` at most.
+
+        Before that the server goes on for `shutdown_grace_seconds`, is not ready any more, and
+        tells clients to come by another connection next time.
+
+        Args:
+            replaced: Whether another worker accepts on the same sockets.
+        """
+        if self._serving is None:
+            await self.service.drain(self.config.drain_seconds)
+        else:
+            await self._serving.drain(self.service, self.config, replaced=replaced)
 
     async def wait_closed(self) -> None:
         """Waits until the client of a stdio server has closed its end; else for ever."""
@@ -236,6 +251,12 @@ class ProductionMCPServer:
             await asyncio.Event().wait()
         else:
             await self._stdio.wait_closed()
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where clients connect, by kind."""
+        found = {"MCP": self.mcp_url, "WS": self.ws_url, "REST": self.rest_url}
+        return {name: url for name, url in found.items() if url is not None}
 
     async def describe(self) -> None:
         """Makes the tools without a database; none of them can be called.
@@ -285,12 +306,7 @@ class ProductionMCPServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_failure: object) -> None:
         await self.stop()
 
     async def _start_application(self) -> None:
@@ -332,15 +348,16 @@ class ProductionMCPServer:
 
     def _further_components(self) -> dict[str, dict[str, Any]]:
         """Further components in the report on health, whose state is known without asking."""
-        return {**self._credentials.components(), **self.audit.components()}
+        own = {} if self._place is None else {"worker": self._place.component()}
+        return {**own, **self._credentials.components(), **self.audit.components()}
 
     async def _start_serving(self, stack: AsyncExitStack) -> None:
-        listeners = self._listeners(stack)
+        serving = self._serving = self._listen(stack)
+        stack.push_async_callback(serving.stop)
         await self._start_application()
         await self.audit.start()
         await self._credentials.prepare()
-        for listener in listeners:
-            await listener.start()
+        await serving.start()
         log.info(
             "serving",
             mcp=self.mcp_url,
@@ -349,17 +366,13 @@ class ProductionMCPServer:
             tools=len(self.registry),
         )
 
-    def _listeners(self, stack: AsyncExitStack) -> list[Listener]:
+    def _listen(self, stack: AsyncExitStack) -> Serving:
         # Late, because a process over stdio needs none of it.
-        from kailash_mcp_prod.serving import Surroundings, mcp_transports
-        from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
-        from kailash_mcp_prod.transports.listening import Listener
-        from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
+        from kailash_mcp_prod.serving import Serving, Surroundings, mcp_transports
         from kailash_mcp_prod.transports.rest import create_rest_app
-        from kailash_mcp_prod.transports.routing import TransportRouter
 
         config = self.config
-        around = Surroundings.of(config)
+        around = Surroundings.of(config, self._place)
         http, websocket = mcp_transports(
             config, self._dispatcher, self._authenticator, self._credentials.watch, around
         )
@@ -376,31 +389,11 @@ class ProductionMCPServer:
             mounts=self._dashboard.mounts(stack),
         )
         traced = rest if self._traces is None else self._traces.rest(rest)
-        all_three = http, websocket, traced
-        with_http, with_ws = config.transport != "websocket", config.transport != "http"
-        connections = ConnectionLimit(config.max_connections)
+        serving = Serving(config, http, websocket, traced, around=around, place=self._place)
         self.monitoring.channels.update(
             http_session=lambda: http.open_sessions,
             websocket=lambda: websocket.open_channels,
-            connection=lambda: connections.open,
+            connection=lambda: serving.connections.open,
         )
-        mcp_listener = Listener(
-            TransportRouter(
-                websocket, http if with_http else None, ResourceMetadata(around.challenges.resource)
-            ),
-            config.host,
-            config.port,
-            max_message_bytes=config.max_body_bytes if with_ws else None,
-            connections=connections,
-        )
-        stack.push_async_callback(mcp_listener.stop)
-        port = config.port + 1 if config.port else 0
-        rest_listener = Listener(traced, config.host, port, connections=connections)
-        stack.push_async_callback(rest_listener.stop)
-
-        stack.push_async_callback(lambda: asyncio.gather(*(each.stop() for each in all_three)))
-        mcp = mcp_listener.url
-        self.mcp_url = f"{mcp}/mcp" if with_http else None
-        self.ws_url = f"{mcp.replace('http', 'ws', 1)}/ws" if with_ws else None
-        self.rest_url = rest_listener.url
-        return [mcp_listener, rest_listener]
+        self.mcp_url, self.ws_url, self.rest_url = serving.mcp_url, serving.ws_url, serving.rest_url
+        return serving

@@ -18,6 +18,9 @@ from kailash_mcp_prod.observe.log_writer import Form
 CALLS: Final = "kailash_mcp_prod.calls"
 _FIRST: Final = ("time", "level", "event", "logger")
 
+of_process: dict[str, Any] = {}
+"""What stands in every line of this process, where several log to one place."""
+
 
 class Rendered:
     """A line that was made when it was logged, in each form that is needed."""
@@ -71,9 +74,10 @@ class CallLine(msgspec.Struct, gc=False):
     def text(self, form: Form) -> bytes:
         """The line, with its end."""
         head: dict[str, Any] = {"time": _iso(self.ended), "level": "info", "event": "call"}
+        fields = {**self.fields(), **of_process}
         if form == "json":
-            return json_line({**head, "logger": CALLS, **self.fields()})
-        values = " ".join(f"{name}={value!r}" for name, value in self.fields().items())
+            return json_line({**head, "logger": CALLS, **fields})
+        values = " ".join(f"{name}={value!r}" for name, value in fields.items())
         line = f"{head['time']} [info     ] {'call':30} [{CALLS}] {values}\n"
         return line.encode("utf-8", "backslashreplace")
 
@@ -104,6 +108,13 @@ def on_one_line(
     if not message.isprintable():
         event["event"] = repr(message)[1:-1]
     return event
+
+
+def merge_process(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A processor of structlog: adds what stands in every line of this process."""
+    return {**event, **of_process}
 
 
 def to_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:

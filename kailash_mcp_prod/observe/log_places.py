@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import select
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from kailash_mcp_prod.errors import ConfigError
 from kailash_mcp_prod.observe.log_writer import Form
+
+try:
+    import fcntl as _fcntl
+except ImportError:
+    fcntl: ModuleType | None = None
+else:
+    fcntl = _fcntl
 
 _WAIT_SECONDS: Final = 1.0
 
@@ -42,8 +51,9 @@ class Stream:
 class RotatingFile:
     """A file; when it would grow beyond its bound, it becomes `NAME.1`, that `NAME.2`, and so on.
 
-    Nobody but its owner may read it. What can't be written is lost, and tried again with the next
-    lines.
+    Several processes may write to it: each locks it for as long as it writes or renames, so that
+    no line is torn, and follows it when another one has renamed it. Nobody but its owner may read
+    it. What can't be written is lost, and tried again with the next lines.
 
     Args:
         path: Its name.
@@ -69,21 +79,42 @@ class RotatingFile:
         """Writes lines."""
         if not data:
             return
+        # A full disk, perhaps: the log is the last that could tell.
+        with suppress(OSError):
+            while not self._written(data):
+                self._reopen()
+
+    def _written(self, data: bytes) -> bool:
+        """Whether the lines are written, and not the file another one since, or by this."""
+        _lock(self._descriptor)
         try:
-            if self._size and self._size + len(data) > self._max_bytes:
+            if not self._is_current():
+                return False
+            size = os.fstat(self._descriptor).st_size
+            if size and size + len(data) > self._max_bytes:
                 self._rotate()
+                if self._kept:
+                    return False
             left = memoryview(data)
             while left:
-                count = os.write(self._descriptor, left)
-                self._size += count
-                left = left[count:]
-        except OSError:
-            # A full disk, perhaps: the log is the last that could tell.
-            return
+                left = left[os.write(self._descriptor, left) :]
+            return True
+        finally:
+            _unlock(self._descriptor)
+
+    def _is_current(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _reopen(self) -> None:
+        before = self._descriptor
+        self._open()
+        os.close(before)
 
     def _open(self) -> None:
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._size = os.fstat(self._descriptor).st_size
 
     def _rotate(self) -> None:
         for number in range(self._kept, 0, -1):
@@ -92,9 +123,16 @@ class RotatingFile:
                 older.replace(self._numbered(number))
         if self._kept == 0:
             os.ftruncate(self._descriptor, 0)
-        before = self._descriptor
-        self._open()
-        os.close(before)
 
     def _numbered(self, number: int) -> Path:
         return self._path if number == 0 else self._path.with_name(f"{self._path.name}.{number}")
+
+
+def _lock(descriptor: int) -> None:
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _unlock(descriptor: int) -> None:
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

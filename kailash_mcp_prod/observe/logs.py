@@ -92,6 +92,7 @@ def configure_logging(
     file: Path | None = None,
     file_max_bytes: int = 10 * 1024 * 1024,
     files_kept: int = 5,
+    pid: int | None = None,
 ) -> None:
     """Sends our log lines from `level` up, and warnings of others, to stderr.
 
@@ -104,14 +105,17 @@ def configure_logging(
         file: Where they go too, as JSON.
         file_max_bytes: How long that may become.
         files_kept: How many older ones are kept.
+        pid: Stands in each line, where several processes log to one place.
 
     Raises:
         ConfigError: The file can't be opened.
     """
     # Late, because the library's users who have their own logging need none of it.
+    from kailash_mcp_prod.observe import log_lines
     from kailash_mcp_prod.observe.log_places import RotatingFile, Stream
     from kailash_mcp_prod.observe.log_writer import LogWriter
 
+    log_lines.of_process = {} if pid is None else {"pid": pid}
     terminal = sys.stderr.isatty()
     form = form or ("console" if terminal else "json")
     places: list[Place] = [Stream(_descriptor_of_stderr(), form)]
@@ -171,22 +175,21 @@ def _descriptor_of_stderr() -> int:
 
 
 def _formatter(form: Form, *, colors: bool) -> logging.Formatter:
+    from kailash_mcp_prod.observe.log_lines import merge_process, on_one_line, to_json
+
     shared: list[Processor] = [
         _merge_call,
         structlog.stdlib.ExtraAdder(),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        merge_process,
     ]
     last: list[Processor]
     if form == "json":
-        from kailash_mcp_prod.observe.log_lines import to_json
-
         # Values of variables are nobody's business, here and below.
         last = [structlog.processors.format_exc_info, to_json]
     else:
-        from kailash_mcp_prod.observe.log_lines import on_one_line
-
         last = [
             on_one_line,
             structlog.dev.ConsoleRenderer(

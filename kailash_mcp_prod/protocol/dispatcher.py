@@ -70,6 +70,7 @@ class Dispatcher:
         extra_methods: Further entries for the method table.
         observer: Is told of every request.
         tracer: Stands around every request.
+        slot: The place of this process among the workers of its machine.
 
     Example:
         ```python
@@ -91,6 +92,7 @@ class Dispatcher:
         extra_methods: Iterable[Method] = (),
         observer: RequestObserver | None = None,
         tracer: RequestTracer | None = None,
+        slot: int = 0,
     ) -> None:
         info = info or ServerInfo()
         self.host = host
@@ -99,7 +101,7 @@ class Dispatcher:
         self._rounds = Rounds(seal or Seal())
         peers = Peers(self._rounds)
         capabilities: dict[str, Any] = {"tools": {"listChanged": True}, "logging": {}}
-        self._tasks = TaskStore()
+        self._tasks = TaskStore(slot=slot)
         tasks = TaskMethods(self._tasks, peers)
         methods = [*ToolMethods(host, tasks).methods(), *tasks.methods(), *LOGGING_METHODS]
         lists = {"toolsListChanged": Changes(host.on_tools_changed)}

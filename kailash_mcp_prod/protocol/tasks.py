@@ -35,6 +35,7 @@ class Task:
         work: Gives the result that the request would have had.
         deferral: What the call asks of its client, and how far it is.
         clock: Unix time.
+        slot: Where it is among the workers of a machine; its id begins with that.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class Task:
         work: asyncio.Task[dict[str, Any]],
         deferral: Deferral,
         clock: Callable[[], float],
+        slot: int = 0,
     ) -> None:
-        self.id = secrets.token_urlsafe(24)
+        self.id = f"{slot}-{secrets.token_urlsafe(24)}"
         self.owner = owner
         self._work = work
         self._deferral = deferral
@@ -122,10 +124,12 @@ class TaskStore:
 
     Args:
         clock: Unix time.
+        slot: The place of this process among the workers of its machine.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, slot: int = 0) -> None:
         self._clock = clock
+        self._slot = slot
         self._tasks: OrderedDict[str, Task] = OrderedDict()
 
     def __len__(self) -> int:
@@ -143,7 +147,7 @@ class TaskStore:
         own = self._of(owner)
         if own >= MAX_PRINCIPAL_TASKS or len(self._tasks) >= MAX_TASKS:
             raise OverloadedError("Too many tasks are under way; wait for some to end.")
-        task = Task(owner, work, deferral, self._clock)
+        task = Task(owner, work, deferral, self._clock, self._slot)
         self._tasks[task.id] = task
         return task
 

@@ -77,7 +77,7 @@ class DataFlowApplication:
         self._url = config.database_url and absolute_sqlite_url(config.database_url)
         self._discovery_class = discovery
         self._reads = reads
-        self._cursors = CursorSigner(config.cursor_key)
+        self._cursors = CursorSigner(config.run_key)
         self._keyed: KeyedWrites | None = None
         self._scopes = Scopes(policy)
         self._discoveries: dict[RecordStore, DataFlowToolDiscovery] = {}

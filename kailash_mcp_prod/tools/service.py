@@ -92,7 +92,7 @@ class ToolService:
         self._call_listeners = CallListeners()
         self.watchers = CallWatchers()
         self._readiness = Readiness()
-        self._draining = False
+        self._draining = self._leaving = False
 
     def visible(self, principal: Principal) -> list[ToolSpec]:
         """The tools that the principal may call, in order."""
@@ -342,6 +342,10 @@ class ToolService:
         """
         return self.registry.subscribe(lambda: listener() if self._readiness.is_known else None)
 
+    def announce_drain(self) -> None:
+        """Says that the server is about to shut down; calls are still taken."""
+        self._leaving = True
+
     async def drain(self, seconds: float) -> bool:
         """Refuses new calls from now on, and lets those finish that run or wait.
 
@@ -359,12 +363,12 @@ class ToolService:
 
     @property
     def is_draining(self) -> bool:
-        """Whether new calls are refused because the server is shutting down."""
-        return self._draining
+        """Whether new calls are refused, or soon will be, because the server is shutting down."""
+        return self._draining or self._leaving
 
     def mark_ready(self) -> None:
         """Lets `ready` return: the tools are there."""
-        self._draining = False
+        self._draining = self._leaving = False
         self._readiness.mark(good=True)
 
     def mark_failed(self) -> None:

@@ -110,9 +110,14 @@ class EventLog:
 
 
 class EventLogs:
-    """The logs of one session; the oldest are forgotten first, those that have ended before all."""
+    """The logs of one session; the oldest are forgotten first, those that have ended before all.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: What their names begin with.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._logs: OrderedDict[str, EventLog] = OrderedDict()
         self._made = 0
 
@@ -122,7 +127,7 @@ class EventLogs:
     def new(self, *, carries_answer: bool) -> EventLog:
         """A log of a stream that begins."""
         self._made += 1
-        name = str(self._made)
+        name = f"{self._prefix}{self._made}"
         log = self._logs[name] = EventLog(name, carries_answer=carries_answer)
         if len(self._logs) > MAX_LOGS:
             ended = (each for each, log in self._logs.items() if log.ended)

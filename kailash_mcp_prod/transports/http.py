@@ -17,7 +17,6 @@ from kailash_mcp_prod.errors import (
     ConflictError,
     InternalError,
     NotFoundError,
-    OverloadedError,
     ServerError,
     UnavailableError,
 )
@@ -62,6 +61,7 @@ from kailash_mcp_prod.transports.http_exchange import (
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_head import SESSION_HEADER, Heads
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
+from kailash_mcp_prod.transports.session_ids import SessionIds
 from kailash_mcp_prod.transports.surface_path import surface_of
 from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 
@@ -91,6 +91,7 @@ class HttpTransport(BaseTransport):
         unread: Counts the answers that wait to be read, here and on other transports.
         clock: Monotonic seconds, for the idle time.
         revocations: Tells when credentials end: so do the sessions and streams they have opened.
+        session_ids: Makes the ids of legacy sessions, and reads those of other processes.
 
     Example:
         ```python
@@ -119,6 +120,7 @@ class HttpTransport(BaseTransport):
         unread: UnreadBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
         revocations: Revocations | None = None,
+        session_ids: SessionIds | None = None,
     ) -> None:
         super().__init__(dispatcher, authenticator)
         self._path = path.rstrip("/")
@@ -126,7 +128,7 @@ class HttpTransport(BaseTransport):
         self._heads = Heads()
         self._max_body_bytes = max_body_bytes
         self._bodies = BodyBudget(max_body_bytes)
-        self._sessions = SessionStore(max_sessions, session_idle_seconds, clock)
+        self._sessions = SessionStore(max_sessions, session_idle_seconds, clock, session_ids)
         self._max_session_streams = max_session_streams
         self._capacity = Capacity(max_in_flight, max_streams)
         self._keepalive_seconds = keepalive_seconds
@@ -306,9 +308,6 @@ class HttpTransport(BaseTransport):
 
     async def _initialize(self, exchange: Exchange, principal: Principal, request: Request) -> None:
         session = self._sessions.create(principal.owner)
-        if session is None:
-            message = "All sessions are taken; try again later."
-            raise Refusal(OverloadedError(message, retry_after_seconds=30))
         context = self._context(exchange, principal, session.connection)
         reply = await self.dispatcher.handle(request, context)
         if reply is None or reply.error_code is not None:
@@ -318,6 +317,7 @@ class HttpTransport(BaseTransport):
         if reply.error_code is not None:
             await exchange.reply(reply, status_of(reply, Era.LEGACY))
         else:
+            self._sessions.name(session)
             self._end_when_revoked(session, principal)
             await exchange.reply(reply, 200, [(SESSION_HEADER, session.id.encode())])
 
@@ -354,6 +354,9 @@ class HttpTransport(BaseTransport):
         session = self._sessions.find(session_id, principal.owner)
         if session is None:
             raise Refusal(NotFoundError("There is no such session; initialize a new one."))
+        if session.taken_up:
+            session.taken_up = False
+            self._end_when_revoked(session, principal)
         return session
 
     @staticmethod

@@ -15,6 +15,9 @@ from kailash_mcp_prod.delays import Delays, Waiting
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http_cycle import OneWriteCycle
 
+QUIET_SECONDS: Final = 5.0
+"""After how long without a request a connection is closed."""
+
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_HEADERS: Final = 100
 _CACHED_TARGET: Final = 64
@@ -69,10 +72,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     `write_seconds` is dropped. Trailers are left out, and a request whose client has gone is
     told so, even if another one came behind it. A connection beyond `limit` is answered with 503
     before anything of it is read. One that was `quiet` for that time after an answer is closed.
+    While the server is `leaving`, each answer says that the connection ends with it.
     """
 
     limit: ClassVar[ConnectionLimit | None] = None
-    quiet: ClassVar[Delays] = Delays(5.0)
+    quiet: ClassVar[Delays] = Delays(QUIET_SECONDS)
+    leaving: ClassVar[bool] = False
 
     head_seconds: ClassVar[float] = 10.0
     write_seconds: ClassVar[float] = 20.0
@@ -120,7 +125,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 return
             data = data[room:]
             room = _MAX_HEAD_BYTES - self._counted
-        if self._parse(data) and self._head_timer is None and self._is_idle():
+        if self._parse(data) and self._head_timer is None and self.is_idle():
             self._await_head()
 
     def _parse(self, data: bytes) -> bool:
@@ -170,7 +175,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             _known_target(self.url) if len(self.url) <= _CACHED_TARGET else _target(self.url)
         )
         before = self.cycle
-        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self.leaving
         self.cycle = OneWriteCycle(self, scope, keep_alive=keep_alive)
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
@@ -226,7 +231,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Leave the connection to the WebSocket protocol, unless a request still needs it."""
         self._upgraded = True
         self._stop_timers()
-        if self._is_idle():
+        if self.is_idle():
             super().handle_websocket_upgrade()
         else:
             self.transport.abort()
@@ -267,13 +272,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
         # Requests are answered in their order.
         return self.cycle is None or self.cycle.response_complete
 
+    def let_go(self) -> None:
+        """Let the answer that is under way say that the connection ends with it."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.keep_alive = False
+
     def _refuse(self) -> None:
         # In the middle of another answer it would be taken for a part of that.
-        if self._is_idle():
+        if self.is_idle():
             self.transport.write(_REFUSED)
         self.transport.close()
         self._watch_closing()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import math
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
 
 from kailash_mcp_prod.errors import StartupError
+from kailash_mcp_prod.transports.binding import bind, url_of
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
 
@@ -33,6 +33,9 @@ class Listener:
         with_lifespan: Whether the application is told of its start and its end, and wants to know
             the addresses of clients behind a proxy on this machine.
         grace_seconds: How long open requests may go on at the end.
+        listening: A socket that listens already, in place of one at the address.
+        accepts: Whether it listens at all. If not, somebody else does at the address, and it is
+            given connections by `take`.
     """
 
     def __init__(
@@ -46,11 +49,18 @@ class Listener:
         connections: ConnectionLimit | None = None,
         with_lifespan: bool = False,
         grace_seconds: float = _GRACE_SECONDS,
+        listening: socket.socket | None = None,
+        accepts: bool = True,
     ) -> None:
         connections = connections or ConnectionLimit(DEFAULT_CONNECTIONS)
         self._host = host
-        self._socket = _bind(host, port)
-        self.port: int = self._socket.getsockname()[1]
+        self._sockets = [listening or bind(host, port)] if accepts else []
+        self.port = port
+        for each in self._sockets:
+            if each.family != getattr(socket, "AF_UNIX", None):
+                self.port = each.getsockname()[1]
+        self._taking: set[asyncio.Task[None]] = set()
+        self._protocol = _http_protocol(connections)
         config = uvicorn.Config(
             app,
             lifespan="on" if with_lifespan else "off",
@@ -58,7 +68,7 @@ class Listener:
             access_log=False,
             server_header=False,
             # By name: uvicorn would take one without bounds.
-            http=_http_protocol(connections),
+            http=self._protocol,
             backlog=connections.backlog,
             # Of our own parts, nobody asks for the address of the client.
             proxy_headers=with_lifespan,
@@ -77,8 +87,7 @@ class Listener:
     @property
     def url(self) -> str:
         """The address for clients on this machine or, when bound to one address, for all."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._host, self._host)  # noqa: S104 - only compared
-        return f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{self.port}"
+        return url_of(self._host, self.port)
 
     async def start(self) -> None:
         """Begins to accept connections.
@@ -87,7 +96,7 @@ class Listener:
             StartupError: The application has failed to start.
         """
         self._task = asyncio.create_task(
-            self._server.serve([self._socket]), name=f"listener-{self.port}"
+            self._server.serve(self._sockets), name=f"listener-{self.port}"
         )
         ready = asyncio.create_task(self._server.ready.wait())
         await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,6 +106,45 @@ class Listener:
         elif not self._server.started:
             await self._task
             raise StartupError("The application failed while it started; its log says why.")
+
+    def let_go(self) -> None:
+        """Tells clients with each answer from now on that their connection ends with it."""
+        self._protocol.leaving = True
+        for each in self._server.server_state.connections:
+            if isinstance(each, BoundedHttpProtocol):
+                each.let_go()
+
+    def stop_accepting(self) -> None:
+        """Leaves new connections to other processes that listen on the same socket."""
+        for server in self._server.servers if self._server.started else ():
+            server.close()
+
+    def take(self, connection: socket.socket) -> None:
+        """Serves a connection that another process has accepted."""
+        connection.setblocking(False)
+        task = asyncio.create_task(self._serve(connection))
+        self._taking.add(task)
+        task.add_done_callback(self._taking.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        server, loop = self._server, asyncio.get_running_loop()
+        # It may have ended meanwhile.
+        with suppress(OSError):
+            await loop.connect_accepted_socket(
+                lambda: self._protocol(
+                    config=server.config,
+                    server_state=server.server_state,
+                    app_state=server.lifespan.state,
+                    _loop=loop,
+                ),
+                connection,
+            )
+
+    @property
+    def has_idle_connections(self) -> bool:
+        """Whether there is a connection on which the next request may come."""
+        connections = self._server.server_state.connections
+        return any(isinstance(each, BoundedHttpProtocol) and each.is_idle() for each in connections)
 
     def hurry(self) -> None:
         """Waits no longer for open requests."""
@@ -108,7 +156,8 @@ class Listener:
         if self._task is not None:
             await self._task
             self._task = None
-        self._socket.close()
+        for each in self._sockets:
+            each.close()
 
 
 class _EmbeddedServer(uvicorn.Server):
@@ -127,7 +176,7 @@ class _EmbeddedServer(uvicorn.Server):
         self.ready.set()
 
 
-def _http_protocol(connections: ConnectionLimit) -> type[asyncio.Protocol]:
+def _http_protocol(connections: ConnectionLimit) -> type[BoundedHttpProtocol]:
     class Protocol(BoundedHttpProtocol):
         limit = connections
 
@@ -139,23 +188,3 @@ def _websocket_protocol() -> type[asyncio.Protocol]:
     from kailash_mcp_prod.transports.websocket_wire import BoundedWebSocketProtocol
 
     return BoundedWebSocketProtocol
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
-    except UnicodeError:
-        raise StartupError(f"Can't listen on {host!r}: that is no host name.") from None
-    except OSError as failure:
-        fix = (
-            "Choose another --port, or stop what uses it."
-            if failure.errno == errno.EADDRINUSE
-            else "Choose another --host or --port."
-        )
-        # Python adds the address to the system's words.
-        reason = str(failure.strerror).partition(" (while")[0]
-        raise StartupError(f"Can't listen on {host}:{port}: {reason}. {fix}") from None
-    # Taken over by accepted connections: else the second packet of an answer waits for 40 ms.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening

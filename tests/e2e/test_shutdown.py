@@ -150,6 +150,27 @@ def test_running_calls_finish_after_a_signal_while_new_ones_are_refused(tmp_path
             assert given_up.result() in {"unavailable", "lost"}
 
 
+def test_for_a_grace_a_server_is_not_ready_and_sends_its_clients_elsewhere(tmp_path: Path) -> None:
+    flags = ("--no-auth", "--shutdown-grace-seconds", "60")
+    with serving(tmp_path, *flags) as server, httpx.Client() as web, httpx.Client() as other:
+        url = f"{server.rest}/tools/Company_list"
+        assert "connection" not in web.post(url, json={}).headers
+        server.process.process.send_signal(signal.SIGTERM)
+        wait_for_health(server, "draining")
+
+        assert httpx.get(f"{server.rest}/health/ready").status_code == 503
+        assert httpx.get(f"{server.rest}/health/live").status_code == 200
+        # On a connection from before, and on a new one.
+        for client in (web, other):
+            answer = client.post(url, json={})
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        with ModernHttp(server.mcp) as modern:
+            assert modern.request("tools/list")["result"]["tools"]
+
+        # The second signal does not wait for it.
+        assert_ends_cleanly(server.process, signal.SIGTERM)
+
+
 def create_over_rest_with_result(server: HttpServer) -> dict[str, Any]:
     answer = httpx.post(f"{server.rest}/tools/Company_create", json=COMPANY, timeout=20)
     result: dict[str, Any] = answer.raise_for_status().json()

@@ -38,8 +38,8 @@ MUST_NOT_IMPORT: dict[str, set[str]] = {
 }
 
 # The modules that put the rooms together; the package itself hands out their names.
-ASSEMBLING = {"server", "serving", "nexus", "cli", "cli_explain", "__main__", ""}
-MAY_IMPORT_SERVER = {"server", "nexus", "cli", "cli_explain", "__main__", ""}
+ASSEMBLING = {"server", "serving", "workers", "nexus", "cli", "cli_explain", "__main__", ""}
+MAY_IMPORT_SERVER = {"server", "workers", "nexus", "cli", "cli_explain", "__main__", ""}
 
 LONGEST_MODULE = 400
 

@@ -567,3 +567,30 @@ def test_a_key_with_a_role_that_nobody_knows_stops_the_start() -> None:
         ServerConfig.load({"api_keys": keys, "roles": {"clerk": {}}})
     rule = {"Quote": {"hide": ["notes"], "except_roles": ["clrk"]}}
     ServerConfig.load({"api_keys": keys, "access_rules": rule})
+
+
+@pytest.mark.parametrize(
+    ("settings", "fix"),
+    [
+        ({"transport": "stdio"}, "Leave --workers out, or use --transport http"),
+        ({"mode": "nexus-integration"}, "leave --workers out"),
+        ({"enable_caching": True}, "needs redis_url"),
+    ],
+)
+def test_several_workers_are_refused_where_they_would_be_wrong(
+    settings: dict[str, Any], fix: str
+) -> None:
+    with pytest.raises(ConfigError, match=fix):
+        load(workers=2, enable_auth=False, **settings)
+    load(workers=1, enable_auth=False, **settings)
+    load(workers=2, enable_auth=False, enable_caching=True, redis_url="redis://localhost")
+
+
+def test_what_a_run_is_sealed_with_is_the_secret_or_new() -> None:
+    secret = "x" * 32
+    assert load(enable_auth=False, cursor_secret=secret).run_key == secret.encode()
+    one, other = load(enable_auth=False), load(enable_auth=False)
+    assert one.run_key == one.run_key != other.run_key
+    assert len(one.run_key) == 32
+    shared = ServerConfig.load({"enable_auth": False}, run_secret=b"of the run")
+    assert (shared.run_key, shared.cursor_key) == (b"of the run", None)

@@ -131,7 +131,7 @@ class DashboardPart:
         log_ins = None
         if self._credentials.asked_for:
             heard = self._audit.authenticator(authenticator, "dashboard")
-            log_ins = LogIns(authenticator, config.cursor_key, heard=heard, always=self.always_asks)
+            log_ins = LogIns(authenticator, config.run_key, heard=heard, always=self.always_asks)
         return Dashboard(sources, log_ins, reasons, Trail(self._audit.reader, config))
 
     async def _named(self, name: str) -> Principal | None:

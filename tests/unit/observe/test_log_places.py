@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -30,6 +32,39 @@ def test_without_older_ones_a_file_begins_anew(tmp_path: Path) -> None:
     file.write(b"two\n")
 
     assert (tmp_path / "a.log").read_bytes() == b"two\n"
+
+
+def test_lines_of_several_processes_are_whole_and_none_is_lost_by_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    program = """
+import sys
+from pathlib import Path
+from kailash_mcp_prod.observe.log_places import RotatingFile
+file = RotatingFile(Path(sys.argv[1]), max_bytes=20_000, kept=100)
+for number in range(1000):
+    file.write(f"{sys.argv[2]} {number} {'x' * 50}\\n".encode())
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(path), name]) for name in "abc"]
+    assert [each.wait(40) for each in writers] == [0, 0, 0]
+
+    files = sorted(tmp_path.iterdir())
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    assert sorted(lines) == sorted(
+        f"{name} {number} {'x' * 50}" for name in "abc" for number in range(1000)
+    )
+    assert all(file.stat().st_size <= 20_000 for file in files)
+    assert len(files) < 15
+
+
+def test_a_file_that_somebody_else_has_renamed_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    file = RotatingFile(path, max_bytes=1000, kept=1)
+    file.write(b"one\n")
+    path.rename(tmp_path / "taken.log")
+    file.write(b"two\n")
+
+    assert path.read_bytes() == b"two\n"
+    assert (tmp_path / "taken.log").read_bytes() == b"one\n"
 
 
 def test_a_file_that_can_not_be_opened_is_an_error_of_the_settings(tmp_path: Path) -> None:

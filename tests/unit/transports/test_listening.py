@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from kailash_mcp_prod.errors import StartupError
+from kailash_mcp_prod.transports.binding import bind
 from kailash_mcp_prod.transports.listening import Listener
 
 
@@ -19,12 +21,16 @@ class App:
 
     def __init__(self) -> None:
         self.hanging = asyncio.Event()
+        self.go_on = asyncio.Event()
 
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
+        if scope["path"] == "/wait":
+            self.hanging.set()
+            await self.go_on.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         if scope["path"] == "/stream":
             await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
-        if scope["path"] != "/":
+        if scope["path"] not in {"/", "/wait"}:
             self.hanging.set()
             await asyncio.Event().wait()
         await send({"type": "http.response.body", "body": b"hello"})
@@ -146,7 +152,7 @@ async def test_stopping_twice_or_without_a_start_is_harmless() -> None:
 
 async def test_a_start_that_fails_says_why_and_does_not_wait_for_ever() -> None:
     listener = Listener(App(), "127.0.0.1", 0)
-    listener._socket.close()
+    listener._sockets[0].close()
 
     async with asyncio.timeout(5):
         with pytest.raises((OSError, ValueError)):
@@ -159,3 +165,69 @@ async def test_signals_stay_with_whoever_owns_the_process() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     async with listening(App()):
         assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+async def test_a_listener_that_lets_go_says_so_with_every_answer() -> None:
+    app = App()
+    async with listening(app) as listener:
+        idle, busy = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in "12"]
+        idle[1].write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"connection: close" not in await idle[0].readuntil(b"hello")
+        busy[1].write(b"POST /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        await app.hanging.wait()
+
+        listener.let_go()
+
+        assert listener.has_idle_connections
+        idle[1].write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        app.go_on.set()
+        async with asyncio.timeout(5):
+            for reader, writer in (idle, busy):
+                answer = await reader.read()
+                assert b"connection: close" in answer
+                assert b"hello" in answer
+                writer.close()
+        assert not listener.has_idle_connections
+
+
+async def test_a_listener_that_stops_accepting_leaves_clients_to_another_one() -> None:
+    shared = bind("127.0.0.1", 0)
+    first, second = (
+        Listener(App(), "127.0.0.1", 0, listening=socket.socket(fileno=os.dup(shared.fileno())))
+        for _ in "12"
+    )
+    await first.start()
+    await second.start()
+    first.stop_accepting()
+    try:
+        assert first.port == second.port == shared.getsockname()[1]
+        for _ in range(5):
+            async with httpx.AsyncClient(trust_env=False) as web:
+                assert (await web.get(second.url)).text == "hello"
+        assert not first._server.server_state.total_requests
+    finally:
+        await first.stop()
+        await second.stop()
+        shared.close()
+
+
+async def test_a_listener_serves_connections_that_somebody_else_has_accepted() -> None:
+    door = bind("127.0.0.1", 0)
+    port = door.getsockname()[1]
+    listener = Listener(App(), "127.0.0.1", port, accepts=False)
+    await listener.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        gone = socket.create_connection(("127.0.0.1", port))
+        gone.close()
+        for _ in "12":
+            listener.take(door.accept()[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert await reader.readuntil(b"hello")
+        assert listener.url == f"http://127.0.0.1:{port}"
+        writer.close()
+    finally:
+        await listener.stop()
+    # The door is not the listener's to close.
+    assert not is_free(port)
+    door.close()

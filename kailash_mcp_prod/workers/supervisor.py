@@ -1,0 +1,209 @@
+"""The process of `serve --workers N`: keeps N workers, gives them connections, and replaces them.
+
+It imports no application and serves nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from kailash_mcp_prod.cli_loop import Signals
+from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.errors import StartupError
+from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.transports.binding import bind_both
+from kailash_mcp_prod.workers.child import Child
+from kailash_mcp_prod.workers.orders import Assignment, Report
+from kailash_mcp_prod.workers.sharing import Sharing
+
+log = get_logger(__name__)
+
+_SETTLED_SECONDS: Final = 10.0
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 30.0
+_STOP_SECONDS: Final = 10.0
+
+
+class Supervisor:
+    """Keeps the workers of one run.
+
+    Args:
+        config: The settings.
+        flags: What the command line says, by key; workers read the rest for themselves, each time
+            one starts.
+        config_file: The JSON file that the command line names.
+        tell: Hears the addresses once all workers serve.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        flags: Mapping[str, Any],
+        config_file: Path | None,
+        tell: Callable[[Mapping[str, str]], None],
+    ) -> None:
+        self._config = config
+        self._flags = dict(flags)
+        self._config_file = config_file
+        self._tell = tell
+        self._secret = secrets.token_bytes(32)
+        self._current: dict[int, Child] = {}
+        self._all: set[Child] = set()
+        self._places = [asyncio.Lock() for _ in range(config.workers)]
+        self._keeping: set[asyncio.Task[None]] = set()
+        self._replacing = asyncio.Event()
+        self._sharing = Sharing(())
+        self._ports = (0, 0)
+        self._directory = Path()
+
+    async def run(self) -> None:
+        """Serves until a signal says to stop. SIGHUP replaces the workers one after another.
+
+        Raises:
+            StartupError: A port can't be bound, or the first worker of a place can't start.
+        """
+        signals = Signals(lambda: None)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._replacing.set)
+        with contextlib.ExitStack() as stack:
+            first, second = bind_both(self._config.host, self._config.port)
+            self._ports = first.getsockname()[1], second.getsockname()[1]
+            self._sharing = Sharing((first, second))
+            stack.callback(self._sharing.close)
+            self._directory = Path(tempfile.mkdtemp(prefix="kailash-mcp-prod-"))
+            stack.callback(shutil.rmtree, self._directory, ignore_errors=True)
+            try:
+                if await signals.allow(self._start_all()):
+                    self._keep(self._replace_when_told())
+                    await signals.stopped.wait()
+            finally:
+                await self._stop_all(signals.hurried)
+
+    async def _start_all(self) -> None:
+        # One first: it prepares the database, and what it can't do, the others can't either.
+        report = await self._start(0)
+        starting = [
+            asyncio.create_task(self._start(slot)) for slot in range(1, self._config.workers)
+        ]
+        try:
+            await asyncio.gather(*starting)
+        finally:
+            for each in starting:
+                each.cancel()
+        self._tell(report.urls)
+        log.info("workers_serve", workers=self._config.workers)
+
+    async def _start(self, slot: int) -> Report:
+        """Starts a worker, which takes its place once clients can connect to it."""
+        child = await Child.start(
+            Assignment(
+                flags=self._flags,
+                config_file=None if self._config_file is None else str(self._config_file),
+                secret=self._secret,
+                directory=str(self._directory),
+                slot=slot,
+                count=self._config.workers,
+                ports=self._ports,
+            )
+        )
+        self._all.add(child)
+        try:
+            report = await child.ready()
+        except StartupError:
+            self._all.discard(child)
+            raise
+        self._current[slot] = child
+        self._sharing.give_to(slot, child.giving)
+        self._keep(self._watch(child))
+        return report
+
+    def _keep(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    async def _watch(self, child: Child) -> None:
+        """Starts another worker if one ends that has not been replaced."""
+        code = await child.wait()
+        self._sharing.leave_out(child.slot, child.giving)
+        self._all.discard(child)
+        if self._current.get(child.slot) is not child:
+            log.info("worker_ended", worker=child.slot + 1, ended_pid=child.process.pid)
+            return
+        log.error("worker_died", worker=child.slot + 1, dead_pid=child.process.pid, code=code)
+        pause = 0.0 if child.seconds >= _SETTLED_SECONDS else _FIRST_PAUSE
+        async with self._places[child.slot]:
+            while self._current.get(child.slot) is child:
+                await asyncio.sleep(pause)
+                try:
+                    await self._start(child.slot)
+                except StartupError as problem:
+                    pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+                    log.error(  # noqa: TRY400 - the worker has told all there is to tell
+                        "worker_does_not_start",
+                        worker=child.slot + 1,
+                        reason=str(problem),
+                        next_try_seconds=pause,
+                    )
+
+    async def _replace_when_told(self) -> None:
+        while True:
+            await self._replacing.wait()
+            self._replacing.clear()
+            log.info("workers_replaced_from_now_on", workers=self._config.workers)
+            try:
+                for slot in range(self._config.workers):
+                    await self._replace(slot)
+            except StartupError as problem:
+                # Whoever still serves goes on: what is wrong can be mended, and told anew.
+                log.error("workers_not_replaced", reason=str(problem))  # noqa: TRY400 - as above
+            else:
+                log.info("workers_replaced", workers=self._config.workers)
+
+    async def _replace(self, slot: int) -> None:
+        """Starts a worker, and then lets the one before go, whose end is waited for.
+
+        Raises:
+            StartupError: The new one does not start; the old one goes on.
+        """
+        async with self._places[slot]:
+            before = self._current[slot]
+            await self._start(slot)
+            before.retire()
+        await before.wait()
+
+    async def _stop_all(self, hurried: asyncio.Event) -> None:
+        keeping = tuple(self._keeping)
+        for task in keeping:
+            task.cancel()
+        if keeping:
+            await asyncio.wait(keeping)
+        children = tuple(self._all)
+        if not children:
+            return
+        log.info("workers_end", workers=len(children))
+        for child in children:
+            child.stop()
+        # Until then the workers take new connections.
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._config.shutdown_grace_seconds, self._sharing.close)
+        ends = asyncio.gather(*(child.wait() for child in children))
+        hurrying = asyncio.ensure_future(hurried.wait())
+        seconds = self._config.shutdown_grace_seconds + self._config.drain_seconds + _STOP_SECONDS
+        either: set[asyncio.Future[Any]] = {ends, hurrying}
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if hurrying.done():
+            for child in children:
+                child.hurry()
+            await asyncio.wait({ends}, timeout=_STOP_SECONDS)
+        hurrying.cancel()
+        for child in children:
+            child.kill()
+        await ends
