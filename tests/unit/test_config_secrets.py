@@ -92,7 +92,7 @@ def test_a_malformed_value_is_refused_without_being_told(directory: Path) -> Non
     (directory / "JWT_SECRET").write_text(SECRET)
     (directory / "MCP_ROLES").write_text("{not-json-but-secret")
 
-    with pytest.raises(ConfigError, match="^roles: ") as refused:
+    with pytest.raises(ConfigError, match=r"^roles: ") as refused:
         ServerConfig.load({})
     assert "not-json" not in str(refused.value)
 
