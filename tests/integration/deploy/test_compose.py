@@ -20,7 +20,9 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 def problems(document: Any) -> list[str]:
     """What is wrong by the schema of the Compose Specification, as check-jsonschema has it."""
     place = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
-    validator = jsonschema.Draft7Validator(json.loads(place.read_text("utf-8")))
+    schema = json.loads(place.read_text("utf-8"))
+    # The draft is the one that the schema names: another one would not know all of its words.
+    validator = jsonschema.validators.validator_for(schema, default=None)(schema)
     return [error.message for error in validator.iter_errors(document)]
 
 
