@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -102,8 +103,6 @@ def test_what_the_image_does_builds_serves_and_ends(tmp_path: Path) -> None:
 
 def free_pair() -> int:
     """A port that is free and has a free one after it."""
-    import socket
-
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
