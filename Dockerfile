@@ -38,7 +38,7 @@ VOLUME /data
 USER 10001:10001
 EXPOSE 3001 3002
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=6s --start-period=90s --retries=3 CMD ["kailash-mcp-prod", "health"]
+HEALTHCHECK --interval=30s --timeout=6s --start-period=90s --retries=3 CMD ["kailash-mcp-prod", "health"]
 ENTRYPOINT ["kailash-mcp-prod"]
 CMD ["serve"]
 
