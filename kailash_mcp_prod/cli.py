@@ -41,6 +41,7 @@ _LATE = {
     "key": "kailash_mcp_prod.cli_keys",
     "token": "kailash_mcp_prod.cli_tokens",
     "audit": "kailash_mcp_prod.cli_audit",
+    "health": "kailash_mcp_prod.cli_health",
 }
 
 
@@ -108,7 +109,8 @@ def serve(config: Path | None, no_auth: bool, **settings: Any) -> None:
     """Serve MCP over HTTP, WebSocket or both, with REST beside it, or MCP over stdio.
 
     Secrets come from the environment: JWT_SECRET, API_KEYS, MCP_BEARER_TOKENS, MCP_API_KEY,
-    MCP_TOKEN, MCP_CURSOR_SECRET, MCP_INTROSPECTION_CLIENT_SECRET.
+    MCP_TOKEN, MCP_CURSOR_SECRET, MCP_INTROSPECTION_CLIENT_SECRET;
+    or from files of these names in MCP_SECRETS_DIR.
 
     Example: kailash-mcp-prod serve --mode development --models shop:db
     """

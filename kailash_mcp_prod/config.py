@@ -1,7 +1,8 @@
 """`ServerConfig`: every setting, where it comes from, and what is unsafe.
 
 A value comes from the arguments (the command line's flags), else from the environment, else from
-the JSON file named by `MCP_CONFIG_FILE`, else from its default. Unknown keys are errors.
+the files in `MCP_SECRETS_DIR`, else from the JSON file named by `MCP_CONFIG_FILE`, else from its
+default. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from kailash_mcp_prod.config_file import read_settings
 from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
 from kailash_mcp_prod.config_observing import ObservingSettings
+from kailash_mcp_prod.config_secrets import SECRETS_DIR_VARIABLE, SecretFiles
 from kailash_mcp_prod.config_serving import ServingSettings
 from kailash_mcp_prod.config_tokens import MIN_SECRET_BYTES, TokenSettings, is_short
 from kailash_mcp_prod.config_values import (
@@ -58,7 +60,7 @@ class ServerConfig(
     Raises:
         pydantic.ValidationError: A key is unknown, or a value is wrong or unsafe. Values are
             never shown. `ServerConfig.load` raises `ConfigError` with a plain text instead.
-        ConfigError: The configuration file can't be read.
+        ConfigError: The configuration file or the files of secrets can't be read.
 
     Example:
         `ServerConfig(port=4001, enable_auth=False)`
@@ -85,12 +87,13 @@ class ServerConfig(
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env file is read
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the file."""
-        file = _chosen_file.get() or os.environ.get(CONFIG_FILE_VARIABLE)
-        if not file:
-            return init_settings, env_settings
-        file_settings = InitSettingsSource(settings_cls, read_settings(Path(file)))
-        return init_settings, env_settings, file_settings
+        """Arguments, then the environment, then the files of secrets, then the file."""
+        sources = [init_settings, env_settings]
+        if directory := os.environ.get(SECRETS_DIR_VARIABLE):
+            sources.append(SecretFiles(settings_cls, Path(directory)))
+        if file := _chosen_file.get() or os.environ.get(CONFIG_FILE_VARIABLE):
+            sources.append(InitSettingsSource(settings_cls, read_settings(Path(file))))
+        return tuple(sources)
 
     @classmethod
     def load(
@@ -104,7 +107,7 @@ class ServerConfig(
             run_secret: Takes the place of what is new in each run.
 
         Raises:
-            ConfigError: The file can't be read, a key is unknown, or a value is wrong or unsafe.
+            ConfigError: A file can't be read, a key is unknown, or a value is wrong or unsafe.
         """
         chosen = _chosen_file.set(file)
         try:
@@ -262,9 +265,10 @@ def misspelt_variables(environment: Mapping[str, str]) -> dict[str, str]:
         )
         for name, field in ServerConfig.model_fields.items()
     }
+    known = {*meant.values(), CONFIG_FILE_VARIABLE, SECRETS_DIR_VARIABLE}
     found = {}
     for name in environment:
-        if name.startswith(ENV_PREFIX) and name not in {*meant.values(), CONFIG_FILE_VARIABLE}:
+        if name.startswith(ENV_PREFIX) and name not in known:
             similar = difflib.get_close_matches(name, meant, n=1, cutoff=0.85)
             if similar:
                 found[name] = meant[similar[0]]

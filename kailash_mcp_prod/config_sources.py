@@ -15,6 +15,7 @@ from pydantic_core import to_jsonable_python
 from kailash_mcp_prod.config import CONFIG_FILE_VARIABLE, ServerConfig
 from kailash_mcp_prod.config_catalogue import Setting, all_settings
 from kailash_mcp_prod.config_file import read_settings
+from kailash_mcp_prod.config_secrets import SECRETS_DIR_VARIABLE, SecretFiles
 from kailash_mcp_prod.errors import ConfigError
 
 MASK: Final = "***"
@@ -30,6 +31,7 @@ class Source(StrEnum):
     DEFAULT = "default"
     MODE = "mode"
     FILE = "file"
+    SECRETS = "file of a secret"
     ENVIRONMENT = "environment"
     OPTION = "option"
 
@@ -101,6 +103,12 @@ def _given(flags: Mapping[str, Any], file: Path | None) -> dict[str, tuple[Sourc
         except ConfigError:
             settings = {}
         given.update({key: (Source.FILE, value) for key, value in settings.items()})
+    if directory := os.environ.get(SECRETS_DIR_VARIABLE):
+        try:
+            held = SecretFiles(ServerConfig, Path(directory))()
+        except ConfigError:
+            held = {}
+        given.update({key: (Source.SECRETS, value) for key, value in held.items()})
     # Their case does not matter.
     environment = {name.upper(): value for name, value in os.environ.items() if value}
     for setting in all_settings():

@@ -113,7 +113,7 @@ def test_a_lock_file_pins_by_hash_and_names_no_place(lock: Path) -> None:
 def test_the_lock_files_satisfy_what_the_project_asks_for() -> None:
     extras = project()["optional-dependencies"]
     asked = {
-        "requirements.lock": project()["dependencies"] + extras["postgres"],
+        "requirements.lock": project()["dependencies"] + extras["postgres"] + extras["redis"],
         "requirements-dev.lock": project()["dependencies"] + extras["dev"],
         "tests/interop/agent.txt": project()["dependencies"] + extras["agent"],
     }

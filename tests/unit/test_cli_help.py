@@ -34,7 +34,7 @@ def test_there_are_all_commands() -> None:
 
     assert groups == {
         *("serve", "tools", "call", "explain", "init", "doctor", "demo"),
-        *("config", "key", "token", "audit"),
+        *("config", "key", "token", "audit", "health"),
     }
 
 

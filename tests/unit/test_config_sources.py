@@ -137,3 +137,17 @@ def test_a_file_that_can_t_be_read_is_the_problem(tmp_path: Path) -> None:
 )
 def test_an_address_is_shown_without_what_is_secret(url: str, shown: str) -> None:
     assert masked_address(url) == shown
+
+
+def test_a_file_of_a_secret_is_a_source_and_the_environment_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jwt_secret").write_text(SECRET)
+    (tmp_path / "MCP_PORT").write_text("7")
+    monkeypatch.setenv("MCP_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("MCP_PORT", "8")
+
+    assert told(effective_settings({}, None)) == {
+        "jwt_secret": (MASK, Source.SECRETS),
+        "port": (8, Source.ENVIRONMENT),
+    }

@@ -17,7 +17,10 @@ from tests.integration.observe.test_metrics import ADMIN, Running
 
 DASHBOARD = json.loads((ROOT / "deploy/grafana/kailash-mcp-prod.json").read_text("utf-8"))
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text("utf-8"))
-OF_THE_SCRAPE = {"job", "instance"}
+ADAPTER = yaml.safe_load(
+    (ROOT / "deploy/kubernetes/components/autoscaling/prometheus-adapter.yaml").read_text("utf-8")
+)
+OF_THE_SCRAPE = {"job", "instance", "namespace", "pod"}
 """Labels that Prometheus adds by itself."""
 
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
@@ -47,6 +50,10 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield variable["name"], inner[1]
     for rule in rules():
         yield rule["alert"], rule["expr"]
+    for rule in ADAPTER["rules"]["custom"]:
+        query = rule["metricsQuery"].replace("<<.GroupBy>>", "pod")
+        yield "prometheus-adapter", rule["seriesQuery"]
+        yield "prometheus-adapter", query.replace("<<.LabelMatchers>>", 'namespace="mcp"')
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,69 @@
+"""The command `health`: whether a server is ready for clients, as its exit code says."""
+
+from __future__ import annotations
+
+import os
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Annotated, Optional
+from urllib.parse import urlsplit
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+_NOT_READY = 1
+_READY = "/health/ready"
+
+
+@app.command()
+def health(
+    url: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it
+        typer.Option(help="Where REST is; by default on this machine, on MCP_PORT + 1."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--timeout", min=0.1, max=60, help="Seconds to wait for the answer.")
+    ] = 4,
+) -> None:
+    """Ask a running server whether clients may be sent to it.
+
+    The exit code is 0 if /health/ready says so and 1 if not. No credential is needed.
+
+    Example: kailash-mcp-prod health --url http://127.0.0.1:3002
+    """
+    connection = _connection(url or _on_this_machine(), seconds)
+    try:
+        connection.request("GET", _READY)
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as problem:
+        typer.echo(f"no answer: {type(problem).__name__}", err=True)
+        raise typer.Exit(_NOT_READY) from None
+    finally:
+        connection.close()
+    if status != 200:
+        typer.echo(f"not ready: {status}", err=True)
+        raise typer.Exit(_NOT_READY)
+    typer.echo("ready")
+
+
+def _on_this_machine() -> str:
+    """The address of REST with the port of this environment.
+
+    All other settings are left unread: a probe has to be quick and to work without secrets.
+    """
+    port = os.environ.get("MCP_PORT") or "3001"
+    if not port.isdecimal():
+        raise typer.BadParameter("MCP_PORT is no number; name the address", param_hint="--url")
+    return f"http://127.0.0.1:{int(port) + 1}"
+
+
+def _connection(url: str, seconds: float) -> HTTPConnection:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise typer.BadParameter("is no address", param_hint="--url") from None
+    kinds: dict[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
+    if parts.scheme not in kinds or parts.hostname is None:
+        raise typer.BadParameter("must be such as http://127.0.0.1:3002", param_hint="--url")
+    return kinds[parts.scheme](parts.hostname, port, timeout=seconds)

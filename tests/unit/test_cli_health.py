@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from typer.testing import CliRunner
+
+from kailash_mcp_prod.cli import app
+
+
+@contextmanager
+def answering(status: int) -> Iterator[int]:
+    """The port of a server that answers the path of readiness so, and others with 404."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/health/ready" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_ready_server_is_zero() -> None:
+    with answering(200) as port:
+        done = CliRunner().invoke(app, ["health", "--url", f"http://127.0.0.1:{port}"])
+    assert (done.exit_code, done.stdout) == (0, "ready\n")
+
+
+def test_the_port_is_the_one_after_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200) as port:
+        monkeypatch.setenv("MCP_PORT", str(port - 1))
+        assert CliRunner().invoke(app, ["health"]).exit_code == 0
+
+
+def test_a_server_that_starts_or_drains_is_one() -> None:
+    with answering(503) as port:
+        done = CliRunner().invoke(app, ["health", "--url", f"http://127.0.0.1:{port}"])
+    assert (done.exit_code, done.stderr) == (1, "not ready: 503\n")
+
+
+def test_no_server_is_one() -> None:
+    with answering(200) as port:
+        pass
+    done = CliRunner().invoke(app, ["health", "--url", f"http://127.0.0.1:{port}"])
+    assert (done.exit_code, done.stderr) == (1, "no answer: ConnectionRefusedError\n")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:3002", "ftp://host", "http://host:port", "http://"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    assert CliRunner().invoke(app, ["health", "--url", url]).exit_code == 2
+
+
+def test_a_port_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_PORT", "tcp://10.0.0.1:3001")
+    assert CliRunner().invoke(app, ["health"]).exit_code == 2
