@@ -36,7 +36,7 @@ lint: $(VENV)/.developing ## Check style and types
 	$(BIN)/mypy
 
 docs: $(VENV)/.developing ## Build the documentation as a site, into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 conformance: $(VENV)/.developing ## Let the official MCP suite and clients judge the server (ARGS=2026-07-28)
 	$(BIN)/python -m tests.conformance $(ARGS)
