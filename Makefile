@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install setup serve test lint conformance bench lock clean
+.PHONY: help install setup serve test lint docs conformance bench lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: $(VENV)/.developing ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.developing ## Build the documentation as a site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 conformance: $(VENV)/.developing ## Let the official MCP suite and clients judge the server (ARGS=2026-07-28)
 	$(BIN)/python -m tests.conformance $(ARGS)
 
@@ -51,7 +54,7 @@ lock: $(VENV)/.developing ## Resolve the lock files anew (ARGS=--upgrade takes n
 	$(LOCK) tests/interop/fastmcp.in -o tests/interop/fastmcp.txt
 
 clean: ## Remove .venv and everything built or cached
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf tests/conformance/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
