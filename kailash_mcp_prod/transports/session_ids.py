@@ -78,8 +78,7 @@ class SessionIds:
             names[:_MOST_CAPABILITIES],
         )
         body = msgspec.msgpack.encode(facts)
-        signed = base64.urlsafe_b64encode(self._signature(body, owner) + body)
-        return f"{self._slot}-{signed.decode().rstrip('=')}"
+        return f"{self._slot}-{_text_of(self._signature(body, owner) + body)}"
 
     def read(self, session_id: str, owner: Owner) -> SessionFacts | None:
         """What an id tells; `None` if it is not good, any more, for this owner."""
@@ -96,10 +95,14 @@ class SessionIds:
             return None
         facts = msgspec.msgpack.decode(body, type=SessionFacts)
         # Nobody may have one session under several ids.
-        is_its_id = slot == str(facts.slot)
+        is_its_id = slot == str(facts.slot) and text == _text_of(signed)
         return facts if is_its_id and self._clock() < facts.began + GOOD_SECONDS else None
 
     def _signature(self, body: bytes, owner: Owner) -> bytes:
         subject, tenant, permissions, roles, read_only, claims = owner
         whose = json.dumps([subject, tenant, sorted(permissions), sorted(roles), read_only, claims])
         return hmac.digest(self._key, whose.encode() + b"\n" + body, "sha256")[:_SIGNATURE_BYTES]
+
+
+def _text_of(signed: bytes) -> str:
+    return base64.urlsafe_b64encode(signed).decode().rstrip("=")
