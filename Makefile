@@ -45,7 +45,8 @@ bench: $(VENV)/.developing ## Measure NAME=records against its bars (ARGS=--stri
 	$(BIN)/python -m tests.benchmarks.$(NAME) $(ARGS)
 
 lock: $(VENV)/.developing ## Resolve the lock files anew (ARGS=--upgrade takes newer releases)
-	printf '%s\n' $(BUILD) | $(LOCK) pyproject.toml - --extra postgres --extra redis -o requirements.lock
+	printf '%s\n' $(BUILD) | $(LOCK) pyproject.toml - --extra otel --extra postgres --extra redis \
+		-o requirements.lock
 	printf '%s\n' $(BUILD) | $(LOCK) pyproject.toml - --extra dev -c requirements.lock \
 		-o requirements-dev.lock
 	$(LOCK) pyproject.toml --extra agent -o tests/interop/agent.txt

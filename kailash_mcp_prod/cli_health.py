@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Annotated, Optional
+from typing import Annotated, Final, Optional
 from urllib.parse import urlsplit
 
 import typer
@@ -13,6 +14,8 @@ app = typer.Typer(add_completion=False)
 
 _NOT_READY = 1
 _READY = "/health/ready"
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared
+_LONGEST_ANSWER: Final = 1_000_000
 
 
 @app.command()
@@ -34,7 +37,8 @@ def health(
     connection = _connection(url or _on_this_machine(), seconds)
     try:
         connection.request("GET", _READY)
-        status = connection.getresponse().status
+        with connection.getresponse() as answer:
+            status, body = answer.status, answer.read(_LONGEST_ANSWER)
     except (OSError, HTTPException) as problem:
         typer.echo(f"no answer: {type(problem).__name__}", err=True)
         raise typer.Exit(_NOT_READY) from None
@@ -43,18 +47,30 @@ def health(
     if status != 200:
         typer.echo(f"not ready: {status}", err=True)
         raise typer.Exit(_NOT_READY)
+    if not _is_ours(body):
+        typer.echo("what answers there is another program", err=True)
+        raise typer.Exit(_NOT_READY)
     typer.echo("ready")
 
 
 def _on_this_machine() -> str:
-    """The address of REST with the port of this environment.
+    """The address of REST with the host and the port of this environment.
 
     All other settings are left unread: a probe has to be quick and to work without secrets.
     """
     port = os.environ.get("MCP_PORT") or "3001"
     if not port.isdecimal():
         raise typer.BadParameter("MCP_PORT is no number; name the address", param_hint="--url")
-    return f"http://127.0.0.1:{int(port) + 1}"
+    host = os.environ.get("MCP_HOST") or "127.0.0.1"
+    host = _ANY_ADDRESS.get(host, host).strip("[]")
+    return f"http://{f'[{host}]' if ':' in host else host}:{int(port) + 1}"
+
+
+def _is_ours(body: bytes) -> bool:
+    try:
+        return "health_status" in json.loads(body)
+    except (ValueError, TypeError):
+        return False
 
 
 def _connection(url: str, seconds: float) -> HTTPConnection:

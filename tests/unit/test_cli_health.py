@@ -12,13 +12,14 @@ from kailash_mcp_prod.cli import app
 
 
 @contextmanager
-def answering(status: int) -> Iterator[int]:
+def answering(status: int, body: bytes = b'{"health_status": "healthy"}') -> Iterator[int]:
     """The port of a server that answers the path of readiness so, and others with 404."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status if self.path == "/health/ready" else 404)
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -49,6 +50,24 @@ def test_a_server_that_starts_or_drains_is_one() -> None:
     with answering(503) as port:
         done = CliRunner().invoke(app, ["health", "--url", f"http://127.0.0.1:{port}"])
     assert (done.exit_code, done.stderr) == (1, "not ready: 503\n")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"7", b"[]", b"{}"])
+def test_another_program_is_one(body: bytes) -> None:
+    with answering(200, body) as port:
+        done = CliRunner().invoke(app, ["health", "--url", f"http://127.0.0.1:{port}"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "another program" in done.stderr
+
+
+@pytest.mark.parametrize(("host", "code"), [("0.0.0.0", 0), ("127.0.0.1", 0), ("::", 1)])
+def test_the_host_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, host: str, code: int
+) -> None:
+    with answering(200) as port:
+        monkeypatch.setenv("MCP_PORT", str(port - 1))
+        monkeypatch.setenv("MCP_HOST", host)
+        assert CliRunner().invoke(app, ["health"]).exit_code == code
 
 
 def test_no_server_is_one() -> None:
