@@ -10,6 +10,7 @@ from kailash_mcp_prod.auth.api_keys import minted_id
 from kailash_mcp_prod.auth.chain import AuthProvider, CredentialChain
 from kailash_mcp_prod.auth.configured import configured_providers
 from kailash_mcp_prod.auth.minted_keys import principal_named
+from kailash_mcp_prod.auth.principal import Credentials
 from kailash_mcp_prod.auth.revocation import CredentialWatch, RevocableChain
 from kailash_mcp_prod.config_values import weak_keys
 from kailash_mcp_prod.errors import ConfigError, DatabaseStartupError, UnavailableError
@@ -49,6 +50,15 @@ class ServerCredentials:
         self.asked_for = bool(providers)
         """Whether clients have to show one at all."""
         self.authenticator = RevocableChain(CredentialChain(providers), self.watch)
+
+    @property
+    def of_this_process(self) -> Credentials:
+        """What a stdio client shows, by the environment in which it has started the server."""
+        key, token = self._config.api_key, self._config.token
+        return Credentials(
+            authorization=f"Bearer {token.get_secret_value()}" if token else None,
+            api_key=key.get_secret_value() if key else None,
+        )
 
     @property
     def of_this_process_may_be_kept(self) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from kailash_mcp_prod.auth.chain import AuthProvider
 from kailash_mcp_prod.auth.policy import Policy
-from kailash_mcp_prod.auth.principal import Credentials
 from kailash_mcp_prod.background import BackgroundLoop, run_on
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.content.catalogue import Catalogue
@@ -43,6 +42,7 @@ from kailash_mcp_prod.transports.stdio import StdioTransport
 if TYPE_CHECKING:
     from kailash_mcp_prod.serving import Serving
     from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
+    from kailash_mcp_prod.transports.base import BaseTransport, TransportFactory
     from kailash_mcp_prod.workers.place import WorkerPlace
 
 log = get_logger(__name__)
@@ -58,6 +58,7 @@ class ProductionMCPServer:
             `enable_auth` says. With `auth_type="custom"` no others are needed.
         discovery: Makes the tools of a model; by default `DataFlowToolDiscovery`.
         metrics: Those of the application, beside the server's own.
+        transports: Make further transports, by the names that the audit calls them.
         place: Which of several workers this is.
 
     Example:
@@ -77,10 +78,13 @@ class ProductionMCPServer:
         auth_providers: Sequence[AuthProvider] = (),
         discovery: type[DataFlowToolDiscovery] | None = None,
         metrics: ServerMetrics | None = None,
+        transports: Mapping[str, TransportFactory] | None = None,
         place: WorkerPlace | None = None,
     ) -> None:
-        self.config = config or ServerConfig()
+        self.config = config = config or ServerConfig()
         self._place = place
+        self._further = transports or {}
+        self.transports: dict[str, BaseTransport] = {}
         self.registry = ToolRegistry()
         self._guard = Guard(self.config)
         self.policy = policy = Policy(
@@ -101,12 +105,7 @@ class ProductionMCPServer:
             traces=self._traces,
         )
         self.application = self._application_type(
-            self.config,
-            self.registry,
-            policy,
-            dataflow=dataflow,
-            discovery=discovery,
-            reads=self.reads,
+            config, self.registry, policy, dataflow=dataflow, discovery=discovery, reads=self.reads
         )
         self._guard.breakers.ask(DATABASE, self.application.answers)
         self.service.watchers.add(
@@ -212,6 +211,12 @@ class ProductionMCPServer:
                     await self._start_application()
             else:
                 await self._start_serving(stack)
+            for name, make in self._further.items():
+                self.transports[name] = transport = make(
+                    self._dispatcher, self._authenticator(name)
+                )
+                await transport.start()
+                stack.push_async_callback(transport.stop)
             # Not before: what holds the loop up while it starts holds up nobody.
             self._health.start()
             self.mcp_server.bind(asyncio.get_running_loop())
@@ -325,15 +330,10 @@ class ProductionMCPServer:
         self.service.mark_ready()
 
     async def _start_stdio(self, stack: AsyncExitStack) -> None:
-        key, token = self.config.api_key, self.config.token
-        credentials = Credentials(
-            authorization=f"Bearer {token.get_secret_value()}" if token else None,
-            api_key=key.get_secret_value() if key else None,
-        )
         self._stdio = StdioTransport(
             self._dispatcher,
-            self.audit.authenticator(self._credentials.authenticator, "stdio"),
-            credentials,
+            self._authenticator("stdio"),
+            self._credentials.of_this_process,
             max_line_bytes=self.config.max_body_bytes,
             revocations=self._credentials.watch,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -78,3 +79,7 @@ class BaseTransport(ABC):
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+TransportFactory = Callable[[Dispatcher, Authenticator], BaseTransport]
+"""Makes a transport: most often its class."""
