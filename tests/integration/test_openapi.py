@@ -1,4 +1,4 @@
-"""Schemathesis holds the REST server against its OpenAPI document, and tools against their schemas."""
+"""Schemathesis holds REST against its OpenAPI document, and the tools against their schemas."""
 
 from __future__ import annotations
 
@@ -112,7 +112,11 @@ def with_tools(site: Site) -> dict[str, Any]:
         tool = site.web.get(f"/tools/{name}").json()
         good = {**general["responses"]["200"]}
         good["content"] = {"application/json": {"schema": tool["outputSchema"]}}
-        body = {"required": True, "content": {"application/json": {"schema": tool["inputSchema"]}}}
+        body = {
+            # No body is no arguments.
+            "required": bool(tool["inputSchema"].get("required")),
+            "content": {"application/json": {"schema": tool["inputSchema"]}},
+        }
         document["paths"][f"/tools/{name}"] = {
             "post": {
                 **general,
@@ -130,4 +134,13 @@ def test_every_tool_keeps_to_its_schemas(site: Site) -> None:
     document = site.folder / "tools.json"
     document.write_text(json.dumps(with_tools(site)))
 
-    site.hold(document, "", "--phases=coverage,fuzzing", "--max-examples=4")
+    site.hold(
+        document,
+        "",
+        "--phases=coverage,fuzzing",
+        "--max-examples=4",
+        # The other methods of these paths are none of this document's business. And schemas can't
+        # say all that is asked of arguments: that a cursor is one of ours, that a filter is no
+        # empty one. So what fits them may still be refused; what does not fit must be.
+        "--exclude-checks=unsupported_method,allow_header_conformance,positive_data_acceptance",
+    )
