@@ -267,3 +267,14 @@ def test_a_workflow_with_the_name_of_an_operation_is_no_read(name: str) -> None:
 
 def test_a_workflow_is_not_another_one() -> None:
     assert not allows("nexus:greet", "nexus:total")
+
+
+def test_rows_are_known_to_be_the_same_where_no_rule_or_the_same_one_divides_them() -> None:
+    alice, bob, auditor = claiming(sub="alice"), claiming(sub="bob"), holder("auditor")
+
+    assert RULED.sees_rows_of(alice, replace(alice, subject="q"), "Quote")
+    assert not RULED.sees_rows_of(alice, bob, "Quote")
+    assert RULED.sees_rows_of(alice, bob, "Company")
+    # Rules that hide fields divide no rows; whoever sees all rows sees those of everybody.
+    assert RULED.sees_rows_of(auditor, bob, "Quote")
+    assert not RULED.sees_rows_of(bob, auditor, "Quote")

@@ -64,6 +64,96 @@ def test_a_filter_becomes_a_condition_of_typed_values(option: Model) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("raw", "place", "told"),
+    [
+        (7, "filter", "Use an object"),
+        ({"$not": []}, "filter.$not", "Use an object"),
+        ({"$not": {}}, "filter.$not", "The condition is empty"),
+        ({"$nor": []}, "filter.$nor", "is no operator here"),
+        ({"$or": {}}, "filter.$or", "a list of one or more"),
+        ({"$or": []}, "filter.$or", "a list of one or more"),
+        ({"$and": [{"whole": 1}] * 51}, "filter.$and", "at most 50 conditions"),
+        ({"$and": [{"whole": 1}, {"nope": 1}]}, "filter.$and[1].nope", "has no field 'nope'"),
+        ({"whole": {}}, "filter.whole", ""),
+        ({"whole": {"$like": "x"}}, "filter.whole.$like", "does not apply to 'whole'"),
+        ({"whole": {"$gt": None}}, "filter.whole.$gt", ""),
+        ({"text": {"$null": 1}}, "filter.text.$null", "true or false"),
+        ({"whole": {"$in": 1}}, "filter.whole.$in", "a list of at most 500"),
+        ({"whole": {"$in": [1] * 501}}, "filter.whole.$in", "a list of at most 500"),
+        ({"whole": {"$nin": [1, "x"]}}, "filter.whole.$nin[1]", "whole number"),
+        ({"text": {"$contains": "x" * 1001}}, "filter.text.$contains", "at most 1000 characters"),
+        ({"text": {"$like": "x" * 251}}, "filter.text.$like", "more than 250"),
+        ({"text": {"$like": "x\\"}}, "filter.text.$like", "single backslash"),
+        ({"text": {"$ilike": "x\\\\\\"}}, "filter.text.$ilike", "single backslash"),
+    ],
+)
+def test_what_is_no_filter_is_refused_with_its_place_and_the_reason(
+    option: Model, raw: Any, place: str, told: str
+) -> None:
+    with pytest.raises(InvalidArgumentsError) as refused:
+        parse_filter(option, raw)
+
+    assert refused.value.field == place
+    assert told in refused.value.message
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"whole": 1} if depth == 1 else {"$not": nested(depth - 1)}
+
+
+@pytest.mark.parametrize(
+    ("largest", "too_large", "place", "told"),
+    [
+        (nested(5), nested(6), "filter.$not.$not.$not.$not.$not", "nested more than 5 deep"),
+        (
+            {"$or": [{"whole": n} for n in range(50)]},
+            {"$or": [{"whole": n} for n in range(50)], "text": "a"},
+            "filter.text",
+            "more than 50 comparisons",
+        ),
+        (
+            {"$or": [{"whole": {"$in": [1] * 500}}] * 2},
+            {"$or": [{"whole": {"$in": [1] * 500}}] * 2, "text": {"$nin": ["a"]}},
+            "filter.text.$nin",
+            "more than 1000 values",
+        ),
+        (
+            {"text": {"$contains": "x" * 1000}},
+            {"text": {"$contains": "x" * 1001}},
+            "filter.text.$contains",
+            "at most 1000",
+        ),
+        (
+            {"text": {"$like": "x" * 150, "$ilike": "x" * 100}},
+            {"text": {"$like": "x" * 150, "$ilike": "x" * 101}},
+            "filter.text.$ilike",
+            "250 characters together",
+        ),
+        ({"text": {"$like": "\\\\"}}, {"text": {"$like": "\\"}}, "filter.text.$like", "backslash"),
+    ],
+)
+def test_a_filter_is_as_large_as_it_may_be_and_no_larger(
+    option: Model, largest: Any, too_large: Any, place: str, told: str
+) -> None:
+    assert isinstance(parse_filter(option, largest), Condition)
+    with pytest.raises(InvalidArgumentsError) as refused:
+        parse_filter(option, too_large)
+
+    assert refused.value.field == place
+    assert told in refused.value.message
+
+
+def test_the_name_of_the_argument_stands_before_all_places(option: Model) -> None:
+    for raw in (7, {"nope": 1}, {"$and": [{"whole": {"$in": ["x"]}}]}):
+        with pytest.raises(InvalidArgumentsError) as refused:
+            parse_filter(option, raw, "having")
+        assert str(refused.value.field).startswith("having")
+    with pytest.raises(InvalidArgumentsError) as refused:
+        parse_sort(option, ["nope"], "order")
+    assert refused.value.field == "order[0]"
+
+
 def test_a_sort_order_ends_with_the_key(option: Model) -> None:
     def order(sort: list[str] | None) -> list[tuple[str, bool]]:
         return [(each.field.name, each.descending) for each in parse_sort(option, sort)]
