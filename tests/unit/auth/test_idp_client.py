@@ -15,3 +15,12 @@ async def test_an_answer_that_does_not_come_in_time_is_none() -> None:
             await client.ask("GET", {})
         assert failed.value.status is None
         await client.close()
+
+
+async def test_an_address_where_nobody_listens_is_no_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    client = IdpClient(f"http://127.0.0.1:{port}/keys", max_bytes=100)
+    with pytest.raises(IdpError, match=r"^no connection \(ConnectError\)$"):
+        await client.ask("GET", {})
+    await client.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
@@ -39,6 +40,37 @@ def allowed_operations(grants: str, subject: str = "Company") -> set[Operation]:
 def test_a_star_allows_everything() -> None:
     assert allows("*", "Company:delete", "session:create")
     assert POLICY.allows(ANONYMOUS, Thing("any", ("nexus:run",)))
+
+
+def test_the_grant_that_covers_a_permission_is_named() -> None:
+    def grant(grants: str, required: str) -> str | None:
+        principal = Principal("p", frozenset(grants.split()))
+        return POLICY.access(principal).grant_for(required)
+
+    assert grant("*", "Company:list") == "*"
+    assert grant("Company:list Company:read *:*", "Company:list") == "Company:list"
+    assert grant("Company:read Company:* *:list", "Company:list") == "Company:read"
+    assert grant("Company:* *:list", "Company:list") == "Company:*"
+    assert grant("*:list *:*", "Company:list") == "*:list"
+    assert grant("*:write *:*", "Company:create") == "*:write"
+    assert grant("Quote:*", "Company:create") is None
+    assert grant("nexus:* *:*", "nexus:greet") == "nexus:*"
+    assert grant("nexus:write *:write", "nexus:greet") == "nexus:write"
+    assert grant("*:write *:*", "nexus:greet") == "*:write"
+    assert grant("*:* nexus:greet", "nexus:greet") == "*:*"
+    assert grant("nexus:greet", "nexus:greet") == "nexus:greet"
+    assert grant("nexus:read nexus:total nexus:greet", ANY_WORKFLOW) == "nexus:greet"
+    assert grant("nexus:read", ANY_WORKFLOW) is None
+    assert grant("nexusx:greet other", ANY_WORKFLOW) is None
+
+
+def test_what_is_missing_are_the_permissions_without_a_grant() -> None:
+    access = POLICY.access(Principal("p", frozenset({"Company:read"})))
+
+    assert access.missing(Thing("t", ("Company:list", "Quote:list", "session:create"))) == (
+        "Quote:list",
+        "session:create",
+    )
 
 
 def test_no_grant_allows_nothing() -> None:
@@ -278,3 +310,69 @@ def test_rows_are_known_to_be_the_same_where_no_rule_or_the_same_one_divides_the
     # Rules that hide fields divide no rows; whoever sees all rows sees those of everybody.
     assert RULED.sees_rows_of(auditor, bob, "Quote")
     assert not RULED.sees_rows_of(bob, auditor, "Quote")
+
+
+def test_all_rules_are_those_for_everybody_and_those_of_roles() -> None:
+    assert RULED.rules_by_model() == [("Quote", EVERYBODY), ("Quote", AUDITOR.rules["Quote"])]
+
+
+def test_masks_are_of_all_rules_together() -> None:
+    rules = {
+        "a": AccessRule(hide=frozenset({"margin"}), fill={"team": 1}),
+        "b": AccessRule(hide=frozenset({"cost"}), fill={"owner": "$subject"}),
+        "c": AccessRule(fill={"team": 1}),
+    }
+    policy = Policy({name: Role(rules={"Quote": rule}) for name, rule in rules.items()})
+
+    def mask(*roles: str) -> Mask | None:
+        return policy.access(holder(*roles)).masks.get("Quote")
+
+    assert mask("a", "b") == Mask(frozenset({"margin", "cost"}), frozenset({"team", "owner"}))
+    assert mask("c") == Mask(frozenset(), frozenset({"team"}))
+    assert mask("d") is None
+
+
+def test_who_sees_the_same_tools_is_of_one_kind() -> None:
+    hidden = {name: AccessRule(hide=frozenset({name})) for name in ("margin", "cost")}
+    policy = Policy({name: Role(rules={"Quote": rule}) for name, rule in hidden.items()})
+    kinds = [
+        policy.access(each).kind
+        for each in (
+            holder(),
+            holder(grants="a:read"),
+            holder(read_only=True),
+            holder("margin"),
+            holder("cost"),
+        )
+    ]
+    assert len(set(kinds)) == len(kinds)
+    # Which rows it reaches says nothing about its tools.
+    assert RULED.access(holder()).kind == Policy().access(holder()).kind
+
+
+def test_what_a_principal_may_is_found_once() -> None:
+    assert RULED.access(holder("clerk")) is RULED.access(holder("clerk"))
+    assert RULED.fingerprint(holder("clerk")) is RULED.fingerprint(holder("clerk"))
+
+
+def test_a_fingerprint_heeds_every_part_of_a_rule() -> None:
+    """Also what stands in it for the caller's own values, and values that are no JSON."""
+    day = date(2026, 3, 1)
+    rules = [
+        AccessRule(),
+        AccessRule(rows={"day": day}),
+        AccessRule(fill={"day": day}),
+        AccessRule(rows={"day": day}, fill={"day": day}),
+        AccessRule(hide=frozenset({"day"})),
+        AccessRule(rows={"owner": "$subject"}),
+        AccessRule(fill={"owner": "$subject"}),
+    ]
+    callers = (Principal("a", frozenset()), Principal("b", frozenset()))
+    found = [
+        [Policy(rules={"Quote": rule}).fingerprint(each) for each in callers] for rule in rules
+    ]
+
+    assert [len(set(each)) for each in found] == [1] * 5 + [2] * 2
+    assert len({each for both in found for each in both}) == 9
+    two_ways = AccessRule(rows={"a": 1, "b": 2}), AccessRule(rows={"b": 2, "a": 1})
+    assert len({Policy(rules={"Quote": each}).fingerprint(callers[0]) for each in two_ways}) == 1

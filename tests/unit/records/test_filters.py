@@ -164,6 +164,47 @@ def test_a_sort_order_ends_with_the_key(option: Model) -> None:
     assert order(["text", "id"]) == [("text", False), ("id", False)]
 
 
+@pytest.mark.parametrize(
+    ("sort", "place", "told"),
+    [
+        (["nope"], "sort[0]", "has no field 'nope'"),
+        (["text", "-"], "sort[1]", "has no field ''"),
+        (["text", "--whole"], "sort[1]", "has no field '-whole'"),
+        (["text", "-text"], "sort[1]", "'text' is named twice"),
+        (["free"], "sort[0]", "which have no order"),
+    ],
+)
+def test_what_is_no_sort_order_is_refused_with_its_place_and_the_reason(
+    option: Model, sort: list[str], place: str, told: str
+) -> None:
+    with pytest.raises(InvalidArgumentsError) as refused:
+        parse_sort(option, sort)
+
+    assert refused.value.field == place
+    assert told in refused.value.message
+
+
+def test_a_sort_order_has_five_fields_and_no_more(option: Model) -> None:
+    names = [each.name for each in option.fields if each.type.kind in COMPARABLE_KINDS]
+    names.remove("id")
+
+    assert len(parse_sort(option, names[:5])) == 6
+    with pytest.raises(InvalidArgumentsError, match=r"^Sort by at most 5 fields\.$") as refused:
+        parse_sort(option, names[:6])
+    assert refused.value.field == "sort"
+
+
+def test_an_unknown_field_is_refused_with_those_there_are(option: Model) -> None:
+    with pytest.raises(InvalidArgumentsError) as refused:
+        parse_filter(option, {"nope": 1})
+
+    known = [each.name for each in option.fields]
+    assert refused.value.details == {"known_fields": known}
+    assert refused.value.message == (
+        f"TrapOption has no field 'nope'. Use one of: {', '.join(known)}."
+    )
+
+
 JSON_VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
     lambda inner: st.one_of(
