@@ -312,6 +312,15 @@ def test_rows_are_known_to_be_the_same_where_no_rule_or_the_same_one_divides_the
     assert not RULED.sees_rows_of(bob, auditor, "Quote")
 
 
+def test_rules_that_compare_other_fields_with_the_same_value_divide_rows_otherwise() -> None:
+    rules = {name: AccessRule(rows={name: "$tenant"}) for name in ("buyer", "seller")}
+    policy = Policy({name: Role(rules={"Quote": rule}) for name, rule in rules.items()})
+    buyer, seller = (holder(name, tenant="t") for name in rules)
+
+    assert policy.sees_rows_of(buyer, replace(buyer, subject="q"), "Quote")
+    assert not policy.sees_rows_of(buyer, seller, "Quote")
+
+
 def test_all_rules_are_those_for_everybody_and_those_of_roles() -> None:
     assert RULED.rules_by_model() == [("Quote", EVERYBODY), ("Quote", AUDITOR.rules["Quote"])]
 

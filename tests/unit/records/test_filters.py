@@ -98,6 +98,84 @@ def test_what_is_no_filter_is_refused_with_its_place_and_the_reason(
     assert told in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (7, 'Use an object such as {"name": "Acme"} or {"name": {"$like": "Ac%"}}.'),
+        ({"$not": {}}, "The condition is empty. Name a field or leave the condition out."),
+        (
+            {"$nor": []},
+            "'$nor' is no operator here. Between conditions use one of: $and, $or, $not.",
+        ),
+        ({"$and": []}, "$and takes a list of one or more conditions."),
+        ({"$or": {}}, "$or takes a list of one or more conditions."),
+        (
+            {"whole": {}},
+            'The operator object is empty. Give an operator, such as {"whole": {"$null": false}}.',
+        ),
+        (
+            {"free": {"$gt": 1}},
+            "'$gt' does not apply to 'free', which holds object values. Use one of: $null.",
+        ),
+        (
+            {"whole": {"$like": "x"}},
+            "'$like' does not apply to 'whole', which holds integer values. Use one of: "
+            "$eq, $ne, $in, $nin, $gt, $gte, $lt, $lte, $null.",
+        ),
+        (
+            {"$or": [{"whole": n} for n in range(50)], "text": "a"},
+            "The filter has more than 50 comparisons. Use $in for lists of values.",
+        ),
+        ({"text": {"$null": "no"}}, "$null takes true or false."),
+        ({"whole": {"$nin": {}}}, "$nin takes a list of at most 500 values."),
+        (
+            {"$or": [{"whole": {"$in": [1] * 500}}] * 2, "text": {"$in": ["a"]}},
+            "The lists of the filter hold more than 1000 values together. Split the call.",
+        ),
+        (
+            {"text": {"$ilike": "x" * 251}},
+            "The patterns of $like and $ilike have more than 250 characters together. "
+            "Use $contains for a longer text.",
+        ),
+        (
+            {"text": {"$like": "\\"}},
+            "The pattern ends with a single backslash. Write two for a backslash itself.",
+        ),
+    ],
+)
+def test_a_refusal_tells_an_agent_what_to_do(option: Model, raw: Any, message: str) -> None:
+    with pytest.raises(InvalidArgumentsError) as refused:
+        parse_filter(option, raw)
+
+    assert refused.value.message == message
+
+
+def test_all_of_some_conditions_is_not_any_of_them(option: Model) -> None:
+    whole, text = option.field("whole"), option.field("text")
+    assert whole is not None
+    assert text is not None
+    parts = (Comparison(whole, "$eq", 1), Comparison(text, "$eq", "a"))
+    raw = [{"whole": 1}, {"text": "a"}]
+
+    assert parse_filter(option, {"$and": raw}) == All(parts)
+    assert parse_filter(option, {"$or": raw}) == AnyOf(parts)
+    assert parse_filter(option, {"$and": raw}) != AnyOf(parts)
+
+
+@pytest.mark.parametrize("combinator", ["$and", "$or"])
+def test_lists_of_conditions_count_as_nesting(option: Model, combinator: str) -> None:
+    raw: dict[str, Any] = {"whole": 1}
+    for _ in range(4):
+        raw = {combinator: [raw]}
+
+    assert isinstance(parse_filter(option, raw), Condition)
+    with pytest.raises(InvalidArgumentsError, match="nested more than 5 deep"):
+        parse_filter(option, {combinator: [raw]})
+    for empty in ({combinator: [{}]}, {combinator: [{"$not": {}}]}):
+        with pytest.raises(InvalidArgumentsError, match="The condition is empty"):
+            parse_filter(option, empty)
+
+
 def nested(depth: int) -> dict[str, Any]:
     return {"whole": 1} if depth == 1 else {"$not": nested(depth - 1)}
 
@@ -171,7 +249,7 @@ def test_a_sort_order_ends_with_the_key(option: Model) -> None:
         (["text", "-"], "sort[1]", "has no field ''"),
         (["text", "--whole"], "sort[1]", "has no field '-whole'"),
         (["text", "-text"], "sort[1]", "'text' is named twice"),
-        (["free"], "sort[0]", "which have no order"),
+        (["free"], "sort[0]", "object values, which have no order. Sort by another field."),
     ],
 )
 def test_what_is_no_sort_order_is_refused_with_its_place_and_the_reason(
@@ -182,6 +260,7 @@ def test_what_is_no_sort_order_is_refused_with_its_place_and_the_reason(
 
     assert refused.value.field == place
     assert told in refused.value.message
+    assert "Sort by another field" not in told or refused.value.message.endswith(told)
 
 
 def test_a_sort_order_has_five_fields_and_no_more(option: Model) -> None:
