@@ -189,7 +189,14 @@ AUDITOR = Role(
     frozenset({"*:read"}), read_only=True, rules={"Quote": AccessRule(hide=frozenset({"margin"}))}
 )
 EVERYBODY = AccessRule(rows={"owner": "$claims.sub"}, except_roles=frozenset({"auditor"}))
-RULED = Policy({"clerk": CLERK, "auditor": AUDITOR}, {"Quote": EVERYBODY})
+
+
+def ruled() -> Policy:
+    """A new one, which has found nothing yet."""
+    return Policy({"clerk": CLERK, "auditor": AUDITOR}, {"Quote": EVERYBODY})
+
+
+RULED = ruled()
 
 
 def holder(*roles: str, grants: str = "", **given: Any) -> Principal:
@@ -218,15 +225,16 @@ def test_read_only_leaves_what_changes_nothing(policy: Policy, principal: Princi
 
 
 def test_rules_add_up_and_spare_the_roles_that_they_except() -> None:
-    assert RULED.access(holder("clerk")).rules["Quote"] == (EVERYBODY,)
-    assert RULED.access(holder("clerk")).masks == {}
-    auditor = RULED.access(holder("auditor", "clerk"))
+    policy = ruled()
+    assert policy.access(holder("clerk")).rules["Quote"] == (EVERYBODY,)
+    assert policy.access(holder("clerk")).masks == {}
+    auditor = policy.access(holder("auditor", "clerk"))
     assert auditor.rules["Quote"] == (AUDITOR.rules["Quote"],)
     assert auditor.masks == {"Quote": Mask(frozenset({"margin"}), frozenset())}
 
 
 def test_code_in_the_servers_own_process_is_not_ruled_but_bound_to_read_only() -> None:
-    assert RULED.access(LOCAL).rules == {}
+    assert ruled().access(LOCAL).rules == {}
     lookalike = replace(LOCAL)
     assert RULED.access(lookalike).rules["Quote"] == (EVERYBODY,)
     assert RULED.fingerprint(lookalike) != RULED.fingerprint(LOCAL)
