@@ -393,3 +393,8 @@ def test_a_fingerprint_heeds_every_part_of_a_rule() -> None:
     assert len({each for both in found for each in both}) == 9
     two_ways = AccessRule(rows={"a": 1, "b": 2}), AccessRule(rows={"b": 2, "a": 1})
     assert len({Policy(rules={"Quote": each}).fingerprint(callers[0]) for each in two_ways}) == 1
+
+
+def test_the_name_of_a_workflow_may_have_colons() -> None:
+    assert allows("nexus:*", "nexus:sales:total")
+    assert not allows("nexus:sales", "nexus:sales:total")
