@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The benchmark of `make bench`.
 NAME := records
+# What decides who may do what: every branch of it is to be reached by a test.
+COVERED := */auth/*,*/records/filters.py,*/records/node_filters.py,*/records/sql/conditions.py
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
 # What building the project takes is locked too, so that nothing unlocked is ever fetched.
@@ -15,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install setup serve test lint docs conformance bench lock clean
+.PHONY: help install setup serve test lint docs coverage mutate conformance bench lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +40,19 @@ lint: $(VENV)/.developing ## Check style and types
 docs: $(VENV)/.developing ## Build the documentation as a site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+coverage: $(VENV)/.browsing ## Run every test and hold what it reaches against the bars (ARGS chooses)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
+		--timeout=240 $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=95
+	$(BIN)/coverage report --fail-under=100 --include='$(COVERED)'
+
+mutate: $(VENV)/.developing ## Break guard, policy and filters, and count what tests notice (ARGS chooses)
+	rm -rf mutants
+	$(BIN)/mutmut run --max-children 2 $(ARGS)
+	$(BIN)/mutmut results --all true | $(BIN)/python -m scripts.mutation_report
+
 conformance: $(VENV)/.developing ## Let the official MCP suite and clients judge the server (ARGS=2026-07-28)
 	$(BIN)/python -m tests.conformance $(ARGS)
 
@@ -56,6 +71,7 @@ lock: $(VENV)/.developing ## Resolve the lock files anew (ARGS=--upgrade takes n
 
 clean: ## Remove .venv and everything built or cached
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .coverage .coverage.* mutants
 	rm -rf tests/conformance/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

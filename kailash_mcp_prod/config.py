@@ -76,7 +76,7 @@ class ServerConfig(
         validate_default=True,
     )
 
-    _run_secret: bytes = PrivateAttr(default_factory=lambda: secrets.token_bytes(32))
+    _run_secret: bytes | None = PrivateAttr(None)
 
     @classmethod
     def settings_customise_sources(
@@ -229,6 +229,8 @@ class ServerConfig(
 
         For what need not outlast the run.
         """
+        if self._run_secret is None:
+            self._run_secret = secrets.token_bytes(32)
         return self.cursor_key or self._run_secret
 
     @property

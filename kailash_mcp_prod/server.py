@@ -384,6 +384,7 @@ class ProductionMCPServer:
             allowed_hosts=around.hosts,
             allowed_origins=around.origins,
             challenges=around.challenges,
+            asks=config.enable_auth,
             unread=around.unread,
             metrics=self.monitoring.monitor,
             mounts=self._dashboard.mounts(stack),

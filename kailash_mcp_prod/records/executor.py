@@ -333,7 +333,9 @@ class RecordOperation:
         fields = arguments.get("fields")
         if fields is None:
             return self._shape, self._all_fields
-        return self._shape.only(fields), tuple(fields)
+        # Named twice, a field is shown once: stores take the names for those of columns.
+        names = tuple(dict.fromkeys(fields))
+        return self._shape.only(names), names
 
     def _sort(self, arguments: Arguments) -> tuple[Sort, ...]:
         """The order as far as it decides: no two records have the same key."""

@@ -271,6 +271,8 @@ _AGENT_SESSION: Final = result(
         "session_id": TEXT,
         "agent_id": TEXT,
         "name": TEXT,
+        "type": TEXT,
+        "model": TEXT,
         "version": TEXT,
         "description": TEXT,
         "capabilities": each(TEXT),
@@ -281,8 +283,6 @@ _AGENT_SESSION: Final = result(
         **_FIGURES,
         "context_version": WHOLE,
     },
-    "name",
-    "version",
-    "description",
+    *("name", "type", "model", "version", "description"),
 )
 _CONTEXT: Final = result({"context": OBJECT, "version": WHOLE})

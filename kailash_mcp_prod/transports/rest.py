@@ -13,6 +13,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from kailash_mcp_prod._version import __version__
@@ -46,6 +47,7 @@ from kailash_mcp_prod.transports.http_headers import (
     idempotency_key,
 )
 from kailash_mcp_prod.transports.rest_arguments import read_arguments
+from kailash_mcp_prod.transports.rest_document import DocumentedApp
 from kailash_mcp_prod.transports.rest_health import HealthHost, add_health, needs_no_name
 from kailash_mcp_prod.transports.rest_lists import DEFAULT_SURFACE, RestHost, answer_list
 from kailash_mcp_prod.transports.rest_metrics import MetricsHost, add_metrics
@@ -62,12 +64,6 @@ _SINGLE = (
     *(b"host", b"origin", b"authorization", b"x-api-key", b"content-type"),
     IDEMPOTENCY_HEADER,
 )
-_ARGUMENTS_BODY = {
-    "requestBody": {
-        "description": "The tool's arguments, as its `inputSchema` says.",
-        "content": {"application/json": {"schema": {"type": "object"}}},
-    }
-}
 _HTTP_ERRORS: dict[int, type[ServerError]] = {404: NotFoundError, 405: InvalidArgumentsError}
 
 
@@ -90,6 +86,7 @@ def create_rest_app(
     allowed_origins: Collection[str] = LOOPBACK_ORIGINS,
     max_body_bytes: int = 4 * 1024 * 1024,
     challenges: Challenges | None = None,
+    asks: bool = True,
     unread: UnreadBudget | None = None,
     metrics: MetricsHost | None = None,
     mounts: Mapping[str, ASGIApp] = MappingProxyType({}),
@@ -105,17 +102,18 @@ def create_rest_app(
         allowed_origins: As for `HttpTransport`.
         max_body_bytes: The longest request body.
         challenges: What refusals tell of the credential to get.
+        asks: Whether callers need a credential, for the document.
         unread: Counts the answers that wait to be read, here and on other transports.
         metrics: What `/metrics` answers; it is told how long answers to principals are.
         mounts: Further applications by their path, behind the same checks of Host and Origin.
     """
     told = challenges or Challenges()
-    app = FastAPI(
+    app = DocumentedApp(
         title="Kailash MCP",
         version=__version__,
         description="The tools of the MCP server over REST. Same policy, results and errors.",
-        responses={"default": {"description": "An error: `{error: {code, message, …}}`."}},
     )
+    app.asks = asks
 
     bodies = BodyBudget(max_body_bytes)
 
@@ -157,7 +155,6 @@ def create_rest_app(
         "/tools/{name}",
         response_class=JsonBytes,
         summary="Call a tool with its arguments as the body",
-        openapi_extra=_ARGUMENTS_BODY,
     )
     async def call_tool(name: str, request: Request, surface: str = DEFAULT_SURFACE) -> JsonBytes:
         principal = await principal_of(request)
@@ -369,7 +366,20 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     kind = _HTTP_ERRORS.get(error.status_code, InternalError)
     body = kind(f"{error.detail}. See /docs.").to_dict(request.scope[_REQUEST_ID])
-    return JSONResponse({"error": body}, error.status_code, headers=error.headers)
+    headers = error.headers
+    if error.status_code == 405:
+        headers = {**(headers or {}), "Allow": ", ".join(sorted(_methods_of(request)))}
+    return JSONResponse({"error": body}, error.status_code, headers=headers)
+
+
+def _methods_of(request: Request) -> set[str]:
+    """The methods of all routes with the request's path; Starlette tells those of the first."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        found, _ = route.matches(request.scope)
+        if found is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 async def _answer_defect(request: Request, _error: Exception) -> Response:

@@ -33,18 +33,6 @@ def add_metrics(
         "/metrics",
         response_class=Response,
         summary="The metrics for Prometheus, or as JSON",
-        openapi_extra={
-            "responses": {
-                "200": {
-                    "description": "The metrics.",
-                    "content": {
-                        "text/plain": {},
-                        "application/openmetrics-text": {},
-                        "application/json": {},
-                    },
-                }
-            }
-        },
     )
     async def show_metrics(request: Request) -> Response:
         principal = await principal_of(request)

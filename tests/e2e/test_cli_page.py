@@ -27,7 +27,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def created(workdir: Path) -> str:
     """What the call of the page prints; it starts a server over stdio, which notes its tools."""
-    return run_in(workdir, only(SHELL, "cd shop"))
+    return run_in(workdir, only(SHELL, "cd shop"), anew=True)
 
 
 def test_every_command_is_on_the_page() -> None:
@@ -118,4 +118,4 @@ def test_names_are_completed_from_what_a_start_has_noted(
         "COMP_CWORD": str(words.count(" ")),
     }
 
-    assert run_in(workdir / "shop", "kailash-mcp-prod", **asked).split() == names
+    assert run_in(workdir / "shop", "kailash-mcp-prod", anew=True, **asked).split() == names

@@ -315,3 +315,92 @@ async def test_an_expired_key_is_refused_as_any_credential(
     chain = CredentialChain([ApiKeyProvider({}, watch)])
     with pytest.raises(UnauthenticatedError, match="expired"):
         await chain.authenticate(Credentials(api_key=key.text))
+
+
+async def test_a_watch_that_ends_before_its_first_answer_keeps_nobody_waiting() -> None:
+    asked = asyncio.Event()
+
+    async def opened() -> CredentialStore:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    watch = CredentialWatch(opened)
+    finding = asyncio.create_task(watch.find(mint_key().text))
+    await asked.wait()
+    await watch.close()
+    with pytest.raises(UnavailableError):
+        await finding
+
+
+async def test_a_defect_counts_as_no_answer_and_does_not_end_the_watch(
+    store: CredentialStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = True
+
+    async def opened() -> CredentialStore:
+        if broken:
+            raise ZeroDivisionError
+        return store
+
+    key = await kept(store)
+    watch = CredentialWatch(opened, clock)
+    with pytest.raises(UnavailableError):
+        await watch.find(key.text)
+    assert watch.answers is False
+    assert "Asking for changes of credentials failed" in caplog.text
+
+    broken = False
+    await polled(watch, answers=True)
+    assert await watch.find(key.text) is not None
+    await watch.close()
+
+
+async def test_a_database_with_an_older_state_is_believed_anew(
+    watch: CredentialWatch, store: CredentialStore, tmp_path: Path
+) -> None:
+    key = await kept(store)
+    assert await watch.find(key.text) is not None
+    with closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as restored:
+        tables = restored.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            restored.execute(f'DELETE FROM "{table}"')
+
+    async with asyncio.timeout(SOON):
+        while await watch.find(key.text) is not None:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
+
+
+async def test_a_key_that_changes_while_it_is_looked_up_is_looked_up_again(
+    sqlite_url: str,
+) -> None:
+    looked_up, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(CredentialStore):
+        async def find(self, digest: str) -> StoredKey | None:
+            found = await super().find(digest)
+            looked_up.set()
+            await go_on.wait()
+            return found
+
+    database = StateDatabase(sqlite_url)
+    store = Slow(database)
+    await store.prepare()
+
+    async def opened() -> CredentialStore:
+        return store
+
+    watch = CredentialWatch(opened)
+    key = await kept(store)
+    finding = asyncio.create_task(watch.find(key.text))
+    await looked_up.wait()
+    before = watch._revision
+    await store.revoke(key.id)
+    async with asyncio.timeout(SOON):
+        while watch._revision == before:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
+    go_on.set()
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        await finding
+    await watch.close()
+    await database.close()

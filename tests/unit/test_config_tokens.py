@@ -10,7 +10,11 @@ import pytest
 
 from kailash_mcp_prod.auth.chain import CredentialChain
 from kailash_mcp_prod.auth.challenge import Challenges
-from kailash_mcp_prod.auth.configured import configured_challenges, configured_providers
+from kailash_mcp_prod.auth.configured import (
+    configured_challenges,
+    configured_principals,
+    configured_providers,
+)
 from kailash_mcp_prod.auth.principal import Credentials
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.credentials import ServerCredentials
@@ -199,3 +203,15 @@ def test_clients_are_told_what_is_configured() -> None:
     assert told.resource.scopes == ("mcp", "*:read")
     open_server = load(enable_auth=False, **RESOURCE)
     assert configured_challenges(open_server).resource is None
+
+
+def test_keys_and_bearer_tokens_stand_for_callers_of_their_own() -> None:
+    key = {"key-of-the-sales-agent": {"agent_id": "sales", "permissions": ["Quote:read"]}}
+    config = load(api_keys=key, bearer_tokens=TOKENS)
+
+    of_key, of_token = configured_principals(config)
+
+    assert (of_key.subject, of_key.method) == ("key:sales", "api_key")
+    assert of_key.permissions == {"Quote:read"}
+    assert (of_token.subject, of_token.method) == ("bearer:sales", "bearer")
+    assert of_token.permissions == {"Company:read"}

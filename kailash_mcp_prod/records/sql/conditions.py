@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, false, func, not_, or_, true
 
-from kailash_mcp_prod.records.query import All, AnyOf, Comparison, Condition, Negation
+from kailash_mcp_prod.records.query import All, AnyOf, Comparison, Condition
 from kailash_mcp_prod.records.sql.codecs import Dialect
 from kailash_mcp_prod.records.sql.terms import Term, Terms, glob_of
 
@@ -38,8 +38,7 @@ class Conditions:
                 return ("$and", *(self.shape(part, arguments) for part in parts))
             case AnyOf(parts=parts):
                 return ("$or", *(self.shape(part, arguments) for part in parts))
-            case Negation(part=part):
-                return ("$not", self.shape(part, arguments))
+        return ("$not", self.shape(condition.part, arguments))
 
     def _comparison(self, name: str, operator: str, value: Any, arguments: list[Any]) -> Shape:
         terms = self._terms[name]

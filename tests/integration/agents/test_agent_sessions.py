@@ -25,6 +25,8 @@ async def test_a_session_holds_what_its_agent_says(deployment: Deployment) -> No
         agent_id=name_of(who),
         agent_info={
             "name": "Pricing",
+            "type": "pricer",
+            "model": "large",
             "version": "2",
             "description": "Prices quotes.",
             "capabilities": ["quotes", "prices"],
@@ -38,6 +40,7 @@ async def test_a_session_holds_what_its_agent_says(deployment: Deployment) -> No
     assert made["capabilities"] == ["quotes", "prices"]
     assert made["metadata"] == {"team": {"city": "Köln"}, "nothing": None}
     assert (made["name"], made["version"]) == ("Pricing", "2")
+    assert (made["type"], made["model"]) == ("pricer", "large")
     assert made["expires_at"] > made["last_activity"] >= made["created_at"]
     found = await deployment.call(who, "get_agent_session", session_id=made["session_id"])
     assert found == {**made, "last_activity": found["last_activity"]} | {

@@ -98,9 +98,11 @@ async def test_read_and_list_return_only_the_chosen_fields(app: TrapApp) -> None
 
     read = await app.call("TrapSeat", "read", id=key, fields=["price", "id"])
     listed = await app.call("TrapSeat", "list", fields=["row"])
+    twice = await app.call("TrapSeat", "list", fields=["row", "row", "price", "row"])
 
     assert read == {"price": "10.00", "id": key}
     assert listed["records"] == [{"row": "a"}]
+    assert twice["records"] == [{"row": "a", "price": "10.00"}]
 
 
 async def test_an_update_changes_the_named_fields_and_no_others(app: TrapApp) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
@@ -39,6 +40,37 @@ def allowed_operations(grants: str, subject: str = "Company") -> set[Operation]:
 def test_a_star_allows_everything() -> None:
     assert allows("*", "Company:delete", "session:create")
     assert POLICY.allows(ANONYMOUS, Thing("any", ("nexus:run",)))
+
+
+def test_the_grant_that_covers_a_permission_is_named() -> None:
+    def grant(grants: str, required: str) -> str | None:
+        principal = Principal("p", frozenset(grants.split()))
+        return POLICY.access(principal).grant_for(required)
+
+    assert grant("*", "Company:list") == "*"
+    assert grant("Company:list Company:read *:*", "Company:list") == "Company:list"
+    assert grant("Company:read Company:* *:list", "Company:list") == "Company:read"
+    assert grant("Company:* *:list", "Company:list") == "Company:*"
+    assert grant("*:list *:*", "Company:list") == "*:list"
+    assert grant("*:write *:*", "Company:create") == "*:write"
+    assert grant("Quote:*", "Company:create") is None
+    assert grant("nexus:* *:*", "nexus:greet") == "nexus:*"
+    assert grant("nexus:write *:write", "nexus:greet") == "nexus:write"
+    assert grant("*:write *:*", "nexus:greet") == "*:write"
+    assert grant("*:* nexus:greet", "nexus:greet") == "*:*"
+    assert grant("nexus:greet", "nexus:greet") == "nexus:greet"
+    assert grant("nexus:read nexus:total nexus:greet", ANY_WORKFLOW) == "nexus:greet"
+    assert grant("nexus:read", ANY_WORKFLOW) is None
+    assert grant("nexusx:greet other", ANY_WORKFLOW) is None
+
+
+def test_what_is_missing_are_the_permissions_without_a_grant() -> None:
+    access = POLICY.access(Principal("p", frozenset({"Company:read"})))
+
+    assert access.missing(Thing("t", ("Company:list", "Quote:list", "session:create"))) == (
+        "Quote:list",
+        "session:create",
+    )
 
 
 def test_no_grant_allows_nothing() -> None:
@@ -157,7 +189,14 @@ AUDITOR = Role(
     frozenset({"*:read"}), read_only=True, rules={"Quote": AccessRule(hide=frozenset({"margin"}))}
 )
 EVERYBODY = AccessRule(rows={"owner": "$claims.sub"}, except_roles=frozenset({"auditor"}))
-RULED = Policy({"clerk": CLERK, "auditor": AUDITOR}, {"Quote": EVERYBODY})
+
+
+def ruled() -> Policy:
+    """A new one, which has found nothing yet."""
+    return Policy({"clerk": CLERK, "auditor": AUDITOR}, {"Quote": EVERYBODY})
+
+
+RULED = ruled()
 
 
 def holder(*roles: str, grants: str = "", **given: Any) -> Principal:
@@ -186,15 +225,16 @@ def test_read_only_leaves_what_changes_nothing(policy: Policy, principal: Princi
 
 
 def test_rules_add_up_and_spare_the_roles_that_they_except() -> None:
-    assert RULED.access(holder("clerk")).rules["Quote"] == (EVERYBODY,)
-    assert RULED.access(holder("clerk")).masks == {}
-    auditor = RULED.access(holder("auditor", "clerk"))
+    policy = ruled()
+    assert policy.access(holder("clerk")).rules["Quote"] == (EVERYBODY,)
+    assert policy.access(holder("clerk")).masks == {}
+    auditor = policy.access(holder("auditor", "clerk"))
     assert auditor.rules["Quote"] == (AUDITOR.rules["Quote"],)
     assert auditor.masks == {"Quote": Mask(frozenset({"margin"}), frozenset())}
 
 
 def test_code_in_the_servers_own_process_is_not_ruled_but_bound_to_read_only() -> None:
-    assert RULED.access(LOCAL).rules == {}
+    assert ruled().access(LOCAL).rules == {}
     lookalike = replace(LOCAL)
     assert RULED.access(lookalike).rules["Quote"] == (EVERYBODY,)
     assert RULED.fingerprint(lookalike) != RULED.fingerprint(LOCAL)
@@ -267,3 +307,94 @@ def test_a_workflow_with_the_name_of_an_operation_is_no_read(name: str) -> None:
 
 def test_a_workflow_is_not_another_one() -> None:
     assert not allows("nexus:greet", "nexus:total")
+
+
+def test_rows_are_known_to_be_the_same_where_no_rule_or_the_same_one_divides_them() -> None:
+    alice, bob, auditor = claiming(sub="alice"), claiming(sub="bob"), holder("auditor")
+
+    assert RULED.sees_rows_of(alice, replace(alice, subject="q"), "Quote")
+    assert not RULED.sees_rows_of(alice, bob, "Quote")
+    assert RULED.sees_rows_of(alice, bob, "Company")
+    # Rules that hide fields divide no rows; whoever sees all rows sees those of everybody.
+    assert RULED.sees_rows_of(auditor, bob, "Quote")
+    assert not RULED.sees_rows_of(bob, auditor, "Quote")
+
+
+def test_rules_that_compare_other_fields_with_the_same_value_divide_rows_otherwise() -> None:
+    rules = {name: AccessRule(rows={name: "$tenant"}) for name in ("buyer", "seller")}
+    policy = Policy({name: Role(rules={"Quote": rule}) for name, rule in rules.items()})
+    buyer, seller = (holder(name, tenant="t") for name in rules)
+
+    assert policy.sees_rows_of(buyer, replace(buyer, subject="q"), "Quote")
+    assert not policy.sees_rows_of(buyer, seller, "Quote")
+
+
+def test_all_rules_are_those_for_everybody_and_those_of_roles() -> None:
+    assert RULED.rules_by_model() == [("Quote", EVERYBODY), ("Quote", AUDITOR.rules["Quote"])]
+
+
+def test_masks_are_of_all_rules_together() -> None:
+    rules = {
+        "a": AccessRule(hide=frozenset({"margin"}), fill={"team": 1}),
+        "b": AccessRule(hide=frozenset({"cost"}), fill={"owner": "$subject"}),
+        "c": AccessRule(fill={"team": 1}),
+    }
+    policy = Policy({name: Role(rules={"Quote": rule}) for name, rule in rules.items()})
+
+    def mask(*roles: str) -> Mask | None:
+        return policy.access(holder(*roles)).masks.get("Quote")
+
+    assert mask("a", "b") == Mask(frozenset({"margin", "cost"}), frozenset({"team", "owner"}))
+    assert mask("c") == Mask(frozenset(), frozenset({"team"}))
+    assert mask("d") is None
+
+
+def test_who_sees_the_same_tools_is_of_one_kind() -> None:
+    hidden = {name: AccessRule(hide=frozenset({name})) for name in ("margin", "cost")}
+    policy = Policy({name: Role(rules={"Quote": rule}) for name, rule in hidden.items()})
+    kinds = [
+        policy.access(each).kind
+        for each in (
+            holder(),
+            holder(grants="a:read"),
+            holder(read_only=True),
+            holder("margin"),
+            holder("cost"),
+        )
+    ]
+    assert len(set(kinds)) == len(kinds)
+    # Which rows it reaches says nothing about its tools.
+    assert RULED.access(holder()).kind == Policy().access(holder()).kind
+
+
+def test_what_a_principal_may_is_found_once() -> None:
+    assert RULED.access(holder("clerk")) is RULED.access(holder("clerk"))
+    assert RULED.fingerprint(holder("clerk")) is RULED.fingerprint(holder("clerk"))
+
+
+def test_a_fingerprint_heeds_every_part_of_a_rule() -> None:
+    """Also what stands in it for the caller's own values, and values that are no JSON."""
+    day = date(2026, 3, 1)
+    rules = [
+        AccessRule(),
+        AccessRule(rows={"day": day}),
+        AccessRule(fill={"day": day}),
+        AccessRule(rows={"day": day}, fill={"day": day}),
+        AccessRule(hide=frozenset({"day"})),
+        AccessRule(rows={"owner": "$subject"}),
+        AccessRule(fill={"owner": "$subject"}),
+    ]
+    callers = (Principal("a", frozenset()), Principal("b", frozenset()))
+    found = [
+        [Policy(rules={"Quote": rule}).fingerprint(each) for each in callers] for rule in rules
+    ]
+
+    assert [len(set(each)) for each in found] == [1] * 5 + [2] * 2
+    assert len({each for both in found for each in both}) == 9
+    two_ways = AccessRule(rows={"a": 1, "b": 2}), AccessRule(rows={"b": 2, "a": 1})
+    assert len({Policy(rules={"Quote": each}).fingerprint(callers[0]) for each in two_ways}) == 1
+
+
+def test_the_name_of_a_workflow_may_have_colons() -> None:
+    assert allows("nexus:*", "nexus:sales:total")
+    assert not allows("nexus:sales", "nexus:sales:total")
