@@ -206,6 +206,7 @@ def assert_ends_with_an_open_stream(
     number: signal.Signals,
     who: dict[str, str],
     code: int,
+    *,
     seconds: float = LIMIT_SECONDS,
 ) -> None:
     with LegacyHttp(url, who) as client, client.events():
@@ -266,7 +267,9 @@ def test_an_app_that_serves_itself_stops_in_time_too(tmp_path: Path) -> None:
             wait_for(f"{url}/status", process)
             # What Nexus does to end itself takes about a second by itself, and more on a machine
             # that runs other tests.
-            assert_ends_with_an_open_stream(process, url, number, {}, code, 2 * LIMIT_SECONDS)
+            assert_ends_with_an_open_stream(
+                process, url, number, {}, code, seconds=2 * LIMIT_SECONDS
+            )
 
 
 def free_ports(count: int) -> list[int]:
