@@ -9,7 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Any, Final
 
 from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.auth.principal import Principal
@@ -40,6 +40,7 @@ from kailash_mcp_prod.protocol import (
 from kailash_mcp_prod.protocol.eras import unsupported_version
 from kailash_mcp_prod.protocol.revisions import MODERN_REVISIONS, SUPPORTED_REVISIONS
 from kailash_mcp_prod.transports.asgi import (
+    JSON_ANSWER,
     BodyTooLargeError,
     ClientGoneError,
     Receive,
@@ -68,6 +69,7 @@ from kailash_mcp_prod.transports.unread_budget import UnreadBudget
 _log = logging.getLogger(__name__)
 
 _SHOWN: Final = 200
+_NONE: Final[dict[str, Any]] = {}
 
 
 class HttpTransport(BaseTransport):
@@ -177,6 +179,7 @@ class HttpTransport(BaseTransport):
             send,
             self._keepalive_seconds,
             challenges=self._challenges,
+            at_once=scope.get("extensions", _NONE).get(JSON_ANSWER),
         )
         try:
             await self._route(scope, exchange)

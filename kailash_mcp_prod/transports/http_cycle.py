@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from kailash_mcp_prod.transports.asgi import WHOLE_BODY
+from kailash_mcp_prod.transports.asgi import JSON_ANSWER, LARGE, WHOLE_BODY
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
@@ -60,7 +60,7 @@ class OneWriteCycle(RequestResponseCycle):
         )
         self._head: Any = None
         self._begun = False
-        scope["extensions"] = {WHOLE_BODY: self.whole_body}
+        scope["extensions"] = {WHOLE_BODY: self.whole_body, JSON_ANSWER: self.json_answer}
 
     async def run_asgi(self, app: Any) -> None:
         """Run the application."""
@@ -78,6 +78,40 @@ class OneWriteCycle(RequestResponseCycle):
         self.message_event.clear()
         self.flow.resume_reading()
         return bytes(self.body)
+
+    def json_answer(self, status: int, request_id: str, body: bytes) -> bool:
+        """Send a short answer with the usual headers at once; whether that could be done.
+
+        As what `send` does with its two messages, for half of what they take.
+
+        Args:
+            status: The HTTP status.
+            request_id: The server's own id of the request, which is plain text.
+            body: JSON.
+        """
+        if (
+            self.response_started
+            or self._head is not None
+            or self.disconnected
+            or self.access_log
+            or not self.keep_alive
+            or self.flow.write_paused
+            or len(body) > LARGE
+            or self.scope["method"] == "HEAD"
+        ):
+            return False
+        lines = [STATUS_LINE[status]]
+        for name, value in self.default_headers:
+            if name not in _PLAIN_NAMES:
+                return False
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(
+            b"content-type: application/json\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
+            % (request_id.encode(), len(body))
+        )
+        lines.append(body)
+        self._written(b"".join(lines))
+        return True
 
     async def receive(self) -> Any:
         """Wait for more of the request."""
@@ -132,8 +166,11 @@ class OneWriteCycle(RequestResponseCycle):
         ends = lines.count(b"\r\n") + 1
         if length != b"%d" % len(body) or written.translate(None, _TEXT) != b"\r\n" * ends:
             return False
+        self._written(written + body)
+        return True
+
+    def _written(self, answer: bytes) -> None:
         self.response_started = self.response_complete = True
-        self.transport.write(written + body)
+        self.transport.write(answer)
         self.message_event.set()
         self.on_response()
-        return True

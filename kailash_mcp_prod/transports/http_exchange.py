@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Final
 
 from kailash_mcp_prod.auth.challenge import Challenges
@@ -94,6 +95,9 @@ def check_names(guard: HostGuard, host: str | None, origin: str | None) -> None:
         raise Refusal(ForbiddenError(message))
 
 
+JsonAnswer = Callable[[int, str, bytes], bool]
+"""Sends a status, a request id and a JSON body at once, where the server offers that."""
+
 _GZIP: Final = [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
 
 
@@ -114,7 +118,9 @@ class Exchange:
         keepalive_seconds: float,
         *,
         challenges: Challenges | None = None,
+        at_once: JsonAnswer | None = None,
     ) -> None:
+        self._at_once = at_once
         self.request_id = request_id
         self.head = head
         self.receive = receive
@@ -170,6 +176,15 @@ class Exchange:
             headers: Further headers.
             part: What of the message is compressed already, for a client that takes that.
         """
+        if (
+            headers is None
+            and part is None
+            and self._at_once is not None
+            and not self.answered
+            and self._at_once(status, self.request_id, reply.body)
+        ):
+            self.answered = True
+            return
         body, own = reply.body, [JSON_TYPE, *self.own_headers, *(headers or [])]
         if part is not None and accepts_gzip(self.head.headers.get(b"accept-encoding")):
             spliced = part.spliced(body)

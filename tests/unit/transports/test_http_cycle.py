@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from kailash_mcp_prod.transports.asgi import whole_body
+from kailash_mcp_prod.transports.asgi import JSON_ANSWER, LARGE, whole_body
 from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
 
 REQUEST = b"POST /a%20b?c=d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
@@ -91,6 +91,59 @@ async def test_a_whole_answer_is_one_write() -> None:
         b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
     ]
     assert wire.kept_open
+
+
+def at_once(body: bytes, told: list[bool]) -> App:
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        answer = scope["extensions"][JSON_ANSWER]
+        told.append(answer(400, "the-id", body))
+        if not told[-1]:
+            await answering(b"slowly", length(b"slowly"))(scope, _receive, send)
+
+    return app
+
+
+async def test_a_json_answer_is_sent_at_once() -> None:
+    told: list[bool] = []
+    wire = await served(at_once(b"{}", told), REQUEST, REQUEST)
+
+    head = b"content-type: application/json\r\nx-request-id: the-id\r\ncontent-length: 2\r\n\r\n"
+    assert wire.written == [b"HTTP/1.1 400 Bad Request\r\n" + head + b"{}"] * 2
+    assert told == [True, True]
+    assert wire.kept_open
+
+
+@pytest.mark.parametrize(
+    ("body", "request_"),
+    [
+        (b"x" * (LARGE + 1), REQUEST),
+        (b"{}", REQUEST.replace(b"POST", b"HEAD")),
+        (b"{}", REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0")),
+        (b"{}", REQUEST.replace(b"Host: a", b"Host: a\r\nConnection: close")),
+    ],
+    ids=["large", "head", "http 1.0", "close"],
+)
+async def test_unless_it_has_to_go_the_usual_way(body: bytes, request_: bytes) -> None:
+    told: list[bool] = []
+    wire = await served(at_once(body, told), request_)
+
+    assert told == [False]
+    assert b"content-length: 6" in b"".join(wire.written)
+
+
+async def test_nor_when_another_answer_has_begun() -> None:
+    told: list[bool] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        headers = [length(b"first")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        told.append(scope["extensions"][JSON_ANSWER](200, "the-id", b"{}"))
+        await send({"type": "http.response.body", "body": b"first"})
+        told.append(scope["extensions"][JSON_ANSWER](200, "the-id", b"{}"))
+
+    wire = await served(app)
+    assert told == [False, False]
+    assert b"".join(wire.written).endswith(b"\r\n\r\nfirst")
 
 
 async def test_an_answer_in_parts_is_sent_as_it_comes() -> None:
