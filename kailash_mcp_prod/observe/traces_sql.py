@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from kailash_mcp_prod.errors import ServerError
@@ -131,11 +131,3 @@ class TracedDatabase(_TracedRunner):
     async def close(self) -> None:
         """See `Database.close`."""
         await self._inner.close()
-
-
-if TYPE_CHECKING:
-    # Both are what they stand for.
-    _database: Callable[[TracedDatabase], Database] = lambda found: found  # noqa: E731
-    _session: Callable[[TracedSession], AbstractAsyncContextManager[Session] | Session] = (  # noqa: E731
-        lambda found: found
-    )

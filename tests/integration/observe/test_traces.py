@@ -9,12 +9,18 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from websockets.sync.client import connect
 
 from kailash_mcp_prod import ProductionMCPServer
+from kailash_mcp_prod.errors import ServerError
+from kailash_mcp_prod.observe.traces import Traces
+from kailash_mcp_prod.records.sql.database import PoolSettings
+from kailash_mcp_prod.records.sql.opening import open_database
 from tests.collector import collecting
 from tests.e2e.exchanges import BOTH, INITIALIZE, META, request
 from tests.integration.observe.dashboards import ADMIN, server_at
+from tests.postgres import PostgresServer
 from tests.wire_schema import LEGACY, MODERN
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -161,3 +167,31 @@ async def test_the_log_tells_the_trace_and_a_lost_collector_is_told_of_once(
     assert all(len(each) == 32 for each in traces)
     assert len([e for e in caplog.records if e.getMessage() == "traces_not_exported"]) == 1
     assert not [each for each in caplog.records if each.name.startswith("opentelemetry")]
+
+
+async def test_statements_on_postgresql_and_of_transactions_are_spans(
+    postgres_server: PostgresServer,
+) -> None:
+    kept = InMemorySpanExporter()
+    traces = Traces(kept)
+    with postgres_server.database() as url:
+        database = open_database(url, PoolSettings(wrap=traces.database))
+        try:
+            await database.write(None, "CREATE TABLE t (id bigint)", ())
+            async with database.atomic() as session:
+                await session.write(None, "INSERT INTO t VALUES ($1)", (739_001,))
+            [[found]] = await database.read(None, "SELECT id FROM t WHERE id = $1", (739_001,))
+            with pytest.raises(ServerError):
+                await database.read(None, "SELECT nothing FROM t", ())
+        finally:
+            await database.close()
+    assert found == 739_001
+    await asyncio.to_thread(traces._provider.force_flush)
+    spans = kept.get_finished_spans()
+    assert [each.name for each in spans] == ["CREATE", "INSERT", "BEGIN", "SELECT", "SELECT"]
+    assert {(each.attributes or {})["db.system.name"] for each in spans} == {"postgresql"}
+    insert, transaction, failed = spans[1], spans[2], spans[-1]
+    assert insert.parent is not None
+    assert insert.parent.span_id == transaction.context.span_id
+    assert "error.type" in (failed.attributes or {})
+    assert not any("739001" in each.to_json() for each in spans)
