@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-from tests.conformance.clients import judge_with_clients
+from tests.conformance.judging import stop_when_told, verdicts
 from tests.conformance.node import UnavailableError, install
-from tests.conformance.report import Report
-from tests.conformance.suites import RESULTS, SUITES, fixture_server, judge
+from tests.conformance.suites import RESULTS, SUITES, Suite
 
 _REVISIONS = tuple(dict.fromkeys(suite.revision for suite in SUITES))
-
-
-def _reports(what: str, node: Path) -> Iterator[Report]:
-    with fixture_server() as url:
-        for suite in SUITES:
-            if what in (suite.revision, "all"):
-                yield judge(suite, node, url)
-        if what in ("clients", "all"):
-            yield from judge_with_clients(node, url)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/conformance/run", description=__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=[*_REVISIONS, "clients", "all"])
     what = parser.parse_args().what
-    # So that the servers are stopped then too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    stop_when_told()
     started = time.monotonic()
     try:
         node = install()
     except UnavailableError as error:
         print(error, file=sys.stderr)
         return 2
+    # The clients take longest.
+    judges: list[Suite | None] = [None] if what in ("clients", "all") else []
+    judges += [suite for suite in SUITES if what in (suite.revision, "all")]
     passed = failed = 0
-    for report in _reports(what, node):
+    for report in verdicts(judges, node):
         report.print()
         passed += report.passed
         failed += len(report.failures)
