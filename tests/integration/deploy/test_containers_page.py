@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -11,8 +12,10 @@ from typer.testing import CliRunner
 
 from kailash_mcp_prod.cli import app
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.config_file import read_settings
 from tests.e2e.servers import ROOT
 from tests.e2e.snippets import run_in, snippets
+from tests.integration.deploy.dockerfile import stages, variables
 
 PAGE = ROOT / "docs" / "containers.md"
 
@@ -43,6 +46,23 @@ def test_our_commands_on_the_page_are_commands() -> None:
     for command in commands:
         done = CliRunner().invoke(app, [*shlex.split(command), "--help"])
         assert done.exit_code == 0, command
+
+
+def test_the_settings_on_the_page_are_those_of_the_image() -> None:
+    image = read_settings(ROOT / "deploy/docker/settings.jsonc")
+    [shop, whole] = map(json.loads, snippets(PAGE, "json"))
+    assert whole == image
+    assert shop == image | {"models": "shop:db"}
+    place = variables(stages(ROOT / "Dockerfile")["runtime"])["MCP_CONFIG_FILE"]
+    assert f"`MCP_CONFIG_FILE` is `{place}`" in PAGE.read_text("utf-8")
+
+
+def test_the_base_of_packages_is_that_of_the_image(tmp_path: Path) -> None:
+    [text] = snippets(PAGE, "dockerfile")
+    (tmp_path / "Dockerfile").write_text(text)
+    here = stages(tmp_path / "Dockerfile")
+    base = stages(ROOT / "Dockerfile")["runtime"][0].rest.split()[0]
+    assert here["packages"][0].rest.split()[0] == base
 
 
 def test_the_files_that_the_page_names_are_there() -> None:

@@ -14,7 +14,7 @@ import yaml
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.transports.rest_health import LIVE, READY
 from tests.e2e.servers import ROOT
-from tests.integration.deploy.dockerfile import stages, variables
+from tests.integration.deploy.dockerfile import stages
 from tests.integration.deploy.test_dockerfile import SETTINGS
 
 HOME = ROOT / "deploy/kubernetes"
@@ -115,12 +115,12 @@ def test_probes_ask_what_the_server_answers() -> None:
 
 def test_variables_are_settings_and_the_values_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {each["name"]: each.get("value", "") for each in CONTAINER["env"]} | CONFIG_MAP
-    image = variables(stages(ROOT / "Dockerfile")["runtime"])
     assert {*given} - {"PUBLIC_HOST", "POD_IP"} <= SETTINGS
-    for name, value in {**image, **given}.items():
+    for name, value in given.items():
         if name in SETTINGS and name != "MCP_SECRETS_DIR":
             monkeypatch.setenv(name, value)
     monkeypatch.setenv("JWT_SECRET", "a-secret-that-is-long-enough-for-all-of-this")
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(ROOT / "deploy/docker/settings.jsonc"))
     config = ServerConfig.load({})
     assert (config.port, config.host, config.transport) == (3001, "0.0.0.0", "all")
 
