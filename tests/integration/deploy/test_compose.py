@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jsonschema
+import psutil
 import pytest
 import yaml
+from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.exceptions import AuthenticationError
+from redis.retry import Retry
 
 from tests.e2e.servers import ROOT
 from tests.integration.deploy.test_dockerfile import SETTINGS
+from tests.redis_server import free_port
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/docker/compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+PROGRAMS = Path(sys.executable).parent
+MOUNT = "/run/secrets/"
+PASSWORD = "the-password-of-a-redis-that-is-only-tested"
 
 
 def problems(document: Any) -> list[str]:
@@ -63,3 +76,54 @@ def test_secrets_are_files_and_settings_are_settings() -> None:
     assert given == set(COMPOSE["secrets"])
     assert {name.upper() for name in SERVICES["server"]["secrets"]} <= SETTINGS
     assert set(SERVICES["server"]["environment"]) <= SETTINGS
+
+
+def test_every_service_gets_passwords_from_files_alone() -> None:
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            assert "URL" not in name
+            assert "PASSWORD" not in name or (name.endswith("_FILE") and value.startswith(MOUNT))
+
+
+def test_redis_asks_for_the_password_of_its_file(tmp_path: Path) -> None:
+    """Its command and its health check are run as they stand, but for places and the port."""
+    (tmp_path / "redis_password").write_text(PASSWORD + "\n")
+    port = free_port()
+
+    def here(arguments: list[str]) -> list[str]:
+        # What Compose itself makes of them.
+        plain = [each.replace("$$", "$").replace(MOUNT, f"{tmp_path}/") for each in arguments]
+        assert not any(PASSWORD in each for each in plain)
+        return [
+            each.replace("requirepass", f"port {port}\nbind 127.0.0.1\nrequirepass").replace(
+                "redis-cli", f"redis-cli -p {port}"
+            )
+            for each in plain
+        ]
+
+    path = {**os.environ, "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"}
+    [kind, *check] = SERVICES["redis"]["healthcheck"]["test"]
+    assert kind == "CMD"
+
+    def is_healthy() -> bool:
+        return subprocess.run(here(check), check=False, env=path, cwd=tmp_path).returncode == 0
+
+    assert not is_healthy()
+    with subprocess.Popen(
+        here(SERVICES["redis"]["command"]), env=path, cwd=tmp_path, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            with Redis(
+                port=port, password=PASSWORD, retry=Retry(ConstantBackoff(0.1), 100)
+            ) as known:
+                assert known.ping()
+                assert known.config_get("maxmemory") == {"maxmemory": str(200 * 2**20)}
+                assert known.config_get("save") == {"save": ""}
+            with Redis(port=port) as stranger, pytest.raises(AuthenticationError):
+                stranger.ping()
+            assert is_healthy()
+            assert PASSWORD not in " ".join(psutil.Process(process.pid).cmdline())
+            (tmp_path / "redis_password").write_text("another")
+            assert not is_healthy()
+        finally:
+            process.terminate()

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from kailash_mcp_prod.cli import app
@@ -18,6 +19,7 @@ from tests.e2e.snippets import run_in, snippets
 from tests.integration.deploy.dockerfile import stages, variables
 
 PAGE = ROOT / "docs" / "containers.md"
+COMPOSE = ROOT / "deploy/docker/compose.yaml"
 
 
 def test_the_secrets_of_compose_start_a_server(
@@ -28,6 +30,7 @@ def test_the_secrets_of_compose_start_a_server(
 
     monkeypatch.delenv("JWT_SECRET", raising=False)
     monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("MCP_SECRETS_DIR", str(tmp_path / "deploy/docker/secrets"))
     config = ServerConfig.load({"host": "0.0.0.0"})
 
@@ -35,6 +38,10 @@ def test_the_secrets_of_compose_start_a_server(
     assert config.database_url is not None
     password = (tmp_path / "deploy/docker/secrets/postgres_password").read_text().strip()
     assert config.database_url == f"postgresql://mcp:{password}@postgres:5432/mcp"
+    password = (tmp_path / "deploy/docker/secrets/redis_password").read_text().strip()
+    assert config.redis_url == f"redis://:{password}@redis:6379/0"
+    made = {path.name for path in (tmp_path / "deploy/docker/secrets").iterdir()}
+    assert made == {*yaml.safe_load(COMPOSE.read_text("utf-8"))["secrets"]}
 
 
 def test_our_commands_on_the_page_are_commands() -> None:
