@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.resources import files
@@ -19,6 +20,8 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
+from kailash_mcp_prod._version import __version__
+from kailash_mcp_prod.config import ServerConfig
 from tests.e2e.servers import ROOT
 from tests.integration.deploy.test_dockerfile import SETTINGS
 from tests.redis_server import free_port
@@ -55,7 +58,19 @@ def test_a_service_is_bounded(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["restart"] == "unless-stopped"
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
-    assert ":" in service["image"]
+    assert service["logging"] == {"driver": "local"}
+    tag = service["image"].partition(":")[2]
+    assert re.match(r"\d", tag), "neither `latest` nor none"
+
+
+def test_the_image_is_that_of_this_version() -> None:
+    assert SERVICES["server"]["image"] == f"kailash-mcp-prod:{__version__}"
+
+
+def test_the_server_is_killed_after_it_has_drained() -> None:
+    config = ServerConfig.load({"jwt_secret": PASSWORD})
+    seconds = float(SERVICES["server"]["stop_grace_period"].removesuffix("s"))
+    assert seconds > config.shutdown_grace_seconds + config.drain_seconds + 2
 
 
 def test_only_the_server_is_reached_and_only_from_this_machine() -> None:
