@@ -9,7 +9,8 @@ NAME := records
 COVERED := */auth/*,*/records/filters.py,*/records/node_filters.py,*/records/sql/conditions.py
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(ARGS)
-# What building the project takes is locked too, so that nothing unlocked is ever fetched.
+# What building the project takes is locked too, so that nothing unlocked is ever fetched; and by
+# itself, so that nothing of it gets to where the project only runs.
 BUILD := 'hatchling>=1.27' 'editables>=0.5'
 
 # The tests start hundreds of processes, each of which would compile every module anew.
@@ -60,10 +61,10 @@ bench: $(VENV)/.developing ## Measure NAME=records against its bars (ARGS=--stri
 	$(BIN)/python -m tests.benchmarks.$(NAME) $(ARGS)
 
 lock: $(VENV)/.developing ## Resolve the lock files anew (ARGS=--upgrade takes newer releases)
-	printf '%s\n' $(BUILD) | $(LOCK) pyproject.toml - --extra otel --extra postgres --extra redis \
-		-o requirements.lock
+	$(LOCK) pyproject.toml --extra otel --extra postgres --extra redis -o requirements.lock
 	printf '%s\n' $(BUILD) | $(LOCK) pyproject.toml - --extra dev -c requirements.lock \
 		-o requirements-dev.lock
+	printf '%s\n' $(BUILD) | $(LOCK) - -c requirements-dev.lock -o requirements-build.lock
 	$(LOCK) pyproject.toml --extra agent -o tests/interop/agent.txt
 	$(LOCK) tests/interop/sdk1.in -o tests/interop/sdk1.txt
 	$(LOCK) tests/interop/sdk2.in -o tests/interop/sdk2.txt
@@ -75,11 +76,11 @@ clean: ## Remove .venv and everything built or cached
 	rm -rf tests/conformance/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.installed: requirements.lock pyproject.toml scripts/install
+$(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml scripts/install
 	scripts/install requirements.lock
 	@touch $@
 
-$(VENV)/.developing: requirements-dev.lock pyproject.toml scripts/install
+$(VENV)/.developing: requirements-dev.lock requirements-build.lock pyproject.toml scripts/install
 	scripts/install requirements-dev.lock
 	@touch $@
 

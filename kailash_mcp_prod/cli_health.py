@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
 from typing import Annotated, Final, Optional
 from urllib.parse import urlsplit
 
 import typer
+
+from kailash_mcp_prod.config_file import CONFIG_FILE_VARIABLE, read_settings
 
 app = typer.Typer(add_completion=False)
 
@@ -22,7 +25,7 @@ _LONGEST_ANSWER: Final = 1_000_000
 def health(
     url: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it
-        typer.Option(help="Where REST is; by default on this machine, on MCP_PORT + 1."),
+        typer.Option(help="Where REST is; by default on this machine, on port + 1."),
     ] = None,
     seconds: Annotated[
         float, typer.Option("--timeout", min=0.1, max=60, help="Seconds to wait for the answer.")
@@ -54,14 +57,16 @@ def health(
 
 
 def _on_this_machine() -> str:
-    """The address of REST with the host and the port of this environment.
+    """The address of REST with the host and the port of the environment, else of its file.
 
-    All other settings are left unread: a probe has to be quick and to work without secrets.
+    All other settings are left unchecked: a probe has to be quick and to work without secrets.
     """
-    port = os.environ.get("MCP_PORT") or "3001"
+    file = os.environ.get(CONFIG_FILE_VARIABLE)
+    settings = read_settings(Path(file)) if file else {}
+    port = os.environ.get("MCP_PORT") or str(settings.get("port", 3001))
     if not port.isdecimal():
-        raise typer.BadParameter("MCP_PORT is no number; name the address", param_hint="--url")
-    host = os.environ.get("MCP_HOST") or "127.0.0.1"
+        raise typer.BadParameter("the port is no number; name the address", param_hint="--url")
+    host = os.environ.get("MCP_HOST") or str(settings.get("host", "127.0.0.1"))
     host = _ANY_ADDRESS.get(host, host).strip("[]")
     return f"http://{f'[{host}]' if ':' in host else host}:{int(port) + 1}"
 

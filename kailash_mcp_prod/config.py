@@ -28,7 +28,7 @@ from pydantic_settings import (
 )
 
 from kailash_mcp_prod.config_features import FeatureSettings
-from kailash_mcp_prod.config_file import read_settings
+from kailash_mcp_prod.config_file import CONFIG_FILE_VARIABLE, read_settings
 from kailash_mcp_prod.config_guard import GuardSettings
 from kailash_mcp_prod.config_limits import LimitSettings
 from kailash_mcp_prod.config_observing import ObservingSettings
@@ -43,7 +43,6 @@ from kailash_mcp_prod.config_values import (
 from kailash_mcp_prod.errors import ConfigError
 
 ENV_PREFIX = "MCP_"
-CONFIG_FILE_VARIABLE = "MCP_CONFIG_FILE"
 _chosen_file: ContextVar[Path | None] = ContextVar("chosen_file", default=None)
 
 

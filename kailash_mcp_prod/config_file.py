@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from kailash_mcp_prod.errors import ConfigError
 
+CONFIG_FILE_VARIABLE: Final = "MCP_CONFIG_FILE"
 SCHEMA_KEY: Final = "$schema"
 """By this key editors find the schema of a file; it is no setting."""
 

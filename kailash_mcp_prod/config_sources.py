@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic_core import to_jsonable_python
 
-from kailash_mcp_prod.config import CONFIG_FILE_VARIABLE, ServerConfig
+from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.config_catalogue import Setting, all_settings
-from kailash_mcp_prod.config_file import read_settings
+from kailash_mcp_prod.config_file import CONFIG_FILE_VARIABLE, read_settings
 from kailash_mcp_prod.config_secrets import SECRETS_DIR_VARIABLE, SecretFiles
 from kailash_mcp_prod.errors import ConfigError
 

@@ -119,9 +119,10 @@ def _why(said: Sequence[str]) -> str:
 
 def without_settings(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment without any variable that is a setting of a server."""
-    from kailash_mcp_prod.config import CONFIG_FILE_VARIABLE
     from kailash_mcp_prod.config_catalogue import all_settings
+    from kailash_mcp_prod.config_file import CONFIG_FILE_VARIABLE
+    from kailash_mcp_prod.config_secrets import SECRETS_DIR_VARIABLE
 
-    ours = {CONFIG_FILE_VARIABLE, *(each.variable for each in all_settings())}
+    ours = {CONFIG_FILE_VARIABLE, SECRETS_DIR_VARIABLE, *(each.variable for each in all_settings())}
     given = os.environ if environment is None else environment
     return {name: value for name, value in given.items() if name not in ours}

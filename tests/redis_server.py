@@ -23,7 +23,7 @@ class RedisServer:
     """
 
     def __init__(self, directory: Path, *options: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._directory = directory
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,7 +97,8 @@ def _program() -> Path:
     return Path(spec.origin).parent / "bin" / "redis-server"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on which nobody listens."""
     # Not one of those from which clients connect: a client that tries a port of its own while
     # nobody listens there may reach itself, and keep the port.
     while True:

@@ -6,14 +6,13 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from packaging.requirements import Requirement
 
 from kailash_mcp_prod._version import __version__
-from kailash_mcp_prod.doctor.finding import Finding, failed, ok, warning
+from kailash_mcp_prod.doctor.finding import Finding, failed, ok
 from kailash_mcp_prod.doctor.patient import Patient
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 _PACKAGE: Final = "kailash-mcp-prod"
 _SHOWN: Final = ("kailash", "kailash-dataflow", "mcp", "pydantic")
@@ -21,8 +20,6 @@ _SHOWN: Final = ("kailash", "kailash-dataflow", "mcp", "pydantic")
 
 async def check_versions(_patient: Patient) -> list[Finding]:
     """Is every package that we need there, in a version that we know?"""
-    if find_spec("packaging") is None:
-        return [warning("versions", "Versions can't be compared.", "pip install packaging")]
     wrong = [problem for each in _requirements() if (problem := _problem(each)) is not None]
     if wrong:
         return [
@@ -66,8 +63,6 @@ async def check_extras(patient: Patient) -> list[Finding]:
 
 def _requirements() -> Iterator[Requirement]:
     """What the package needs on this machine, without extras."""
-    from packaging.requirements import Requirement
-
     for line in requires(_PACKAGE) or ():
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from kailash_mcp_prod.config import CONFIG_FILE_VARIABLE, ServerConfig
+from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.config_catalogue import variable_of
-from kailash_mcp_prod.config_file import read_settings
+from kailash_mcp_prod.config_file import CONFIG_FILE_VARIABLE, read_settings
 from kailash_mcp_prod.errors import ConfigError, StartupError
 
 _ASKED: Final = ("host", "port", "models", "redis_url", "database_url")

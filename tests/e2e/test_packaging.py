@@ -17,6 +17,7 @@ from tests.interop.peers import install, make_environment, uv
 ROOT = Path(__file__).parents[2]
 LOCKS = [
     ROOT / "requirements.lock",
+    ROOT / "requirements-build.lock",
     ROOT / "requirements-dev.lock",
     *sorted((ROOT / "tests" / "interop").glob("*.txt")),
 ]
@@ -125,8 +126,14 @@ def test_the_lock_files_satisfy_what_the_project_asks_for() -> None:
             assert all(requirement.specifier.contains(v) for v in versions[requirement.name]), lock
 
 
-def test_serving_and_testing_use_the_same_versions() -> None:
-    serving = pinned(ROOT / "requirements.lock")
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-build.lock"])
+def test_serving_building_and_testing_use_the_same_versions(lock: str) -> None:
+    some = pinned(ROOT / lock)
     testing = pinned(ROOT / "requirements-dev.lock")
 
-    assert {name: testing.get(name) for name in serving} == serving
+    assert {name: testing.get(name) for name in some} == some
+
+
+def test_what_builds_is_locked_by_itself() -> None:
+    assert {"hatchling", "editables"} <= pinned(ROOT / "requirements-build.lock").keys()
+    assert not {"hatchling", "editables"} & pinned(ROOT / "requirements.lock").keys()

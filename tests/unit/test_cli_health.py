@@ -4,11 +4,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from kailash_mcp_prod.cli import app
+from kailash_mcp_prod.errors import ConfigError
 
 
 @contextmanager
@@ -44,6 +46,37 @@ def test_the_port_is_the_one_after_that_of_the_environment(monkeypatch: pytest.M
     with answering(200) as port:
         monkeypatch.setenv("MCP_PORT", str(port - 1))
         assert CliRunner().invoke(app, ["health"]).exit_code == 0
+
+
+def test_the_port_is_the_one_after_that_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.jsonc"
+    monkeypatch.delenv("MCP_PORT", raising=False)
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(file))
+    with answering(200) as port:
+        file.write_text(f'{{"host": "0.0.0.0", "port": {port - 1}, "nonsense": 1}}')
+        assert CliRunner().invoke(app, ["health"]).exit_code == 0
+        file.write_text(f'{{"host": "::", "port": {port - 1}}}')
+        assert CliRunner().invoke(app, ["health"]).exit_code == 1
+
+
+def test_the_environment_goes_before_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text('{"host": "::", "port": 1}')
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(file))
+    monkeypatch.setenv("MCP_HOST", "127.0.0.1")
+    with answering(200) as port:
+        monkeypatch.setenv("MCP_PORT", str(port - 1))
+        assert CliRunner().invoke(app, ["health"]).exit_code == 0
+
+
+def test_a_file_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(tmp_path / "missing.json"))
+    with pytest.raises(ConfigError, match=r"missing\.json does not exist"):
+        CliRunner().invoke(app, ["health"], catch_exceptions=False)
 
 
 def test_a_server_that_starts_or_drains_is_one() -> None:

@@ -48,7 +48,7 @@ async def test_a_server_that_does_not_start_is_quoted() -> None:
 
 
 def test_no_setting_stays_in_an_environment_without_settings() -> None:
-    given = {"PATH": "/bin", "API_KEYS": "{}", "MCP_PORT": "1", "MCP_CONFIG_FILE": "x"}
+    ours = {"API_KEYS": "{}", "MCP_PORT": "1", "MCP_CONFIG_FILE": "x", "MCP_SECRETS_DIR": "x"}
 
-    assert without_settings(given) == {"PATH": "/bin"}
+    assert without_settings({"PATH": "/bin", **ours}) == {"PATH": "/bin"}
     assert without_settings().get("PATH") == os.environ.get("PATH")

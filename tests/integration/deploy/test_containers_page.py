@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from kailash_mcp_prod.cli import app
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.config_file import read_settings
 from tests.e2e.servers import ROOT
 from tests.e2e.snippets import run_in, snippets
+from tests.integration.deploy.dockerfile import stages, variables
 
 PAGE = ROOT / "docs" / "containers.md"
+COMPOSE = ROOT / "deploy/docker/compose.yaml"
 
 
 def test_the_secrets_of_compose_start_a_server(
@@ -25,6 +30,7 @@ def test_the_secrets_of_compose_start_a_server(
 
     monkeypatch.delenv("JWT_SECRET", raising=False)
     monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("MCP_SECRETS_DIR", str(tmp_path / "deploy/docker/secrets"))
     config = ServerConfig.load({"host": "0.0.0.0"})
 
@@ -32,6 +38,10 @@ def test_the_secrets_of_compose_start_a_server(
     assert config.database_url is not None
     password = (tmp_path / "deploy/docker/secrets/postgres_password").read_text().strip()
     assert config.database_url == f"postgresql://mcp:{password}@postgres:5432/mcp"
+    password = (tmp_path / "deploy/docker/secrets/redis_password").read_text().strip()
+    assert config.redis_url == f"redis://:{password}@redis:6379/0"
+    made = {path.name for path in (tmp_path / "deploy/docker/secrets").iterdir()}
+    assert made == {*yaml.safe_load(COMPOSE.read_text("utf-8"))["secrets"]}
 
 
 def test_our_commands_on_the_page_are_commands() -> None:
@@ -43,6 +53,23 @@ def test_our_commands_on_the_page_are_commands() -> None:
     for command in commands:
         done = CliRunner().invoke(app, [*shlex.split(command), "--help"])
         assert done.exit_code == 0, command
+
+
+def test_the_settings_on_the_page_are_those_of_the_image() -> None:
+    image = read_settings(ROOT / "deploy/docker/settings.jsonc")
+    [shop, whole] = map(json.loads, snippets(PAGE, "json"))
+    assert whole == image
+    assert shop == image | {"models": "shop:db"}
+    place = variables(stages(ROOT / "Dockerfile")["runtime"])["MCP_CONFIG_FILE"]
+    assert f"`MCP_CONFIG_FILE` is `{place}`" in PAGE.read_text("utf-8")
+
+
+def test_the_base_of_packages_is_that_of_the_image(tmp_path: Path) -> None:
+    [text] = snippets(PAGE, "dockerfile")
+    (tmp_path / "Dockerfile").write_text(text)
+    here = stages(tmp_path / "Dockerfile")
+    base = stages(ROOT / "Dockerfile")["runtime"][0].rest.split()[0]
+    assert here["packages"][0].rest.split()[0] == base
 
 
 def test_the_files_that_the_page_names_are_there() -> None:

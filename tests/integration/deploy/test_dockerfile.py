@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.config_catalogue import all_settings
 from tests.e2e.servers import ROOT
 from tests.integration.deploy.dockerfile import stages, variables
@@ -54,12 +56,54 @@ def test_the_image_runs_as_nobody_special_and_says_how_it_is() -> None:
     assert said["HEALTHCHECK"].endswith('CMD ["kailash-mcp-prod", "health"]')
 
 
-def test_variables_of_the_image_are_settings_and_no_secret() -> None:
-    for path in (DOCKERFILE, APP):
-        for stage in stages(path).values():
-            names = {name for name in variables(stage) if name.startswith("MCP_")}
-            assert names <= SETTINGS
-            assert not {"DATABASE_URL", "JWT_SECRET", "API_KEYS"} & {*variables(stage)}
+@pytest.mark.parametrize("path", [DOCKERFILE, APP], ids=lambda path: path.name)
+def test_no_setting_is_a_variable_of_the_image(path: Path) -> None:
+    """It would go before the file that an operator mounts."""
+    given = {name for stage in stages(path).values() for name in variables(stage)}
+    assert not given & SETTINGS - {"MCP_CONFIG_FILE"}
+    assert not {name for name in given - SETTINGS if name.startswith("MCP_")}
+
+
+def test_what_the_image_says_holds_until_a_file_is_mounted_over_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runtime = stages(DOCKERFILE)["runtime"]
+    place = variables(runtime)["MCP_CONFIG_FILE"]
+    [source] = [
+        each.rest.split()[0]
+        for each in runtime
+        if each.word == "COPY" and each.rest.endswith(f" {place}")
+    ]
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables(runtime).items():
+        if name in SETTINGS:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JWT_SECRET", "a-secret-that-is-long-enough-for-all-of-this")
+
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(ROOT / source))
+    config = ServerConfig.load({})
+    assert (config.host, config.port, config.wait_for_db) == ("0.0.0.0", 3001, 60)
+
+    mounted = tmp_path / "settings.json"
+    said = {"host": "127.0.0.1", "port": 4001, "log_format": "console", "wait_for_db": 1.0}
+    mounted.write_text(json.dumps(said))
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(mounted))
+    config = ServerConfig.load({})
+    assert {key: getattr(config, key) for key in said} == said
+
+
+def test_what_installs_stays_behind() -> None:
+    runtime = stages(DOCKERFILE)["runtime"]
+    [python] = re.findall(r"^python:(\d+\.\d+)\.", runtime[0].rest)
+    commands = [each.rest for each in runtime if each.word == "RUN"]
+    removed = "python -m pip uninstall --yes --root-user-action=ignore pip"
+    assert f"{removed} && rm -rf /usr/local/lib/python{python}/ensurepip" in commands
+    assert not any("pip install" in command for command in commands)
+    for each in stages(DOCKERFILE)["build"]:
+        if "pip" in each.rest and each.word == "RUN" and " install " in each.rest:
+            assert "--require-hashes" in each.rest or "--no-index" in each.rest
+            assert "--no-deps" in each.rest
 
 
 def test_the_context_has_what_is_copied_and_nothing_else() -> None:

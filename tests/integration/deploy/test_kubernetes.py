@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,10 +12,12 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from kailash_mcp_prod._version import __version__
 from kailash_mcp_prod.config import ServerConfig
+from kailash_mcp_prod.config_file import read_settings
 from kailash_mcp_prod.transports.rest_health import LIVE, READY
 from tests.e2e.servers import ROOT
-from tests.integration.deploy.dockerfile import stages, variables
+from tests.integration.deploy.dockerfile import stages
 from tests.integration.deploy.test_dockerfile import SETTINGS
 
 HOME = ROOT / "deploy/kubernetes"
@@ -33,7 +36,8 @@ DEPLOYMENT = DOCUMENTS["base/deployment.yaml"]
 POD = DEPLOYMENT["spec"]["template"]["spec"]
 [CONTAINER] = POD["containers"]
 PORTS = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
-CONFIG_MAP = DOCUMENTS["base/configmap.yaml"]["data"]
+[GENERATED] = DOCUMENTS["base/kustomization.yaml"]["configMapGenerator"]
+CONFIG_MAP = dict(each.split("=", 1) for each in GENERATED["literals"])
 AUTOSCALER = DOCUMENTS["components/autoscaling/autoscaler.yaml"]
 ADAPTER = DOCUMENTS["components/autoscaling/prometheus-adapter.yaml"]
 
@@ -70,7 +74,11 @@ def test_kustomize_makes_valid_manifests_of_the_example() -> None:
         text=True,
     )
     made = list(yaml.safe_load_all(done.stdout))
-    assert len(made) == len(RESOURCES) + 1
+    # The others are the PodMonitor and the ConfigMap.
+    assert len(made) == len(RESOURCES) + 2
+    [given] = [each for each in made if each["kind"] == "ConfigMap"]
+    assert given["data"] == CONFIG_MAP
+    assert re.fullmatch(r"kailash-mcp-prod-\w{10}", given["metadata"]["name"])
     for each in made:
         assert each["metadata"]["namespace"] == "mcp"
         if each["kind"] not in OTHERS:
@@ -78,6 +86,14 @@ def test_kustomize_makes_valid_manifests_of_the_example() -> None:
         if each["kind"] == "Deployment":
             [container] = each["spec"]["template"]["spec"]["containers"]
             assert container["image"] == "registry.example.com/shop-mcp:1"
+            # A change of the ConfigMap is a change of the pods.
+            assert container["envFrom"] == [{"configMapRef": {"name": given["metadata"]["name"]}}]
+        if each["kind"] == "NetworkPolicy":
+            rules = each["spec"]["ingress"]
+            assert [rule["ports"] for rule in rules] == [
+                [{"port": port}] for port in PORTS.values()
+            ]
+            assert all(rule["from"] for rule in rules)
 
 
 def test_everything_selects_the_pods() -> None:
@@ -115,20 +131,53 @@ def test_probes_ask_what_the_server_answers() -> None:
 
 def test_variables_are_settings_and_the_values_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {each["name"]: each.get("value", "") for each in CONTAINER["env"]} | CONFIG_MAP
-    image = variables(stages(ROOT / "Dockerfile")["runtime"])
     assert {*given} - {"PUBLIC_HOST", "POD_IP"} <= SETTINGS
-    for name, value in {**image, **given}.items():
+    for name, value in given.items():
         if name in SETTINGS and name != "MCP_SECRETS_DIR":
             monkeypatch.setenv(name, value)
     monkeypatch.setenv("JWT_SECRET", "a-secret-that-is-long-enough-for-all-of-this")
+    monkeypatch.setenv("MCP_CONFIG_FILE", str(ROOT / "deploy/docker/settings.jsonc"))
     config = ServerConfig.load({})
     assert (config.port, config.host, config.transport) == (3001, "0.0.0.0", "all")
 
 
 def test_the_pod_is_ended_after_the_server_has_drained() -> None:
-    [_, slept] = CONTAINER["lifecycle"]["preStop"]["exec"]["command"]
-    needed = int(slept) + int(CONFIG_MAP["MCP_DRAIN_SECONDS"])
-    assert POD["terminationGracePeriodSeconds"] >= needed + 5
+    """The server itself goes on for a while, so nothing has to hold up the signal."""
+    grace, drain = (
+        int(CONFIG_MAP[name]) for name in ("MCP_SHUTDOWN_GRACE_SECONDS", "MCP_DRAIN_SECONDS")
+    )
+    seen, stuck = (
+        CONTAINER[name]["periodSeconds"] * CONTAINER[name]["failureThreshold"]
+        for name in ("readinessProbe", "livenessProbe")
+    )
+    assert "lifecycle" not in CONTAINER
+    assert POD["terminationGracePeriodSeconds"] >= grace + drain + 5
+    # Who goes by the probe sees it in time, and a server that drains does not count as stuck.
+    assert seen < grace
+    assert stuck > drain
+
+
+def test_the_pod_gets_the_time_to_wait_for_its_database() -> None:
+    probe = CONTAINER["startupProbe"]
+    waits = read_settings(ROOT / "deploy/docker/settings.jsonc")["wait_for_db"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= waits + 30
+
+
+def test_the_image_is_that_of_this_version() -> None:
+    assert CONTAINER["image"] == f"kailash-mcp-prod:{__version__}"
+
+
+def test_a_node_can_be_emptied_of_pods_that_do_not_work() -> None:
+    budget = DOCUMENTS["base/disruption.yaml"]["spec"]
+    assert budget["maxUnavailable"] < DEPLOYMENT["spec"]["replicas"]
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_the_pod_is_bounded() -> None:
+    resources = CONTAINER["resources"]
+    assert {*resources["limits"]} == {"cpu", "memory", "ephemeral-storage"}
+    assert {*resources["requests"]} == {*resources["limits"]}
+    assert all(each["emptyDir"]["sizeLimit"] for each in POD["volumes"] if "emptyDir" in each)
 
 
 def test_the_pod_may_do_little() -> None:
@@ -136,6 +185,7 @@ def test_the_pod_may_do_little() -> None:
     mounted = {each["mountPath"]: each["name"] for each in CONTAINER["volumeMounts"]}
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["securityContext"]["runAsUser"] == 10001
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert POD["automountServiceAccountToken"] is False
     assert POD["enableServiceLinks"] is False
     assert context["readOnlyRootFilesystem"] is True
