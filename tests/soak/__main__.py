@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -91,28 +92,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _soak(plan: Plan, ledger: Ledger, faults: Faults, steady: Replica) -> list[int]:
     """Lets agents and faults loose; how much memory the steady replica had, each second."""
-    replicas = Replicas([steady.port, faults.victim.port])
+    ports, tls = [steady.port, faults.victim.port], ssl.create_default_context()
     ending, calm = asyncio.Event(), asyncio.Event()
     pause = plan.agents / plan.rate
     memory: list[int] = []
-    async with replicas.client:
-        agents = [
-            Agent(number, replicas, ledger, secret=SECRET, seed=plan.seed, pause=pause)
-            for number in range(plan.agents)
-        ]
-        working = asyncio.gather(*(_until_unexpected(each, ending) for each in agents))
-        failing = asyncio.create_task(faults.happen(calm, plan.every))
-        until = time.monotonic() + 60 * plan.minutes
-        while time.monotonic() < until and not failing.done():
-            await asyncio.sleep(_SAMPLE_SECONDS)
-            memory.append(steady.memory)
-        calm.set()
-        await failing
-        ending.set()
-        try:
-            await asyncio.wait_for(working, _END_SECONDS)
-        except TimeoutError:
-            ledger.faults.append(f"after {_END_SECONDS:g} s without faults calls still wait")
+    agents = [
+        Agent(number, Replicas(ports, tls), ledger, secret=SECRET, seed=plan.seed, pause=pause)
+        for number in range(plan.agents)
+    ]
+    working = asyncio.gather(*(_until_unexpected(each, ending) for each in agents))
+    failing = asyncio.create_task(faults.happen(calm, plan.every))
+    until = time.monotonic() + 60 * plan.minutes
+    while time.monotonic() < until and not failing.done():
+        await asyncio.sleep(_SAMPLE_SECONDS)
+        memory.append(steady.memory)
+    calm.set()
+    await failing
+    ending.set()
+    try:
+        await asyncio.wait_for(working, _END_SECONDS)
+    except TimeoutError:
+        ledger.faults.append(f"after {_END_SECONDS:g} s without faults calls still wait")
     return memory
 
 

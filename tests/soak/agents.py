@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import random
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,12 +29,17 @@ _LONGEST_PAUSE = 2.0
 
 
 class Replicas:
-    """Where the replicas are, for clients that go on with another one."""
+    """Where the replicas are, for a client that goes on with another one.
 
-    def __init__(self, ports: Sequence[int]) -> None:
+    Args:
+        ports: On which they listen.
+        tls: Any context; to make one for each client takes long.
+    """
+
+    def __init__(self, ports: Sequence[int], tls: ssl.SSLContext) -> None:
         self.ports = list(ports)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)
-        self.client = httpx.AsyncClient(timeout=_CALL_SECONDS, limits=limits)
+        # One for each agent: a pool looks at all of its connections for each request.
+        self.client = httpx.AsyncClient(timeout=_CALL_SECONDS, verify=tls)
 
     async def call(
         self, port: int, over_mcp: bool, token: str, tool: str, arguments: Mapping[str, Any]
@@ -108,12 +114,13 @@ class Agent:
 
     async def work(self, ending: asyncio.Event) -> None:
         """Works until the end; what is begun then is finished."""
-        while not ending.is_set():
-            pause = self._random.uniform(0, 2 * self._pause)
-            try:
-                await asyncio.wait_for(ending.wait(), pause)
-            except TimeoutError:
-                await self._do_something()
+        async with self._replicas.client:
+            while not ending.is_set():
+                pause = self._random.uniform(0, 2 * self._pause)
+                try:
+                    await asyncio.wait_for(ending.wait(), pause)
+                except TimeoutError:
+                    await self._do_something()
 
     async def _do_something(self) -> None:
         alive = [name for name, note in self._mine.items() if not note.going]
