@@ -27,6 +27,15 @@ class LimitSettings(BaseSettings):
             "Further ones are answered with 503."
         ),
     )
+    keep_alive_seconds: float = Field(
+        75,
+        ge=1,
+        le=3600,
+        description=(
+            "How long a connection waits for its next request. A load balancer has to close its "
+            "own before that."
+        ),
+    )
     max_sessions: int = Field(1000, ge=1, description="Open MCP sessions (2025-11-25 and older).")
     max_websockets: int = Field(
         1000, ge=1, description="Open WebSockets, a quarter of them of one principal."

@@ -19,7 +19,7 @@ from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.forwarding import Forwarder, socket_of
 from kailash_mcp_prod.transports.http import HttpTransport
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS
-from kailash_mcp_prod.transports.http_wire import QUIET_SECONDS
+from kailash_mcp_prod.transports.http_wire import PARTING_SECONDS
 from kailash_mcp_prod.transports.listening import Listener
 from kailash_mcp_prod.transports.resource_metadata import ResourceMetadata
 from kailash_mcp_prod.transports.rest import GuardedApp
@@ -166,6 +166,7 @@ class Serving:
             ports[0],
             max_message_bytes=config.max_body_bytes if with_ws else None,
             connections=self.connections,
+            keep_alive_seconds=config.keep_alive_seconds,
             listening=first,
             accepts=place is None,
         )
@@ -174,6 +175,7 @@ class Serving:
             config.host,
             ports[1],
             connections=self.connections,
+            keep_alive_seconds=config.keep_alive_seconds,
             listening=second,
             accepts=place is None,
         )
@@ -233,7 +235,7 @@ class Serving:
             listener.stop_accepting()
         if not replaced:
             return
-        until = time.monotonic() + seconds + QUIET_SECONDS
+        until = time.monotonic() + seconds + PARTING_SECONDS
         while time.monotonic() < until:
             # uvicorn tells nobody when a connection ends, and looks often itself.
             await asyncio.sleep(_LOOK_SECONDS)

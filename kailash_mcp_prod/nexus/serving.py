@@ -79,6 +79,7 @@ class NexusServing:
             config.port,
             max_message_bytes=config.max_body_bytes,
             connections=ConnectionLimit(config.max_connections),
+            keep_alive_seconds=config.keep_alive_seconds,
             with_lifespan=True,
             grace_seconds=config.drain_seconds,
         )

@@ -15,7 +15,8 @@ from kailash_mcp_prod.delays import Delays, Waiting
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
 from kailash_mcp_prod.transports.http_cycle import OneWriteCycle
 
-QUIET_SECONDS: Final = 5.0
+KEEP_ALIVE_SECONDS: Final = 75.0
+PARTING_SECONDS: Final = 5.0
 """After how long without a request a connection is closed."""
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -72,11 +73,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     `write_seconds` is dropped. Trailers are left out, and a request whose client has gone is
     told so, even if another one came behind it. A connection beyond `limit` is answered with 503
     before anything of it is read. One that was `quiet` for that time after an answer is closed.
-    While the server is `leaving`, each answer says that the connection ends with it.
+    While the server is `leaving`, each answer says that the connection ends with it, and who is
+    quiet is closed after `parting` instead.
     """
 
     limit: ClassVar[ConnectionLimit | None] = None
-    quiet: ClassVar[Delays] = Delays(QUIET_SECONDS)
+    quiet: ClassVar[Delays] = Delays(KEEP_ALIVE_SECONDS)
+    parting: ClassVar[Delays] = Delays(PARTING_SECONDS)
     leaving: ClassVar[bool] = False
 
     head_seconds: ClassVar[float] = 10.0
@@ -278,9 +281,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def let_go(self) -> None:
-        """Let the answer that is under way say that the connection ends with it."""
+        """Let the answer that is under way, or the next, say that the connection ends with it."""
         if self._running is not None and not self._running.response_complete:
             self._running.keep_alive = False
+        elif self._quiet is not None:
+            self._quiet.discard(self)
+            self._quiet = self.parting.on(self.loop)
+            self._quiet.add(self)
 
     def _refuse(self) -> None:
         # In the middle of another answer it would be taken for a part of that.

@@ -11,10 +11,11 @@ from typing import Any
 
 import uvicorn
 
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.transports.binding import bind, url_of
 from kailash_mcp_prod.transports.connection_limit import ConnectionLimit
-from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
+from kailash_mcp_prod.transports.http_wire import KEEP_ALIVE_SECONDS, BoundedHttpProtocol
 
 DEFAULT_CONNECTIONS = 10_000
 _GRACE_SECONDS = 1
@@ -30,6 +31,7 @@ class Listener:
         max_message_bytes: The longest WebSocket message; `None` for a server without WebSocket.
         ping_seconds: How often an open WebSocket is pinged, and how long an answer may take.
         connections: How many connections may be open, on this listener and others.
+        keep_alive_seconds: How long a connection waits for its next request.
         with_lifespan: Whether the application is told of its start and its end, and wants to know
             the addresses of clients behind a proxy on this machine.
         grace_seconds: How long open requests may go on at the end.
@@ -47,6 +49,7 @@ class Listener:
         max_message_bytes: int | None = None,
         ping_seconds: float = 20.0,
         connections: ConnectionLimit | None = None,
+        keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
         with_lifespan: bool = False,
         grace_seconds: float = _GRACE_SECONDS,
         listening: socket.socket | None = None,
@@ -60,7 +63,7 @@ class Listener:
             if each.family != getattr(socket, "AF_UNIX", None):
                 self.port = each.getsockname()[1]
         self._taking: set[asyncio.Task[None]] = set()
-        self._protocol = _http_protocol(connections)
+        self._protocol = _http_protocol(connections, keep_alive_seconds)
         config = uvicorn.Config(
             app,
             lifespan="on" if with_lifespan else "off",
@@ -176,9 +179,12 @@ class _EmbeddedServer(uvicorn.Server):
         self.ready.set()
 
 
-def _http_protocol(connections: ConnectionLimit) -> type[BoundedHttpProtocol]:
+def _http_protocol(
+    connections: ConnectionLimit, keep_alive_seconds: float
+) -> type[BoundedHttpProtocol]:
     class Protocol(BoundedHttpProtocol):
         limit = connections
+        quiet = Delays(keep_alive_seconds)
 
     return Protocol
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from kailash_mcp_prod.config import ServerConfig
-from kailash_mcp_prod.transports.http_wire import QUIET_SECONDS
+from kailash_mcp_prod.transports.http_wire import PARTING_SECONDS
 from tests.e2e.balancer import Balancer, Replica, balancing
 from tests.e2e.load import load_on
 from tests.e2e.servers import ROOT, HttpServer, serving
@@ -23,7 +23,7 @@ from tests.postgres import running_postgres
 from tests.redis_server import running_redis
 
 SECRET = "a secret of both replicas, long enough for that"
-FLAGS = ["--no-auth", "--rate-limit-per-minute", "1000000", "--shutdown-grace-seconds", "1"]
+FLAGS = ["--no-auth", "--rate-limit-per-minute", "1000000", "--shutdown-grace-seconds", "3"]
 READY_SECONDS = 90.0
 PAGE = ROOT / "docs" / "deployment.md"
 
@@ -122,4 +122,4 @@ def test_the_times_on_the_page_fit_each_other() -> None:
 
     [nginx] = snippets(PAGE, "nginx")
     [seconds] = re.findall(r"keepalive_timeout (\d+)s;", nginx)
-    assert int(seconds) < QUIET_SECONDS
+    assert int(seconds) < PARTING_SECONDS < config.keep_alive_seconds

@@ -11,8 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from kailash_mcp_prod.delays import Delays
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.transports.binding import bind
+from kailash_mcp_prod.transports.http_wire import BoundedHttpProtocol
 from kailash_mcp_prod.transports.listening import Listener
 
 
@@ -37,8 +39,10 @@ class App:
 
 
 @asynccontextmanager
-async def listening(app: App, host: str = "127.0.0.1") -> AsyncIterator[Listener]:
-    listener = Listener(app, host, 0)
+async def listening(
+    app: App, host: str = "127.0.0.1", keep_alive_seconds: float = 60.0
+) -> AsyncIterator[Listener]:
+    listener = Listener(app, host, 0, keep_alive_seconds=keep_alive_seconds)
     try:
         await listener.start()
         yield listener
@@ -188,6 +192,34 @@ async def test_a_listener_that_lets_go_says_so_with_every_answer() -> None:
                 assert b"hello" in answer
                 writer.close()
         assert not listener.has_idle_connections
+
+
+async def test_a_connection_is_kept_for_as_long_as_it_says() -> None:
+    async with listening(App(), keep_alive_seconds=0.2) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert b"connection: close" not in await reader.readuntil(b"hello")
+            began = time.monotonic()
+            await reader.read()
+        assert time.monotonic() - began > 0.1
+        writer.close()
+
+
+async def test_a_quiet_connection_is_soon_closed_by_a_listener_that_lets_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(BoundedHttpProtocol, "parting", Delays(0.2))
+    async with listening(App()) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"hello")
+
+            listener.let_go()
+
+            await reader.read()
+        writer.close()
 
 
 async def test_a_listener_that_stops_accepting_leaves_clients_to_another_one() -> None:
