@@ -243,6 +243,7 @@ HALF_OPEN = (
 )
 
 
+@pytest.mark.timeout(60)
 def test_in_every_order_of_events_there_is_one_probe_and_no_circuit_is_stuck(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
