@@ -128,6 +128,39 @@ async def test_a_redis_that_is_away_at_the_start_is_found_when_it_comes(
         assert await ping(redis)
 
 
+async def test_who_looks_finds_out_without_waiting_for_the_next_probe(
+    redis_server: RedisServer,
+) -> None:
+    redis = RedisConnection(redis_server.url, "app", operation_seconds=5, probe_seconds=3600)
+    await redis.look()
+    assert not redis.is_up
+    await redis.start()
+    try:
+        redis_server.stop()
+        await redis.look()
+        assert not redis.is_up
+
+        redis_server.start()
+        await redis.look()
+        assert redis.is_up
+    finally:
+        await redis.stop()
+
+
+async def test_health_tells_the_state_and_for_how_long(redis_server: RedisServer) -> None:
+    async with connected(redis_server.url) as (redis, heard):
+        up = redis.health()
+        redis_server.stop()
+        await until(heard, False)
+        down = redis.health()
+
+    for report, status, state in ((up, "healthy", "up"), (down, "unhealthy", "down")):
+        seconds = report.pop("seconds_in_state")
+        assert report == {"status": status, "state": state}
+        assert isinstance(seconds, float)
+        assert 0 <= seconds < 60
+
+
 async def test_a_redis_that_takes_no_writes_counts_as_down(redis_server: RedisServer) -> None:
     async with connected(redis_server.url) as (redis, heard):
         await redis.run(lambda client: client.config_set("maxmemory", "1"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -263,23 +264,27 @@ async def test_after_an_outage_only_what_was_kept_since_is_used_at_first(
 
 async def test_a_read_from_before_an_outage_is_not_kept(redis_server: RedisServer) -> None:
     async with running(redis_server, {}) as [one]:
-        begun, may_answer = asyncio.Event(), asyncio.Event()
+        for outage in range(2):
+            begun, may_answer = asyncio.Event(), asyncio.Event()
+            key = (*KEY[:2], b"%d" % outage)
+            reading = asyncio.create_task(
+                one.cache.read(key, "t", partial(answer_late, begun, may_answer))
+            )
+            await begun.wait()
+            one.redis._mark_down(TimeoutError())
+            async with asyncio.timeout(20):
+                while not one.redis.is_up:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            may_answer.set()
 
-        async def load() -> dict[str, Any]:
-            begun.set()
-            await may_answer.wait()
-            return {"answer": "old"}
+            assert await reading == {"answer": "old"}
+            assert await one.read("new", key) == "new"
 
-        reading = asyncio.create_task(one.cache.read(KEY, "t", load))
-        await begun.wait()
-        one.redis._mark_down(TimeoutError())
-        async with asyncio.timeout(20):
-            while not one.redis.is_up:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        may_answer.set()
 
-        assert await reading == {"answer": "old"}
-        assert await one.read("new") == "new"
+async def answer_late(begun: asyncio.Event, may_answer: asyncio.Event) -> dict[str, Any]:
+    begun.set()
+    await may_answer.wait()
+    return {"answer": "old"}
 
 
 async def test_without_redis_nothing_fails(redis_server: RedisServer) -> None:

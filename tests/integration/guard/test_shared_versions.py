@@ -120,3 +120,28 @@ async def test_what_redis_has_lost_does_not_come_back(redis_server: RedisServer)
         await redis.run(lambda client: client.flushall())
 
         assert await here.stamp("t") not in {None, before}
+
+
+async def test_a_write_that_went_unheard_is_told_once_when_redis_is_back(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url) as [(here, redis), (there, _)]:
+        before = await there.stamp("t"), await there.stamp("u")
+        # Redis keeps its memory: only the way there was cut.
+        redis._mark_down(TimeoutError())
+        async with here.writing("t"):
+            pass
+        assert not here.is_well
+        async with asyncio.timeout(20):
+            while not here.is_well:  # noqa: ASYNC110 - nobody else is told
+                await asyncio.sleep(0.01)
+
+        assert await there.stamp("t") not in {None, before[0]}
+        assert await there.stamp("u") == before[1]
+        told = [await scripts_run(redis) for _ in range(20)]
+        assert told == told[:1] * 20
+
+
+async def scripts_run(redis: RedisConnection) -> int:
+    found = await redis.run(lambda client: client.info("commandstats"))
+    return int(found["cmdstat_eval"]["calls"])

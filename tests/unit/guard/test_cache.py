@@ -282,6 +282,24 @@ async def test_large_results_take_less_room(cache: ReadCache, length: int) -> No
     assert cache.snapshot().bytes < 3_000
 
 
+async def test_the_figures_tell_what_is_held_before_and_after_compression(
+    changes: Changes, clock: Clock
+) -> None:
+    cache = ReadCache(
+        changes, max_bytes=8_000, ttl_seconds=300, compression=Compression(), clock=clock
+    )
+    assert cache.snapshot().hit_ratio == 0
+    await read(cache, Source({"text": "long " * 1_000}))
+    assert cache.snapshot().plain_bytes == len('{"text":""}') + 5_000
+    for number in range(10):
+        await read(cache, Source({"text": "x" * 300}), (*KEY[:2], b"%d" % number))
+
+    snapshot = cache.snapshot()
+    plain = len('{"text":""}') + 300
+    assert snapshot.evictions == 11 - snapshot.entries > 0
+    assert snapshot.stored_bytes == snapshot.plain_bytes == plain * snapshot.entries
+
+
 async def test_what_can_not_be_compressed_is_kept_as_it_is(cache: ReadCache) -> None:
     text = "".join(chr(0x4E00 + (number * 7919 * number) % 20_000) for number in range(3000))
     source = Source({"text": text})
