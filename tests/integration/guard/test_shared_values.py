@@ -255,7 +255,11 @@ async def test_after_an_outage_only_what_was_kept_since_is_used_at_first(
             while not other.redis.is_up or not other.shared.is_well:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert await other.read("after") == "after"
-        clock.now += 6
+        clock.now += 2
+        second = ("Company_read", "second", b"")
+        await one.read("soon after", second)
+        assert await other.read("another", second) == "soon after"
+        clock.now += 4
         third = ("Company_read", "third", b"")
         await one.read("since", third)
 
