@@ -206,6 +206,21 @@ async def test_whenever_a_call_is_cancelled_it_ends_so_and_no_other_gets_its_ans
             assert all(call.result() for call in calls if call not in victims)
 
 
+async def test_it_is_logged_once_that_redis_is_away_and_of_what_kind_the_failure_was(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with connected(redis_server.url) as (redis, heard):
+        redis_server.stop()
+        await asyncio.gather(*(ping(redis) for _ in range(3)), return_exceptions=True)
+        redis_server.start()
+        await until(heard, True)
+
+    events = [vars(record) for record in caplog.records]
+    assert [each["message"] for each in events] == ["redis_down", "redis_up"]
+    assert events[0]["reason"] == "ConnectionError"
+
+
 async def test_neither_password_nor_address_is_ever_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

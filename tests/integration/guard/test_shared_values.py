@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kailash_mcp_prod.guard.cache import ReadCache
 from kailash_mcp_prod.guard.cache_entries import Key
@@ -165,6 +169,46 @@ async def test_with_another_secret_nothing_is_found(redis_server: RedisServer) -
         assert await other.read("another") == "another"
 
 
+async def test_a_result_that_would_never_end_is_not_used(redis_server: RedisServer) -> None:
+    async with running(redis_server) as [one, other]:
+        await one.read()
+        [name] = await kept(one)
+        await one.redis.run(lambda client: client.persist(name))
+
+        assert await other.read("another") == "another"
+
+
+async def test_replicas_of_other_releases_name_and_seal_results_alike(
+    redis_server: RedisServer,
+) -> None:
+    """Worked out anew here: while a server is updated, old and new ones share a Redis."""
+
+    def derived(key: bytes, text: bytes) -> bytes:
+        return hmac.digest(key, text, hashlib.sha256)
+
+    def key_of(purpose: bytes, text: bytes) -> bytes:
+        return derived(derived(SECRET, b"results in Redis, " + purpose), text)
+
+    parts = (b"tool", b"", b"arguments")
+    text = b"".join(hashlib.sha256(part).digest() for part in parts)
+    cipher, nonce = AESGCM(key_of(b"values", key_of(b"names", text))), b"n" * 12
+    async with running(redis_server, {}) as [one]:
+        name = one.values.name(parts)
+        assert name == key_of(b"names", text)
+        await one.values.keep(name, b"body", 70_000)
+        [(key, sealed)] = (await kept(one)).items()
+        opened = cipher.decrypt(sealed[:12], sealed[12:], None)
+        assert opened == (70_000).to_bytes(4, "big") + b"body"
+        assert key == b"app:cache:{values}:" + base64.urlsafe_b64encode(name).rstrip(b"=")
+
+        theirs = nonce + cipher.encrypt(nonce, b"\0\0\1\0their body", None)
+        await one.redis.run(lambda client: client.set(key, theirs, px=10_000))
+        found = await one.values.find(name)
+        assert found is not None
+        assert (found.body, found.plain_size) == (b"their body", 256)
+        assert 0 < found.seconds_left <= 10
+
+
 async def test_what_was_changed_or_swapped_is_not_used(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,6 +253,7 @@ async def test_no_more_is_kept_than_the_bound(redis_server: RedisServer) -> None
     bound = 200_000
     async with running(redis_server, {"max_bytes": bound, "compression": None}) as [one]:
         await one.read()
+        assert one.values.is_full is False
         await one.read("x" * (bound // 8), (*KEY[:2], b"too large"))
         assert len(await kept(one)) == 1
         for number in range(300):
