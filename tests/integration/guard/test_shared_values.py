@@ -287,6 +287,20 @@ async def test_one_that_does_not_compress_leaves_what_is_compressed(
         assert await other.read("yet another") == "another"
 
 
+@pytest.mark.parametrize("length", [10, 10_000])
+async def test_one_that_compresses_uses_what_another_has_kept_plain(
+    redis_server: RedisServer, length: int
+) -> None:
+    async with running(redis_server, {"compression": None}, {}) as [one, other]:
+        await one.read("x" * length)
+
+        assert await other.read("another") == "x" * length
+        second = (*KEY[:2], b"second")
+        await one.read("y", second)
+        assert await other.read("another", second) == "y"
+        assert other.cache.snapshot().fetched == 2
+
+
 async def test_after_an_outage_only_what_was_kept_since_is_used_at_first(
     redis_server: RedisServer,
 ) -> None:
@@ -312,7 +326,8 @@ async def test_after_an_outage_only_what_was_kept_since_is_used_at_first(
 
 
 async def test_a_read_from_before_an_outage_is_not_kept(redis_server: RedisServer) -> None:
-    async with running(redis_server, {}) as [one]:
+    clock = Clock()
+    async with running(redis_server, {}, clock=clock) as [one]:
         for outage in range(2):
             begun, may_answer = asyncio.Event(), asyncio.Event()
             key = (*KEY[:2], b"%d" % outage)
@@ -327,6 +342,8 @@ async def test_a_read_from_before_an_outage_is_not_kept(redis_server: RedisServe
             may_answer.set()
 
             assert await reading == {"answer": "old"}
+            # So much later, what is in Redis counts again.
+            clock.now += 10
             assert await one.read("new", key) == "new"
 
 

@@ -89,7 +89,7 @@ async def test_other_arguments_callers_and_tools_are_other_reads(cache: ReadCach
         await read(cache, source, tuple(key))  # type: ignore[arg-type]
     await read(cache, source)
 
-    assert source.asked == 4
+    assert source.asked == cache.snapshot().misses == cache.snapshot().entries == 4
 
 
 async def test_a_result_is_used_for_its_time_only(cache: ReadCache, clock: Clock) -> None:
@@ -306,6 +306,14 @@ async def test_what_can_not_be_compressed_is_kept_as_it_is(cache: ReadCache) -> 
     await read(cache, source)
 
     assert (await read(cache, source))["text"] == text
+
+
+async def test_the_largest_result_that_is_kept_is_as_large_as_is_said(cache: ReadCache) -> None:
+    source = Source({"value": "x" * (MAX_VALUE_BYTES - len('{"value":""}'))})
+    await read(cache, source)
+    await read(cache, source)
+
+    assert source.asked == 1
 
 
 @pytest.mark.parametrize("value", ["x" * MAX_VALUE_BYTES, 10**5000], ids=["long", "huge"])
