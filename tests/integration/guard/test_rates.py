@@ -92,6 +92,12 @@ async def test_a_refusal_names_the_time_and_a_call_takes_one_round_trip(
         assert calls[1] - calls[0] == 1
         assert after["cmdstat_eval"]["calls"] == before["cmdstat_eval"]["calls"]
 
+        # Who is over the limit by what this process has seen is no matter for Redis.
+        with pytest.raises(RateLimitedError):
+            await one.rates.take(ALICE, "read")
+        last = await one.redis.run(lambda client: client.info("commandstats"))
+        assert last["cmdstat_evalsha"]["calls"] == after["cmdstat_evalsha"]["calls"]
+
 
 async def test_a_refusal_names_the_limit_that_redis_found_used_up(
     redis_server: RedisServer,

@@ -108,6 +108,49 @@ async def test_a_redis_that_hangs_holds_up_no_call_for_longer_than_an_operation_
         assert await ping(redis)
 
 
+async def test_what_fails_is_not_tried_again() -> None:
+    """Whoever asks gets on without Redis at once."""
+    connections = 0
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        redis = RedisConnection(f"redis://127.0.0.1:{port}", "app", probe_seconds=3600)
+        await redis.start()
+        assert not redis.is_up
+        assert connections == 1
+        await redis.stop()
+
+
+async def test_it_looks_by_a_task_of_its_own_until_it_is_stopped(
+    redis_server: RedisServer,
+) -> None:
+    def probers() -> list[str]:
+        return [name for task in asyncio.all_tasks() if "prober" in (name := task.get_name())]
+
+    async with connected(redis_server.url) as (redis, _):
+        assert probers() == ["redis-prober"]
+    assert probers() == []
+    assert redis.is_up is False
+    await redis.stop()
+
+
+async def test_who_does_not_listen_any_more_hears_nothing(redis_server: RedisServer) -> None:
+    async with connected(redis_server.url) as (redis, heard):
+        gone: list[bool] = []
+        end = redis.on_change(gone.append)
+        end()
+        end()
+        redis_server.stop()
+        await until(heard, False)
+
+    assert gone == []
+
+
 async def test_more_calls_than_connections_take_turns(redis_server: RedisServer) -> None:
     async with connected(redis_server.url) as (redis, _):
         assert await asyncio.gather(*(ping(redis) for _ in range(300))) == [True] * 300

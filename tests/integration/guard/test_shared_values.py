@@ -196,6 +196,8 @@ async def test_replicas_of_other_releases_name_and_seal_results_alike(
         name = one.values.name(parts)
         assert name == key_of(b"names", text)
         await one.values.keep(name, b"body", 70_000)
+        counted = await one.redis.run(lambda client: client.keys("app:cache:*:bytes:*"))
+        assert counted == [b"app:cache:{values}:bytes:60000"]
         [(key, sealed)] = (await kept(one)).items()
         opened = cipher.decrypt(sealed[:12], sealed[12:], None)
         assert opened == (70_000).to_bytes(4, "big") + b"body"

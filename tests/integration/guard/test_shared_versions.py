@@ -145,3 +145,33 @@ async def test_a_write_that_went_unheard_is_told_once_when_redis_is_back(
 async def scripts_run(redis: RedisConnection) -> int:
     found = await redis.run(lambda client: client.info("commandstats"))
     return int(found["cmdstat_eval"]["calls"])
+
+
+async def test_replicas_of_other_releases_find_what_is_told_under_the_same_names(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url, 1) as [(changes, redis)]:
+        async with changes.writing("t"):
+            names = await redis.run(lambda client: client.keys("*:cache:*"))
+            assert set(names) == {b"app:cache:{tables}:token:t", b"app:cache:{tables}:writers:t"}
+        assert await redis.run(lambda client: client.keys("*:writers:*")) == []
+        [token] = await redis.run(lambda client: client.mget("app:cache:{tables}:token:t"))
+        stamp = await changes.stamp("t")
+        assert stamp is not None
+        assert stamp[1] == token.decode()
+
+
+async def test_whoever_asks_while_it_stops_is_told_that_nothing_is_known(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url, 1) as [(changes, _)]:
+        redis_server.hold_up()
+        asking = []
+        for table in ("asked", "waits for its turn"):
+            asking.append(asyncio.create_task(changes.stamp(table)))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await changes.stop()
+            assert await asyncio.gather(*asking) == [None, None]
+        redis_server.let_go()
