@@ -329,8 +329,31 @@ async def test_whoever_stops_waits_until_nothing_is_asked_any_more(breakers: Bre
         breakers.ask(backend, answers)
         call(breakers, errors.CallTimeoutError("Too long."), backend=backend)
     await asyncio.sleep(0)
+    assert {task.get_name() for task in breakers._asking} == {"backend-in-doubt"}
 
     await breakers.stop()
 
     assert ended == ["asked", "asked"]
     assert breakers.states() == {}
+    await asyncio.sleep(0)
+    assert breakers._asking == set()
+
+
+async def test_a_probe_that_is_in_doubt_at_the_end_makes_way_for_the_next(
+    breakers: Breakers, clock: Clock
+) -> None:
+    async def answers() -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."))
+    breakers.ask("database", answers)
+    clock.now += RECOVERY
+    call(breakers, errors.CallTimeoutError("Too long."))
+    refusal(breakers, "database", "x")
+    await asyncio.sleep(0)
+
+    await breakers.stop()
+
+    breakers.check("database", "x")
