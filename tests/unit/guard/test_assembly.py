@@ -120,6 +120,17 @@ async def test_without_redis_there_is_nothing_to_connect_to_and_all_is_well() ->
     }
 
 
+async def test_without_redis_a_probe_asks_nobody() -> None:
+    guard = guard_with()
+    guard.breakers.open_from_afar("database", 0)
+
+    with guard.breakers.around("database", "a") as passage:
+        assert passage.probes
+        await passage.ask()
+
+    assert guard.breakers.unclosed() == {}
+
+
 async def test_a_redis_that_does_not_answer_is_no_failure() -> None:
     guard = guard_with(redis_url="redis://127.0.0.1:1/0", redis_prefix="shop")
     async with asyncio.timeout(10):
