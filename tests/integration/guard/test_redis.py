@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 import logging
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,6 +192,21 @@ async def test_who_looks_finds_out_without_waiting_for_the_next_probe(
         await redis.stop()
 
 
+async def test_a_look_leaves_one_small_key_for_a_second(redis_server: RedisServer) -> None:
+    redis = RedisConnection(redis_server.url, "app", operation_seconds=5, probe_seconds=3600)
+    await redis.start()
+    try:
+        [(name, left)] = await redis.run(names_and_milliseconds)
+        assert re.fullmatch(rb"app:probe:[0-9a-f]{2}", name)
+        assert 0 < left <= 1000
+    finally:
+        await redis.stop()
+
+
+async def names_and_milliseconds(client: Any) -> list[tuple[bytes, int]]:
+    return [(name, await client.pttl(name)) for name in await client.keys("*")]
+
+
 async def test_health_tells_the_state_and_for_how_long(redis_server: RedisServer) -> None:
     async with connected(redis_server.url) as (redis, heard):
         up = redis.health()
@@ -258,10 +275,12 @@ async def test_it_is_logged_once_that_redis_is_away_and_of_what_kind_the_failure
         await asyncio.gather(*(ping(redis) for _ in range(3)), return_exceptions=True)
         redis_server.start()
         await until(heard, True)
+        redis_server.stop()
+        await redis.look()
 
     events = [vars(record) for record in caplog.records]
-    assert [each["message"] for each in events] == ["redis_down", "redis_up"]
-    assert events[0]["reason"] == "ConnectionError"
+    assert [each["message"] for each in events] == ["redis_down", "redis_up", "redis_down"]
+    assert [events[at]["reason"] for at in (0, 2)] == ["ConnectionError"] * 2
 
 
 async def test_neither_password_nor_address_is_ever_logged(
@@ -289,8 +308,11 @@ def test_without_the_package_the_operator_is_told_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "redis.exceptions", None)
 
-    with pytest.raises(ConfigError, match=r"install kailash-mcp-prod\[redis\]"):
+    with pytest.raises(ConfigError) as refused:
         RedisConnection("redis://localhost", "app")
+
+    told = "redis_url needs the package redis: install kailash-mcp-prod[redis]."
+    assert str(refused.value) == told
 
 
 def test_nothing_of_redis_is_imported_before_it_is_needed() -> None:
