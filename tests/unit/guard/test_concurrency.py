@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
@@ -290,6 +291,32 @@ async def test_nobody_has_more_than_its_share_even_where_there_is_room() -> None
     release.set()
     await asyncio.wait(greedy)
     assert len(began) == 43
+    assert limit.health() == {"status": "healthy", "running": 0, "waiting": 0}
+
+
+async def test_as_calls_come_wait_and_go_everybody_gets_the_share_and_no_more() -> None:
+    random = Random(3)
+    limit = ConcurrencyLimit(5, share=2, waiting=1_000)
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    async def call(subject: str) -> None:
+        async with limit.slot(subject):
+            running[subject] += 1
+            most[subject] = max(most[subject], running[subject])
+            for _ in range(random.randrange(4)):
+                await asyncio.sleep(0)
+            running[subject] -= 1
+
+    calls = []
+    for _ in range(300):
+        calls.append(asyncio.create_task(call(random.choice("abc"))))
+        await asyncio.sleep(0)
+        if not random.randrange(30):
+            await asyncio.wait(calls)
+    await asyncio.wait(calls)
+
+    assert most == {"a": 2, "b": 2, "c": 2}
     assert limit.health() == {"status": "healthy", "running": 0, "waiting": 0}
 
 
