@@ -254,6 +254,7 @@ async def test_a_result_is_as_old_as_its_read(redis_server: RedisServer) -> None
 async def test_no_more_is_kept_than_the_bound(redis_server: RedisServer) -> None:
     bound = 200_000
     async with running(redis_server, {"max_bytes": bound, "compression": None}) as [one]:
+        assert one.values.is_full is False
         await one.read()
         assert one.values.is_full is False
         await one.read("x" * (bound // 8), (*KEY[:2], b"too large"))

@@ -175,3 +175,20 @@ async def test_whoever_asks_while_it_stops_is_told_that_nothing_is_known(
             await changes.stop()
             assert await asyncio.gather(*asking) == [None, None]
         redis_server.let_go()
+
+
+async def test_what_was_asked_before_a_write_that_went_unheard_means_nothing(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url, 1) as [(changes, redis)]:
+        await changes.stamp("t")
+        redis_server.hold_up()
+        asking = asyncio.create_task(changes.stamp("t"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        redis._mark_down(TimeoutError())
+        async with changes.writing("t"):
+            pass
+        redis_server.let_go()
+
+        assert await asking is None
