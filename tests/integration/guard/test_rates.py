@@ -90,6 +90,40 @@ async def test_a_refusal_names_the_time_and_a_call_takes_one_round_trip(
         assert refused.value.retry_after_seconds == 60
         calls = [each["cmdstat_evalsha"]["calls"] for each in (before, after)]
         assert calls[1] - calls[0] == 1
+        assert after["cmdstat_eval"]["calls"] == before["cmdstat_eval"]["calls"]
+
+        # Who is over the limit by what this process has seen is no matter for Redis.
+        with pytest.raises(RateLimitedError):
+            await one.rates.take(ALICE, "read")
+        last = await one.redis.run(lambda client: client.info("commandstats"))
+        assert last["cmdstat_evalsha"]["calls"] == after["cmdstat_evalsha"]["calls"]
+
+
+async def test_a_refusal_names_the_limit_that_redis_found_used_up(
+    redis_server: RedisServer,
+) -> None:
+    limits = {"everybody": 4, "kinds": {"bulk": 1}}
+    async with replicas(redis_server, 2, 3, **limits) as (one, other):
+        await one.rates.take(ALICE, "bulk")
+        with pytest.raises(RateLimitedError, match="1 calls of the kind bulk"):
+            await other.rates.take(ALICE, "bulk")
+        assert await one.allowed(ALICE, 2) == 2
+        with pytest.raises(RateLimitedError, match=r"^More than 3 calls in a minute"):
+            await other.rates.take(ALICE)
+        await one.rates.take(BOB)
+        with pytest.raises(RateLimitedError, match="All clients together made more than 4 calls"):
+            await other.rates.take(BOB)
+
+
+async def test_redis_keeps_everybody_and_every_kind_apart(redis_server: RedisServer) -> None:
+    async with replicas(redis_server, 2, 3, kinds={"bulk": 1, "write": 1}) as (one, other):
+        for subject in ("alice", "a-not-alice", "e", "bulk", "everybody"):
+            principal = Principal(subject, frozenset())
+            assert await one.allowed(principal, 1, "bulk") == 1
+            assert await other.allowed(principal, 1, "bulk") == 0
+            assert await other.allowed(principal, 1, "write") == 1
+            assert await one.allowed(principal, 1) == 1
+            assert await other.allowed(principal, 1) == 0
 
 
 async def test_the_window_in_redis_moves_and_is_gone_when_it_is_over(

@@ -120,6 +120,8 @@ async def test_of_all_replicas_one_sends_the_probe_and_its_outcome_holds_for_all
         await until(lambda: all(each.is_unclosed for each in replicas))
         answer = asyncio.get_running_loop().create_future()
         prober, under_way = await probing(replicas, answer)
+        lease = "app:{circuits}:probe:database"
+        assert 50_000 < await prober.redis.run(lambda client: client.pttl(lease)) <= 60_000
         for each in 5 * replicas:
             await refused(each)
 
@@ -130,8 +132,7 @@ async def test_of_all_replicas_one_sends_the_probe_and_its_outcome_holds_for_all
             answer.set_exception(UnavailableError("Away."))
             await asyncio.wait({under_way})
             # That it is open for another while is known before the lease is free.
-            free = "app:{circuits}:probe:database"
-            while await prober.redis.run(lambda client: client.exists(free)):
+            while await prober.redis.run(lambda client: client.exists(lease)):
                 await refused(replicas[-1])
             for each in replicas:
                 await refused(each)
@@ -287,3 +288,19 @@ async def test_without_redis_each_decides_for_itself_and_tells_when_it_is_back(
 
         redis_server.start()
         await until(lambda: other.is_open)
+
+
+async def test_what_turned_right_before_the_end_is_told_and_nothing_after_it(
+    redis_server: RedisServer,
+) -> None:
+    def in_step() -> int:
+        return sum(task.get_name() == "shared-circuits" for task in asyncio.all_tasks())
+
+    one, other = Replica(redis_server.url, 60), Replica(redis_server.url, 60)
+    async with running(other):
+        async with running(one):
+            assert in_step() == 2
+            one.fail()
+        assert in_step() == 1
+        await until(lambda: other.is_open)
+        await one.circuits.stop()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kailash_mcp_prod.guard.cache import ReadCache
 from kailash_mcp_prod.guard.cache_entries import Key
@@ -164,6 +169,48 @@ async def test_with_another_secret_nothing_is_found(redis_server: RedisServer) -
         assert await other.read("another") == "another"
 
 
+async def test_a_result_that_would_never_end_is_not_used(redis_server: RedisServer) -> None:
+    async with running(redis_server) as [one, other]:
+        await one.read()
+        [name] = await kept(one)
+        await one.redis.run(lambda client: client.persist(name))
+
+        assert await other.read("another") == "another"
+
+
+async def test_replicas_of_other_releases_name_and_seal_results_alike(
+    redis_server: RedisServer,
+) -> None:
+    """Worked out anew here: while a server is updated, old and new ones share a Redis."""
+
+    def derived(key: bytes, text: bytes) -> bytes:
+        return hmac.digest(key, text, hashlib.sha256)
+
+    def key_of(purpose: bytes, text: bytes) -> bytes:
+        return derived(derived(SECRET, b"results in Redis, " + purpose), text)
+
+    parts = (b"tool", b"", b"arguments")
+    text = b"".join(hashlib.sha256(part).digest() for part in parts)
+    cipher, nonce = AESGCM(key_of(b"values", key_of(b"names", text))), b"n" * 12
+    async with running(redis_server, {}) as [one]:
+        name = one.values.name(parts)
+        assert name == key_of(b"names", text)
+        await one.values.keep(name, b"body", 70_000)
+        counted = await one.redis.run(lambda client: client.keys("app:cache:*:bytes:*"))
+        assert counted == [b"app:cache:{values}:bytes:60000"]
+        [(key, sealed)] = (await kept(one)).items()
+        opened = cipher.decrypt(sealed[:12], sealed[12:], None)
+        assert opened == (70_000).to_bytes(4, "big") + b"body"
+        assert key == b"app:cache:{values}:" + base64.urlsafe_b64encode(name).rstrip(b"=")
+
+        theirs = nonce + cipher.encrypt(nonce, b"\0\0\1\0their body", None)
+        await one.redis.run(lambda client: client.set(key, theirs, px=10_000))
+        found = await one.values.find(name)
+        assert found is not None
+        assert (found.body, found.plain_size) == (b"their body", 256)
+        assert 0 < found.seconds_left <= 10
+
+
 async def test_what_was_changed_or_swapped_is_not_used(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -207,7 +254,9 @@ async def test_a_result_is_as_old_as_its_read(redis_server: RedisServer) -> None
 async def test_no_more_is_kept_than_the_bound(redis_server: RedisServer) -> None:
     bound = 200_000
     async with running(redis_server, {"max_bytes": bound, "compression": None}) as [one]:
+        assert one.values.is_full is False
         await one.read()
+        assert one.values.is_full is False
         await one.read("x" * (bound // 8), (*KEY[:2], b"too large"))
         assert len(await kept(one)) == 1
         for number in range(300):
@@ -241,6 +290,20 @@ async def test_one_that_does_not_compress_leaves_what_is_compressed(
         assert await other.read("yet another") == "another"
 
 
+@pytest.mark.parametrize("length", [10, 10_000])
+async def test_one_that_compresses_uses_what_another_has_kept_plain(
+    redis_server: RedisServer, length: int
+) -> None:
+    async with running(redis_server, {"compression": None}, {}) as [one, other]:
+        await one.read("x" * length)
+
+        assert await other.read("another") == "x" * length
+        second = (*KEY[:2], b"second")
+        await one.read("y", second)
+        assert await other.read("another", second) == "y"
+        assert other.cache.snapshot().fetched == 2
+
+
 async def test_after_an_outage_only_what_was_kept_since_is_used_at_first(
     redis_server: RedisServer,
 ) -> None:
@@ -254,7 +317,11 @@ async def test_after_an_outage_only_what_was_kept_since_is_used_at_first(
             while not other.redis.is_up or not other.shared.is_well:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert await other.read("after") == "after"
-        clock.now += 6
+        clock.now += 2
+        second = ("Company_read", "second", b"")
+        await one.read("soon after", second)
+        assert await other.read("another", second) == "soon after"
+        clock.now += 4
         third = ("Company_read", "third", b"")
         await one.read("since", third)
 
@@ -262,24 +329,31 @@ async def test_after_an_outage_only_what_was_kept_since_is_used_at_first(
 
 
 async def test_a_read_from_before_an_outage_is_not_kept(redis_server: RedisServer) -> None:
-    async with running(redis_server, {}) as [one]:
-        begun, may_answer = asyncio.Event(), asyncio.Event()
+    clock = Clock()
+    async with running(redis_server, {}, clock=clock) as [one]:
+        for outage in range(2):
+            begun, may_answer = asyncio.Event(), asyncio.Event()
+            key = (*KEY[:2], b"%d" % outage)
+            reading = asyncio.create_task(
+                one.cache.read(key, "t", partial(answer_late, begun, may_answer))
+            )
+            await begun.wait()
+            one.redis._mark_down(TimeoutError())
+            async with asyncio.timeout(20):
+                while not one.redis.is_up:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            may_answer.set()
 
-        async def load() -> dict[str, Any]:
-            begun.set()
-            await may_answer.wait()
-            return {"answer": "old"}
+            assert await reading == {"answer": "old"}
+            # So much later, what is in Redis counts again.
+            clock.now += 10
+            assert await one.read("new", key) == "new"
 
-        reading = asyncio.create_task(one.cache.read(KEY, "t", load))
-        await begun.wait()
-        one.redis._mark_down(TimeoutError())
-        async with asyncio.timeout(20):
-            while not one.redis.is_up:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-        may_answer.set()
 
-        assert await reading == {"answer": "old"}
-        assert await one.read("new") == "new"
+async def answer_late(begun: asyncio.Event, may_answer: asyncio.Event) -> dict[str, Any]:
+    begun.set()
+    await may_answer.wait()
+    return {"answer": "old"}
 
 
 async def test_without_redis_nothing_fails(redis_server: RedisServer) -> None:

@@ -120,3 +120,75 @@ async def test_what_redis_has_lost_does_not_come_back(redis_server: RedisServer)
         await redis.run(lambda client: client.flushall())
 
         assert await here.stamp("t") not in {None, before}
+
+
+async def test_a_write_that_went_unheard_is_told_once_when_redis_is_back(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url) as [(here, redis), (there, _)]:
+        before = await there.stamp("t"), await there.stamp("u")
+        # Redis keeps its memory: only the way there was cut.
+        redis._mark_down(TimeoutError())
+        async with here.writing("t"):
+            pass
+        assert not here.is_well
+        async with asyncio.timeout(20):
+            while not here.is_well:  # noqa: ASYNC110 - nobody else is told
+                await asyncio.sleep(0.01)
+
+        assert await there.stamp("t") not in {None, before[0]}
+        assert await there.stamp("u") == before[1]
+        told = [await scripts_run(redis) for _ in range(20)]
+        assert told == told[:1] * 20
+
+
+async def scripts_run(redis: RedisConnection) -> int:
+    found = await redis.run(lambda client: client.info("commandstats"))
+    return int(found["cmdstat_eval"]["calls"])
+
+
+async def test_replicas_of_other_releases_find_what_is_told_under_the_same_names(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url, 1) as [(changes, redis)]:
+        async with changes.writing("t"):
+            names = await redis.run(lambda client: client.keys("*:cache:*"))
+            assert set(names) == {b"app:cache:{tables}:token:t", b"app:cache:{tables}:writers:t"}
+        assert await redis.run(lambda client: client.keys("*:writers:*")) == []
+        [token] = await redis.run(lambda client: client.mget("app:cache:{tables}:token:t"))
+        stamp = await changes.stamp("t")
+        assert stamp is not None
+        assert stamp[1] == token.decode()
+
+
+async def test_whoever_asks_while_it_stops_is_told_that_nothing_is_known(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url, 1) as [(changes, _)]:
+        redis_server.hold_up()
+        asking = []
+        for table in ("asked", "waits for its turn"):
+            asking.append(asyncio.create_task(changes.stamp(table)))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await changes.stop()
+            assert await asyncio.gather(*asking) == [None, None]
+        redis_server.let_go()
+
+
+async def test_what_was_asked_before_a_write_that_went_unheard_means_nothing(
+    redis_server: RedisServer,
+) -> None:
+    async with replicas(redis_server.url, 1) as [(changes, redis)]:
+        await changes.stamp("t")
+        redis_server.hold_up()
+        asking = asyncio.create_task(changes.stamp("t"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        redis._mark_down(TimeoutError())
+        async with changes.writing("t"):
+            pass
+        redis_server.let_go()
+
+        assert await asking is None

@@ -252,3 +252,22 @@ def test_after_it_has_closed_it_counts_from_the_start(breaker: Breaker, clock: C
     call(breaker, FAILED)
 
     assert breaker.state is State.CLOSED
+
+
+def test_calls_from_before_are_not_heard_however_often_it_has_opened_and_closed(
+    breaker: Breaker, clock: Clock
+) -> None:
+    for _ in range(3):
+        early = [breaker.admit() for _ in range(2)]
+        opened(breaker)
+        clock.now += RECOVERY
+        probe = breaker.admit()
+        for number, outcome in zip(early, (WORKED, FAILED), strict=True):
+            assert number is not None
+            assert not breaker.is_probe(number)
+            breaker.tell(number, outcome)
+            assert breaker.state is State.HALF_OPEN
+
+        assert probe is not None
+        breaker.tell(probe, WORKED)
+        assert breaker.state is State.CLOSED

@@ -1,24 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 
 import pytest
 
 from kailash_mcp_prod import errors
 from kailash_mcp_prod.errors import CircuitOpenError, ServerError, UnavailableError
+from kailash_mcp_prod.guard.breaker import State
 from kailash_mcp_prod.guard.breakers import Breakers
 from kailash_mcp_prod.records.refusals import ContentionError
-
-RECOVERY = 30.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.guard.circuit_calls import RECOVERY, Clock, call, refusal
 
 
 @pytest.fixture
@@ -29,33 +22,6 @@ def clock() -> Clock:
 @pytest.fixture
 def breakers(clock: Clock) -> Breakers:
     return Breakers(3, RECOVERY, clock)
-
-
-def call(
-    breakers: Breakers,
-    ending: BaseException | None,
-    *,
-    backend: str | None = "database",
-    tool: str = "Company_list",
-) -> None:
-    """One call that ends so."""
-    try:
-        with breakers.around(backend, tool):
-            if ending is not None:
-                raise ending
-    except CircuitOpenError:
-        raise
-    except BaseException as raised:
-        if raised is not ending:
-            raise
-
-
-def refusal(breakers: Breakers, backend: str | None, tool: str) -> CircuitOpenError:
-    with pytest.raises(CircuitOpenError) as refused:
-        breakers.check(backend, tool)
-    with pytest.raises(CircuitOpenError), breakers.around(backend, tool):
-        pass
-    return refused.value
 
 
 @pytest.mark.parametrize(
@@ -242,145 +208,6 @@ def test_health_names_what_is_not_closed(breakers: Breakers, clock: Clock) -> No
         assert refusal(breakers, "database", "x").retry_after_seconds == 1
 
 
-class Others:
-    """The other replicas: hears what they would, and lets each probe wait for so long."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, float]] = []
-        self.ended: list[str] = []
-        self.asked: list[str] = []
-        self.wait: dict[str, float] = {}
-        self.silent = False
-
-    def turned(self, name: str, seconds: float) -> None:
-        self.heard.append((name, seconds))
-
-    async def probe_waits(self, name: str) -> float:
-        self.asked.append(name)
-        if self.silent:
-            await asyncio.Event().wait()
-        return self.wait.get(name, 0)
-
-    def probe_ended(self, name: str) -> None:
-        self.ended.append(name)
-
-
-@pytest.fixture
-def others(breakers: Breakers) -> Others:
-    others = Others()
-    breakers.share_with(others)
-    return others
-
-
-async def asking_call(breakers: Breakers, ending: Exception | None = None) -> None:
-    with breakers.around("database", "a") as passage:
-        await passage.ask()
-        if ending is not None:
-            raise ending
-
-
-async def test_only_a_probe_is_asked_for(breakers: Breakers, clock: Clock, others: Others) -> None:
-    away = errors.UnavailableError("Away.")
-    await asking_call(breakers)
-    for _ in range(3):
-        with pytest.raises(UnavailableError):
-            await asking_call(breakers, away)
-    assert (others.asked, others.ended) == ([], [])
-
-    for ending, heard in ((ValueError("x"), []), (away, [("database", RECOVERY)])):
-        clock.now += RECOVERY
-        others.heard.clear()
-        others.ended.clear()
-        with pytest.raises(type(ending)):
-            await asking_call(breakers, ending)
-        assert (others.heard, others.ended) == (heard, ["database"])
-    clock.now += RECOVERY
-    await asking_call(breakers)
-    await asking_call(breakers)
-
-    assert others.heard[-1] == ("database", 0)
-    assert others.asked == 3 * ["database"]
-
-
-async def test_a_probe_that_another_replica_sends_is_not_sent(
-    breakers: Breakers, clock: Clock, others: Others
-) -> None:
-    for _ in range(3):
-        call(breakers, errors.UnavailableError("Away."))
-    for _ in range(3):
-        call(breakers, ValueError("x"), backend=None, tool="a")
-    clock.now += RECOVERY
-    others.wait["database"] = 2
-
-    with pytest.raises(CircuitOpenError) as refused:
-        await asking_call(breakers)
-
-    assert refused.value.retry_after_seconds == 2
-    assert others.asked == ["tool:a", "database"]
-    # The lease of the other circuit, which was taken before, goes back.
-    assert others.ended == ["tool:a"]
-    assert refusal(breakers, "database", "b").retry_after_seconds == 2
-    clock.now += 2
-    others.wait.clear()
-    await asking_call(breakers)
-    breakers.check("database", "a")
-
-
-async def test_a_call_that_is_cancelled_while_it_asks_makes_way(
-    breakers: Breakers, clock: Clock, others: Others
-) -> None:
-    for _ in range(3):
-        call(breakers, errors.UnavailableError("Away."))
-    clock.now += RECOVERY
-    others.silent = True
-    asking = asyncio.create_task(asking_call(breakers))
-    await asyncio.sleep(0)
-    assert others.asked == ["database"]
-    refusal(breakers, "database", "a")
-
-    asking.cancel()
-    await asyncio.wait({asking})
-
-    assert others.ended == ["database"]
-    others.silent = False
-    await asking_call(breakers)
-    breakers.check("database", "a")
-
-
-def test_what_turns_here_is_announced_and_what_turned_elsewhere_is_not(
-    breakers: Breakers, clock: Clock, others: Others
-) -> None:
-    heard = others.heard
-    assert breakers.open_from_afar("database", 5)
-    assert not breakers.open_from_afar("database", 9)
-    assert refusal(breakers, "database", "x").retry_after_seconds == 5
-    breakers.close_from_afar("database")
-    breakers.check("database", "x")
-    assert heard == []
-
-    for _ in range(3):
-        call(breakers, errors.UnavailableError("Away."))
-    clock.now += RECOVERY
-    call(breakers, errors.UnavailableError("Away."))
-    clock.now += RECOVERY
-    call(breakers, None)
-
-    assert heard == [("database", RECOVERY), ("database", RECOVERY), ("database", 0)]
-
-
-def test_a_probe_of_this_process_decides_whatever_others_say(
-    breakers: Breakers, clock: Clock
-) -> None:
-    breakers.open_from_afar("database", 5)
-    clock.now += 5
-    with breakers.around("database", "Company_list"):
-        assert not breakers.open_from_afar("database", 5)
-        breakers.close_from_afar("database")
-        refusal(breakers, "database", "x")
-
-    breakers.check("database", "x")
-
-
 def test_only_so_many_are_remembered(breakers: Breakers) -> None:
     for number in range(10_500):
         call(breakers, ValueError("x"), backend=None, tool=f"tool-{number}")
@@ -401,3 +228,132 @@ def test_a_call_that_did_not_need_its_backend_says_nothing_of_it(
             raise ending
     call(breakers, UnavailableError("down"))
     assert refusal(breakers, "database", "Company_list")
+
+
+def test_who_is_refused_is_told_what_failed_and_when_to_try_again(
+    breakers: Breakers, clock: Clock
+) -> None:
+    for backend, tool in (("nexus:orders", "a"), (None, "b"), ("database", "c")):
+        for _ in range(3):
+            call(breakers, errors.UnavailableError("Away."), backend=backend, tool=tool)
+    clock.now += 0.5
+    rest = (
+        " has failed several times in a row and is left alone for a while."
+        " Nothing was done. Try again in 30 s."
+    )
+
+    told = [refusal(breakers, *of).message for of in (("nexus:orders", "x"), (None, "b"))]
+    assert told == ["The workflow orders" + rest, "The tool b" + rest]
+    assert refusal(breakers, "database", "x").message == "The database" + rest
+    assert breakers.health() == {
+        "status": "degraded",
+        "open": {"database": {"state": "open", "retry_after_seconds": 30}},
+        "open_tools": 2,
+    }
+
+
+def test_an_open_circuit_of_a_tool_refuses_it_whether_or_not_its_backend_is_known(
+    breakers: Breakers,
+) -> None:
+    for _ in range(3):
+        call(breakers, ValueError("x"), tool="a")
+
+    for backend in ("database", "other", None):
+        assert "The tool a" in refusal(breakers, backend, "a").message
+        breakers.check(backend, "b")
+
+
+def test_what_has_failed_once_is_known_with_its_count_and_wait(
+    breakers: Breakers, clock: Clock
+) -> None:
+    assert (breakers.known(), breakers.states()) == ([], {})
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."))
+    for _ in range(2):
+        call(breakers, ValueError("x"), backend="other", tool="a")
+    clock.now += 10
+
+    assert breakers.known() == [
+        ("database", State.OPEN, 0, RECOVERY - 10),
+        ("tool:a", State.CLOSED, 2, 0),
+    ]
+    assert breakers.states() == {"database": State.OPEN, "tool:a": State.CLOSED}
+    waits = [breakers.seconds_left(name) for name in ("database", "tool:a", "tool:b")]
+    assert waits == [RECOVERY - 10, 0, 0]
+
+
+def test_it_is_logged_when_a_circuit_opens_and_when_it_closes(
+    breakers: Breakers, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."))
+    clock.now += RECOVERY
+    call(breakers, errors.InvalidArgumentsError("Wrong."))
+    call(breakers, None)
+
+    opened, closed = map(vars, caplog.records)
+    assert (opened["message"], opened["levelname"]) == ("circuit_opened", "WARNING")
+    assert (opened["circuit"], opened["seconds"]) == ("database", RECOVERY)
+    assert (closed["message"], closed["levelname"]) == ("circuit_closed", "INFO")
+    assert closed["circuit"] == "database"
+
+
+def test_the_circuit_that_is_forgotten_for_a_new_one_is_the_oldest_closed_one(
+    breakers: Breakers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kailash_mcp_prod.guard.breakers._MOST", 3)
+    for tool, failures in (("open", 3), ("old", 2), ("young", 2), ("new", 1)):
+        for _ in range(failures):
+            call(breakers, ValueError("x"), tool=tool)
+    assert list(breakers.states()) == ["tool:open", "tool:young", "tool:new"]
+
+    for tool, failures in (("young", 1), ("new", 2), ("newest", 3)):
+        for _ in range(failures):
+            call(breakers, ValueError("x"), tool=tool)
+    assert list(breakers.states()) == ["tool:young", "tool:new", "tool:newest"]
+
+
+async def test_whoever_stops_waits_until_nothing_is_asked_any_more(breakers: Breakers) -> None:
+    ended = []
+
+    async def answers() -> bool:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("asked")
+        return True
+
+    for backend in ("database", "other"):
+        breakers.ask(backend, answers)
+        call(breakers, errors.CallTimeoutError("Too long."), backend=backend)
+    await asyncio.sleep(0)
+    assert {task.get_name() for task in breakers._asking} == {"backend-in-doubt"}
+
+    await breakers.stop()
+
+    assert ended == ["asked", "asked"]
+    assert breakers.states() == {}
+    await asyncio.sleep(0)
+    assert breakers._asking == set()
+
+
+async def test_a_probe_that_is_in_doubt_at_the_end_makes_way_for_the_next(
+    breakers: Breakers, clock: Clock
+) -> None:
+    async def answers() -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    for _ in range(3):
+        call(breakers, errors.UnavailableError("Away."))
+    breakers.ask("database", answers)
+    clock.now += RECOVERY
+    call(breakers, errors.CallTimeoutError("Too long."))
+    refusal(breakers, "database", "x")
+    await asyncio.sleep(0)
+
+    await breakers.stop()
+
+    breakers.check("database", "x")

@@ -89,7 +89,7 @@ async def test_other_arguments_callers_and_tools_are_other_reads(cache: ReadCach
         await read(cache, source, tuple(key))  # type: ignore[arg-type]
     await read(cache, source)
 
-    assert source.asked == 4
+    assert source.asked == cache.snapshot().misses == cache.snapshot().entries == 4
 
 
 async def test_a_result_is_used_for_its_time_only(cache: ReadCache, clock: Clock) -> None:
@@ -282,12 +282,38 @@ async def test_large_results_take_less_room(cache: ReadCache, length: int) -> No
     assert cache.snapshot().bytes < 3_000
 
 
+async def test_the_figures_tell_what_is_held_before_and_after_compression(
+    changes: Changes, clock: Clock
+) -> None:
+    cache = ReadCache(
+        changes, max_bytes=8_000, ttl_seconds=300, compression=Compression(), clock=clock
+    )
+    assert cache.snapshot().hit_ratio == 0
+    await read(cache, Source({"text": "long " * 1_000}))
+    assert cache.snapshot().plain_bytes == len('{"text":""}') + 5_000
+    for number in range(10):
+        await read(cache, Source({"text": "x" * 300}), (*KEY[:2], b"%d" % number))
+
+    snapshot = cache.snapshot()
+    plain = len('{"text":""}') + 300
+    assert snapshot.evictions == 11 - snapshot.entries > 0
+    assert snapshot.stored_bytes == snapshot.plain_bytes == plain * snapshot.entries
+
+
 async def test_what_can_not_be_compressed_is_kept_as_it_is(cache: ReadCache) -> None:
     text = "".join(chr(0x4E00 + (number * 7919 * number) % 20_000) for number in range(3000))
     source = Source({"text": text})
     await read(cache, source)
 
     assert (await read(cache, source))["text"] == text
+
+
+async def test_the_largest_result_that_is_kept_is_as_large_as_is_said(cache: ReadCache) -> None:
+    source = Source({"value": "x" * (MAX_VALUE_BYTES - len('{"value":""}'))})
+    await read(cache, source)
+    await read(cache, source)
+
+    assert source.asked == 1
 
 
 @pytest.mark.parametrize("value", ["x" * MAX_VALUE_BYTES, 10**5000], ids=["long", "huge"])

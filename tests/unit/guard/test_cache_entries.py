@@ -11,6 +11,10 @@ def key(number: int) -> Key:
     return "Company_read", "f" * 64, b'{"id":"%032d"}' % number
 
 
+# What `put` counts for the key and the place of an entry.
+BESIDE_BODY = ENTRY_OVERHEAD + sum(map(len, key(0)))
+
+
 def put(entries: Entries, number: int, body: bytes = b"{}" * 100, until: float = 10) -> None:
     entries.put(key(number), body, plain_size=0, stamp=STAMP, expires_at=until)
 
@@ -91,3 +95,43 @@ def test_everything_can_be_forgotten() -> None:
     entries.clear()
 
     assert (len(entries), entries.bytes) == (0, 0)
+
+
+def test_an_entry_may_have_an_eighth_of_all_and_not_a_byte_more() -> None:
+    entries = Entries(8 * 1000)
+    put(entries, 1, bytes(1000 - BESIDE_BODY))
+    put(entries, 2, bytes(1001 - BESIDE_BODY))
+
+    assert (len(entries), entries.bytes) == (1, 1000)
+
+
+def test_nothing_is_evicted_until_the_bound_is_passed() -> None:
+    entries = Entries(8 * 1000)
+    for number in range(8):
+        put(entries, number, bytes(1000 - BESIDE_BODY))
+    assert (len(entries), entries.bytes, entries.evictions) == (8, 8000, 0)
+
+    put(entries, 8, bytes(1000 - BESIDE_BODY))
+    assert (len(entries), entries.bytes, entries.evictions) == (8, 8000, 1)
+
+
+def test_results_are_counted_as_they_are_stored_and_as_they_were_before_compression() -> None:
+    entries = Entries(1_000_000)
+    assert (entries.stored_bytes, entries.plain_bytes) == (0, 0)
+    put(entries, 1, bytes(300))
+    entries.put(key(2), bytes(50), plain_size=900, stamp=STAMP, expires_at=10)
+    entries.put(key(3), bytes(70), plain_size=800, stamp=STAMP, expires_at=10)
+
+    assert (entries.stored_bytes, entries.plain_bytes) == (420, 2000)
+    assert entries.get(key(2), (2, ""), 0) is None
+    assert (entries.stored_bytes, entries.plain_bytes) == (370, 1100)
+    entries.clear()
+    assert (entries.stored_bytes, entries.plain_bytes) == (0, 0)
+
+
+def test_what_is_evicted_is_not_counted_any_more() -> None:
+    entries = Entries(8 * 1000)
+    for number in range(20):
+        put(entries, number, bytes(1000 - BESIDE_BODY))
+
+    assert entries.stored_bytes == entries.plain_bytes == 8 * (1000 - BESIDE_BODY)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
@@ -48,6 +49,7 @@ async def test_calls_beyond_the_limit_wait_and_the_next_are_refused_at_once() ->
         async with calls.limit.slot("anyone"):
             pass
     assert refused.value.retry_after_seconds == 1
+    assert refused.value.message == "The server is busy and did not start this call. Try again."
 
     calls.release.set()
     await asyncio.gather(*tasks)
@@ -185,6 +187,16 @@ async def refused(line: Line, *names: str) -> set[str]:
     return {name for name in names if not isinstance(line.tasks[name].exception(), OverloadedError)}
 
 
+async def test_the_longest_queue_makes_room_whatever_its_principal_is_called() -> None:
+    line = Line(ConcurrencyLimit(3))
+    await line.begin("aaron-1", "aaron-2", "aaron-3", "aaron-4", "aaron-5", "zoe-1")
+
+    await line.begin("bob-1")
+
+    done = await line.finish()
+    assert [name for name, ran in done.items() if not ran] == ["aaron-5"]
+
+
 async def test_a_full_queue_of_many_principals_takes_nobody_else() -> None:
     line = Line(ConcurrencyLimit(3))
     await line.begin("a-1", "b-1", "c-1", "d-1", "e-1", "f-1", "late-1")
@@ -252,6 +264,8 @@ async def test_it_is_idle_when_the_last_call_has_ended() -> None:
 
     assert await idle
     assert line.ran == ["alice-1", "bob-1"]
+    await line.begin("carol-1")
+    assert (await line.finish())["carol-1"]
 
 
 async def test_nobody_has_more_than_its_share_even_where_there_is_room() -> None:
@@ -277,6 +291,32 @@ async def test_nobody_has_more_than_its_share_even_where_there_is_room() -> None
     release.set()
     await asyncio.wait(greedy)
     assert len(began) == 43
+    assert limit.health() == {"status": "healthy", "running": 0, "waiting": 0}
+
+
+async def test_as_calls_come_wait_and_go_everybody_gets_the_share_and_no_more() -> None:
+    random = Random(3)
+    limit = ConcurrencyLimit(5, share=2, waiting=1_000)
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    async def call(subject: str) -> None:
+        async with limit.slot(subject):
+            running[subject] += 1
+            most[subject] = max(most[subject], running[subject])
+            for _ in range(random.randrange(4)):
+                await asyncio.sleep(0)
+            running[subject] -= 1
+
+    calls = []
+    for _ in range(300):
+        calls.append(asyncio.create_task(call(random.choice("abc"))))
+        await asyncio.sleep(0)
+        if not random.randrange(30):
+            await asyncio.wait(calls)
+    await asyncio.wait(calls)
+
+    assert most == {"a": 2, "b": 2, "c": 2}
     assert limit.health() == {"status": "healthy", "running": 0, "waiting": 0}
 
 

@@ -11,7 +11,7 @@ from kailash_mcp_prod.guard.deadline import Deadline
 async def test_what_ends_in_time_is_left_alone() -> None:
     with Deadline(Delays(5)) as deadline:
         await asyncio.sleep(0)
-    assert not deadline.expired
+    assert deadline.expired is False
 
 
 async def test_what_takes_longer_is_cancelled_and_raises() -> None:
@@ -55,3 +55,29 @@ async def test_a_time_out_of_the_work_itself_is_told_apart() -> None:
     with pytest.raises(TimeoutError), Deadline(Delays(5)) as deadline:
         raise TimeoutError
     assert not deadline.expired
+
+
+async def test_a_block_that_ended_in_time_cancels_nothing_that_comes_after() -> None:
+    delays = Delays(0.01)
+    with Deadline(delays) as early:
+        pass
+
+    with pytest.raises(TimeoutError), Deadline(delays):
+        await asyncio.Event().wait()
+
+    assert not early.expired
+
+
+async def test_it_refuses_to_begin_where_there_is_no_task_to_cancel() -> None:
+    loop = asyncio.get_running_loop()
+    refusal: asyncio.Future[str] = loop.create_future()
+
+    def begin() -> None:
+        with pytest.raises(RuntimeError) as refused, Deadline(Delays(5)):
+            pass
+        refusal.set_result(str(refused.value))
+
+    loop.call_soon(begin)
+
+    async with asyncio.timeout(5):
+        assert await refusal == "A Deadline needs a running task."

@@ -194,3 +194,78 @@ async def test_credentials_of_one_subject_count_together_each_against_its_own_li
 
 def test_without_redis_the_storage_is_memory() -> None:
     assert RateLimit(1).health() == {"status": "healthy", "storage": "memory"}
+
+
+async def test_nobody_is_told_to_wait_for_less_than_a_second(clock: Clock) -> None:
+    rates = RateLimit(1, clock)
+    await rates.take(ALICE)
+    clock.now += 59.75
+
+    assert (await refusal(rates, ALICE)).retry_after_seconds == 1
+
+
+async def test_refusals_are_counted_by_whose_limit_it_was(clock: Clock) -> None:
+    rates = RateLimit(2, clock, everybody=3, kinds={"bulk": 1})
+    await rates.take(ALICE, "bulk")
+    for _ in range(2):
+        with pytest.raises(RateLimitedError):
+            await rates.take(ALICE, "bulk")
+    await rates.take(ALICE)
+    for _ in range(3):
+        await refusal(rates, ALICE)
+    await rates.take(BOB)
+    await refusal(rates, BOB)
+    with pytest.raises(RateLimitedError):
+        rates.check(BOB)
+
+    assert rates.refusals == {"bulk": 2, "principal": 3, "everybody": 2}
+
+
+async def test_usage_tells_a_principal_what_it_has_used_of_each_of_its_own_limits(
+    clock: Clock,
+) -> None:
+    rates = RateLimit(10, clock, everybody=50, kinds={"bulk": 4, "write": 5})
+    await rates.take(ALICE, "bulk")
+    clock.now += 40
+    await rates.take(ALICE, "bulk")
+    await rates.take(ALICE, "read")
+    await rates.take(BOB, "write")
+
+    assert rates.usage(ALICE) == [("", 3, 10), ("bulk", 2, 4), ("write", 0, 5)]
+    assert rates.usage(SLOW) == [("", 0, 1), ("bulk", 0, 4), ("write", 0, 5)]
+    clock.now += 20
+    assert rates.usage(ALICE) == [("", 2, 10), ("bulk", 1, 4), ("write", 0, 5)]
+
+
+async def test_what_everybody_has_used_is_told_where_there_is_such_a_limit(clock: Clock) -> None:
+    assert RateLimit(10, clock).everybody() is None
+
+    rates = RateLimit(10, clock, everybody=5)
+    await taken(rates, ALICE, 2)
+    await rates.take(BOB)
+
+    assert rates.everybody() == (3, 5)
+    clock.now += 60
+    assert rates.everybody() == (0, 5)
+
+
+async def test_what_is_left_of_each_limit_that_binds_a_call_is_told_by_name(clock: Clock) -> None:
+    rates = RateLimit(10, clock, everybody=50, kinds={"bulk": 4, "write": 5})
+    await rates.take(ALICE, "bulk")
+    await rates.take(BOB, "bulk")
+
+    both = [("to the caller", 9, 10), ("to everybody", 48, 50)]
+    assert rates.left(ALICE) == both
+    assert rates.left(ALICE, "read") == both
+    assert rates.left(ALICE, "bulk") == [*both, ("of the kind bulk", 3, 4)]
+
+
+async def test_nothing_is_left_to_one_who_made_more_calls_with_a_wider_credential(
+    clock: Clock,
+) -> None:
+    rates = RateLimit(10, clock)
+    wide, narrow = (Principal("one", frozenset(), rate_limit=limit) for limit in (5, 2))
+    await taken(rates, wide, 4)
+
+    assert rates.left(narrow) == [("to the caller", 0, 2)]
+    assert rates.left(wide) == [("to the caller", 1, 5)]

@@ -243,6 +243,7 @@ HALF_OPEN = (
 )
 
 
+@pytest.mark.timeout(60)
 def test_in_every_order_of_events_there_is_one_probe_and_no_circuit_is_stuck(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -263,3 +264,20 @@ def test_in_every_order_of_events_there_is_one_probe_and_no_circuit_is_stuck(
                 world.recovers()
         prefixes = longer
     assert len(seen) > 500
+
+
+def test_no_probe_is_sent_where_another_replica_has_closed_the_circuit_since() -> None:
+    world, possible = led(
+        (
+            *("begin of 0", "first fails of 0", "exchange of 0", "exchange of 1", "time"),
+            *("begin of 1", "first works of 1", "exchange of 1"),
+        )
+    )
+    assert possible
+    one = world.replicas[0]
+    assert not one.is_closed
+
+    assert one.begin()
+
+    assert one.probe is None
+    assert one.is_closed
