@@ -20,6 +20,7 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.transports.binding import bind_both
+from kailash_mcp_prod.transports.http_wire import PARTING_SECONDS
 from kailash_mcp_prod.workers.child import Child
 from kailash_mcp_prod.workers.orders import Assignment, Report
 from kailash_mcp_prod.workers.sharing import Sharing
@@ -170,6 +171,8 @@ class Supervisor:
     async def _replace(self, slot: int) -> None:
         """Starts a worker, and then lets the one before go, whose end is waited for.
 
+        One that hangs is killed in the end, or nobody would ever be replaced after it.
+
         Raises:
             StartupError: The new one does not start; the old one goes on.
         """
@@ -177,7 +180,13 @@ class Supervisor:
             before = self._current[slot]
             await self._start(slot)
             before.retire()
-        await before.wait()
+        if not await before.end_within(self._ending_seconds + PARTING_SECONDS):
+            log.error("worker_killed", worker=slot + 1, killed_pid=before.process.pid)
+
+    @property
+    def _ending_seconds(self) -> float:
+        """How long a worker takes to end, at the most."""
+        return self._config.shutdown_grace_seconds + self._config.drain_seconds + _STOP_SECONDS
 
     async def _stop_all(self, hurried: asyncio.Event) -> None:
         keeping = tuple(self._keeping)
@@ -196,9 +205,10 @@ class Supervisor:
         loop.call_later(self._config.shutdown_grace_seconds, self._sharing.close)
         ends = asyncio.gather(*(child.wait() for child in children))
         hurrying = asyncio.ensure_future(hurried.wait())
-        seconds = self._config.shutdown_grace_seconds + self._config.drain_seconds + _STOP_SECONDS
         either: set[asyncio.Future[Any]] = {ends, hurrying}
-        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            either, timeout=self._ending_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
         if hurrying.done():
             for child in children:
                 child.hurry()
