@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -108,6 +110,39 @@ async def test_clients_wait_for_a_worker_that_has_no_time(door: Door) -> None:
     door.connect(*([0] * many))
 
     assert await worker.take(many) == [0] * many
+
+
+async def test_clients_wait_while_too_many_descriptors_are_under_way(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [errno.ETOOMANYREFS] * 3
+
+    def send_fds(*given: Any) -> int:
+        # The system counts them over all processes of a user, and never for root.
+        if refusals:
+            raise OSError(refusals.pop(), "Too many references")
+        return _send_fds(*given)
+
+    _send_fds = socket.send_fds
+    monkeypatch.setattr(socket, "send_fds", send_fds)
+    door.sharing.give_to(0, door.workers[0].giving)
+    door.connect(0, 1)
+
+    assert await door.workers[0].take(2) == [0, 1]
+    assert refusals == []
+
+
+async def test_connections_are_kept_from_processes_that_a_worker_starts(door: Door) -> None:
+    worker = door.workers[0]
+    door.sharing.give_to(0, worker.giving)
+    door.connect(0)
+    async with asyncio.timeout(5):
+        while not (found := taken(worker.given)):
+            await asyncio.sleep(0)
+
+    [(_, connection)] = found
+    assert not connection.get_inheritable()
+    connection.close()
 
 
 async def test_after_the_end_clients_are_refused(door: Door) -> None:
