@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +17,7 @@ from kailash_mcp_prod.cli_loop import Signals
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.scratch import scratch_folder
 from kailash_mcp_prod.transports.binding import bind_both
 from kailash_mcp_prod.transports.http_wire import PARTING_SECONDS
 from kailash_mcp_prod.workers.child import Child
@@ -69,7 +68,8 @@ class Supervisor:
         """Serves until a signal says to stop. SIGHUP replaces the workers one after another.
 
         Raises:
-            StartupError: A port can't be bound, or the first worker of a place can't start.
+            StartupError: A port can't be bound, there is no place for files, or the first worker
+                of a place can't start.
         """
         signals = Signals(lambda: None)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._replacing.set)
@@ -78,8 +78,7 @@ class Supervisor:
             self._ports = first.getsockname()[1], second.getsockname()[1]
             self._sharing = Sharing((first, second))
             stack.callback(self._sharing.close)
-            self._directory = Path(tempfile.mkdtemp(prefix="kailash-mcp-prod-"))
-            stack.callback(shutil.rmtree, self._directory, ignore_errors=True)
+            self._directory = stack.enter_context(scratch_folder("kailash-mcp-prod-"))
             try:
                 if await signals.allow(self._start_all()):
                     self._keep(self._replace_when_told())
