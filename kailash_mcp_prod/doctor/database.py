@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import closing
 from typing import Any, Final
+from urllib.parse import quote
 
 from kailash_mcp_prod.doctor.clocks import compare
 from kailash_mcp_prod.doctor.examination import in_thread
@@ -70,7 +71,8 @@ def _open_sqlite(url: str) -> None:
         raise DatabaseStartupError(f"The SQLite file {path} can't be read and written.")
     if path.exists():
         try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            address = f"file:{quote(str(path))}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True)) as connection:
                 connection.execute("PRAGMA schema_version").fetchone()
         except sqlite3.Error as failure:
             raise DatabaseStartupError(f"The SQLite database can't be opened: {failure}.") from None

@@ -49,6 +49,8 @@ def _flags(patient: Patient, folder: Path) -> list[str]:
         "metrics-directory": str(folder),
         "redis-prefix": "kailash-mcp-prod-doctor",
         "surface": "full",
+        # Whether one works: more would start only to be stopped.
+        "workers": "1",
         "log-level": "ERROR",
     }
     return [
