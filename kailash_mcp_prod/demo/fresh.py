@@ -83,7 +83,8 @@ def _has_models() -> bool:
     # Not what may be installed under that name.
     folders = [Path(), *map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))]
     return any(
-        (folder / name).is_file()
+        # Not that of `Path`, which raises where PYTHONPATH names what can't be searched.
+        os.path.isfile(folder / name)  # noqa: PTH113
         for folder in folders
         for name in ("models.py", "models/__init__.py")
     )

@@ -39,6 +39,7 @@ def test_a_file_of_sqlite_is_good_be_it_there_or_not(tmp_path: Path) -> None:
     ("name", "said"),
     [
         ("sqlite:///{}/none/app.db", "there is no folder"),
+        (f"sqlite:///{{}}/{'x' * 300}/app.db", "can't be opened: /"),
         ("sqlite:///{}/text.db", "can't be opened: file is not a database"),
         ("sqlite:///:memory:", "in memory is lost"),
         ("mysql://user:hunter2@host/db", "neither of SQLite nor of PostgreSQL"),

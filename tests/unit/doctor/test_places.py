@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +69,29 @@ async def test_a_place_that_can_t_be_written_is_named(
     assert "log_file needs it" in log.message
     assert cache.status is Status.WARNING
     assert "XDG_CACHE_HOME" in (cache.fix or "")
+
+
+def test_what_can_t_be_looked_at_can_t_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        # Tests may run as root, whom the system lets in everywhere.
+        if locked in Path(path).parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return looked_up(path, **options)
+
+    def access(path: Any, mode: int) -> bool:
+        return path != locked and allowed(path, mode)
+
+    looked_up, allowed = os.stat, os.access
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os, "access", access)
+
+    assert not places._writable(locked / "logs" / "today")
+    assert places._writable(tmp_path / "logs")
 
 
 async def test_secrets_that_all_can_read_are_warned_of(
