@@ -140,5 +140,5 @@ def _holds_secrets(file: Path) -> bool:
     except ConfigError:
         return False
     return any(settings.get(key) for key in SECRET_KEYS) or "@" in json.dumps(
-        [settings.get("database_url"), settings.get("redis_url")]
+        [settings.get(key) for key in ("database_url", "redis_url", "otlp_endpoint")]
     )

@@ -94,12 +94,20 @@ def test_what_can_t_be_looked_at_can_t_be_written(
     assert places._writable(tmp_path / "logs")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"database_url": "postgresql://u:hunter2@h/d"},
+        {"otlp_endpoint": "https://u:hunter2@h"},
+        {"jwt_secret": "hunter2"},
+    ],
+)
 async def test_secrets_that_all_can_read_are_warned_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "settings.json"
-    file.write_text(json.dumps({"database_url": "postgresql://u:hunter2@h/d"}))
+    file.write_text(json.dumps(settings))
     (tmp_path / ".env").write_text("")
     for each in (file, tmp_path / ".env"):
         each.chmod(0o644)
