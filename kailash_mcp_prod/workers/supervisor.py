@@ -57,6 +57,7 @@ class Supervisor:
         self._secret = secrets.token_bytes(32)
         self._current: dict[int, Child] = {}
         self._all: set[Child] = set()
+        self._starting: dict[int, Child] = {}
         self._places = [asyncio.Lock() for _ in range(config.workers)]
         self._keeping: set[asyncio.Task[None]] = set()
         self._replacing = asyncio.Event()
@@ -114,15 +115,44 @@ class Supervisor:
             )
         )
         self._all.add(child)
+        self._starting[slot] = child
         try:
             report = await child.ready()
         except StartupError:
             self._all.discard(child)
             raise
+        finally:
+            del self._starting[slot]
         self._current[slot] = child
         self._sharing.give_to(slot, child.giving)
         self._keep(self._watch(child))
         return report
+
+    async def _start_in_place(self, slot: int) -> None:
+        """Starts a worker in place of another one, unless it is told to replace all meanwhile.
+
+        What keeps it from starting, such as a wrong address that it waits for, may be mended then.
+
+        Raises:
+            StartupError: As `_start`, or because it was told so.
+        """
+        starting = asyncio.create_task(self._start(slot))
+        told = asyncio.create_task(self._replacing.wait())
+        try:
+            await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                child = self._starting.get(slot)
+                starting.cancel()
+                await asyncio.wait({starting})
+                if child is not None:
+                    child.stop()
+                    await child.end_within(_STOP_SECONDS)
+                    self._all.discard(child)
+                raise StartupError("SIGHUP came before it had started.")
+            await starting
+        finally:
+            starting.cancel()
+            told.cancel()
 
     def _keep(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -143,7 +173,7 @@ class Supervisor:
             while self._current.get(child.slot) is child:
                 await asyncio.sleep(pause)
                 try:
-                    await self._start(child.slot)
+                    await self._start_in_place(child.slot)
                 except StartupError as problem:
                     pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
                     log.error(  # noqa: TRY400 - the worker has told all there is to tell
@@ -177,7 +207,7 @@ class Supervisor:
         """
         async with self._places[slot]:
             before = self._current[slot]
-            await self._start(slot)
+            await self._start_in_place(slot)
             before.retire()
         if not await before.end_within(self._ending_seconds + PARTING_SECONDS):
             log.error("worker_killed", worker=slot + 1, killed_pid=before.process.pid)
