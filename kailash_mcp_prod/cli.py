@@ -272,12 +272,13 @@ def call(
 def _connect(
     url: str | None, models: str, database_url: str | None, flags: list[str]
 ) -> AbstractAsyncContextManager[ToolClient]:
+    from kailash_mcp_prod.cli_credentials import require_endpoint
     from kailash_mcp_prod.client import connect_to_own_server, connect_to_url
 
     if url is not None:
-        return connect_to_url(
-            url, api_key=os.environ.get("MCP_API_KEY"), token=os.environ.get("MCP_TOKEN")
-        )
+        key, token = os.environ.get("MCP_API_KEY"), os.environ.get("MCP_TOKEN")
+        require_endpoint(url, credential=bool(key or token))
+        return connect_to_url(url, api_key=key, token=token)
     database = ["--database-url", database_url] if database_url else []
     return connect_to_own_server(["--models", models, *database, *flags])
 
@@ -296,7 +297,7 @@ def _run(command: Coroutine[Any, Any, None]) -> None:
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except Exception as problem:
-        if isinstance(problem, typer.Exit):
+        if isinstance(problem, typer.Exit | StartupError):
             raise
         _fail(problem)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -52,6 +53,7 @@ _MOST: Final = 100_000
 _ATTEMPTS: Final = 3
 _ANCHOR: Final = re.compile(r"([1-9]\d{0,17}):([0-9a-f]{64})")
 _SHOWN_IDS: Final = 3
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Format(StrEnum):
@@ -310,14 +312,25 @@ async def _export(reader: AuditReader, wanted: AuditFilter, form: Format, file: 
     return count
 
 
-def _made(path: Path) -> IO[str]:
+@contextmanager
+def _made(path: Path) -> Iterator[IO[str]]:
+    """A new file, which is removed if the block fails: half of an audit looks like a whole one."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise InvalidArgumentsError(f"{path} is there already. Name another file.") from None
     except OSError as problem:
         raise InvalidArgumentsError(f"{path} can't be written: {problem.strerror}.") from None
-    return os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+    except BaseException as failure:
+        path.unlink(missing_ok=True)
+        if isinstance(failure, OSError) and failure.errno in _NO_ROOM:
+            raise InvalidArgumentsError(
+                f"{path} can't be written: {failure.strerror}. Nothing of it was kept."
+            ) from None
+        raise
 
 
 def _filter(since: str | None, until: str | None, **wanted: str | None) -> AuditFilter:

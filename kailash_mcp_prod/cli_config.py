@@ -40,8 +40,9 @@ def show(
 ) -> None:
     """Show every setting that holds, and where it comes from; secrets are masked.
 
-    Sources: option, environment, file, mode, default; the first that says something holds. Give the
-    flags of `serve` to see what they would change. Exit code 2: a server would refuse them.
+    Sources: option, environment, file of a secret (MCP_SECRETS_DIR), file, mode, default; the first
+    that says something holds. Give the flags of `serve` to see what they would change. Exit code 2:
+    a server would refuse them.
 
     Example: kailash-mcp-prod config show --changed --config settings.jsonc
     """

@@ -42,7 +42,7 @@ def health(
         connection.request("GET", _READY)
         with connection.getresponse() as answer:
             status, body = answer.status, answer.read(_LONGEST_ANSWER)
-    except (OSError, HTTPException) as problem:
+    except (OSError, HTTPException, UnicodeError) as problem:
         typer.echo(f"no answer: {type(problem).__name__}", err=True)
         raise typer.Exit(_NOT_READY) from None
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -37,8 +38,8 @@ def init(
     for name in files:
         typer.echo(f"wrote {directory / name}")
     typer.echo(
-        f"Next: cd {directory.resolve()} && kailash-mcp-prod serve --mode development, "
-        "and see README.md.",
+        f"Next: cd {shlex.quote(str(directory.resolve()))} && "
+        "kailash-mcp-prod serve --mode development, and see README.md.",
         err=True,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,11 +27,14 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: It can't be read, or holds no JSON object.
     """
-    if not path.is_file():
-        raise ConfigError(f"The configuration file {path} does not exist.")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # What comes through a pipe is there once, and settings are read more often.
+            raise ConfigError(f"The configuration file {path} is no regular file.")
         raw = path.read_bytes()
         settings = json.loads(_plain(raw.decode(json.detect_encoding(raw))))
+    except FileNotFoundError:
+        raise ConfigError(f"The configuration file {path} does not exist.") from None
     except OSError as failure:
         raise ConfigError(
             f"The configuration file {path} can't be read: {failure.strerror}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,11 @@ class SecretFiles(SecretsSettingsSource):
         Raises:
             ConfigError: The directory or a file can't be read, or a value is malformed.
         """
-        if not self._directory.is_dir():
-            raise ConfigError(f"{SECRETS_DIR_VARIABLE}: {self._directory} is no directory.")
+        # os.path's: a folder above that can't be searched is no reason for a traceback either.
+        if not os.path.isdir(self._directory):  # noqa: PTH112
+            raise ConfigError(
+                f"{SECRETS_DIR_VARIABLE}: {self._directory} is no directory that can be read."
+            )
         try:
             with warnings.catch_warnings():
                 # A secret that is left out by a warning would be missed much later.

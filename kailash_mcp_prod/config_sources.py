@@ -21,7 +21,13 @@ from kailash_mcp_prod.errors import ConfigError
 MASK: Final = "***"
 """Stands for a secret that is set."""
 
-_ADDRESSES: Final = frozenset({"database_url", "redis_url", "connect"})
+_ADDRESSES: Final = frozenset(
+    {
+        *("database_url", "redis_url", "connect", "otlp_endpoint"),
+        # These are refused with a password, but shown even so.
+        *("introspection_url", "jwks_url", "resource_url"),
+    }
+)
 _KEYS_OF_OTHERS: Final = frozenset({"jwt_public_key"})
 
 

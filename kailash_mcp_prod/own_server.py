@@ -16,6 +16,7 @@ from kailash_mcp_prod.errors import StartupError
 
 # A server in each mode says so on standard error once it listens.
 _ADDRESS: Final = re.compile(r"^(MCP|WS|REST|Nexus) +(\S+)$")
+_USER_OF_ADDRESS: Final = re.compile(r"://[^\s'\"]*@")
 _STOP_SECONDS: Final = 15.0
 _KEPT_LINES: Final = 40
 
@@ -109,8 +110,11 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 def _why(said: Sequence[str]) -> str:
-    """The server's own words for why it ended."""
-    lines = list(said)
+    """The server's own words for why it ended.
+
+    An application may quote its addresses, and what `doctor` says is sent to others.
+    """
+    lines = [_USER_OF_ADDRESS.sub("://***@", line) for line in said]
     starts = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
     if starts:
         return "\n".join(lines[starts[-1] :]).removeprefix("Error: ").strip()

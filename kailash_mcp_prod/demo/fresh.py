@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Final
 
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.own_server import own_server, without_settings
+from kailash_mcp_prod.scratch import scratch_folder
 
 _MODELS: Final = "models:db"
 _NEXUS_APP: Final = "kailash_mcp_prod.demo.nexus_app:app"
@@ -49,9 +49,8 @@ async def fresh_server(mode: str, models: str | None, nexus: str | None) -> Asyn
     Raises:
         StartupError: It does not start; the message is what it said itself.
     """
-    with tempfile.TemporaryDirectory(prefix="kailash-mcp-demo-") as name:
-        folder = Path(name)
-        environment = {**without_settings(), "XDG_CACHE_HOME": name}
+    with scratch_folder("kailash-mcp-demo-") as folder:
+        environment = {**without_settings(), "XDG_CACHE_HOME": str(folder)}
         application = models or _MODELS
         if models is None and not _has_models():
             path = [str(_starter(folder / "starter")), environment.get("PYTHONPATH", "")]
@@ -84,7 +83,8 @@ def _has_models() -> bool:
     # Not what may be installed under that name.
     folders = [Path(), *map(Path, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))]
     return any(
-        (folder / name).is_file()
+        # Not that of `Path`, which raises where PYTHONPATH names what can't be searched.
+        os.path.isfile(folder / name)  # noqa: PTH113
         for folder in folders
         for name in ("models.py", "models/__init__.py")
     )

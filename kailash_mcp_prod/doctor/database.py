@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import closing
 from typing import Any, Final
+from urllib.parse import quote
 
 from kailash_mcp_prod.doctor.clocks import compare
 from kailash_mcp_prod.doctor.examination import in_thread
@@ -56,21 +57,19 @@ def _open_sqlite(url: str) -> None:
     Raises:
         DatabaseStartupError: It can't be used; the message says why.
     """
-    from kailash_mcp_prod.records.connecting import sqlite_path
+    from kailash_mcp_prod.records.connecting import is_there, sqlite_path
 
     path = sqlite_path(url)
-    if not path.parent.is_dir():
-        raise DatabaseStartupError(
-            f"The SQLite database can't be opened: there is no folder {path.parent}."
-        )
+    there = is_there(path)
     # SQLite makes further files beside it, so the folder counts too.
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise DatabaseStartupError(f"The folder {path.parent} of the SQLite file can't be written.")
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+    if there and not os.access(path, os.R_OK | os.W_OK):
         raise DatabaseStartupError(f"The SQLite file {path} can't be read and written.")
-    if path.exists():
+    if there:
         try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            address = f"file:{quote(str(path))}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True)) as connection:
                 connection.execute("PRAGMA schema_version").fetchone()
         except sqlite3.Error as failure:
             raise DatabaseStartupError(f"The SQLite database can't be opened: {failure}.") from None

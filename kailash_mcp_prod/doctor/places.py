@@ -104,9 +104,10 @@ def _permissions(patient: Patient) -> list[Finding]:
 def _writable(folder: Path) -> bool:
     """Whether files can be made there, or the folder itself where it is missing."""
     there = folder
-    while not there.exists() and there != there.parent:
+    # Where a folder above can't be searched, a `Path` raises, and these say no.
+    while not os.path.exists(there) and there != there.parent:  # noqa: PTH110
         there = there.parent
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)  # noqa: PTH112
 
 
 def _open_secrets(file: Path | None) -> list[Finding]:
@@ -139,5 +140,5 @@ def _holds_secrets(file: Path) -> bool:
     except ConfigError:
         return False
     return any(settings.get(key) for key in SECRET_KEYS) or "@" in json.dumps(
-        [settings.get("database_url"), settings.get("redis_url")]
+        [settings.get(key) for key in ("database_url", "redis_url", "otlp_endpoint")]
     )

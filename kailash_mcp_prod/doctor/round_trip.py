@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ from kailash_mcp_prod.doctor.finding import Finding, Status, failed, ok, skipped
 from kailash_mcp_prod.doctor.patient import Patient
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.own_server import own_server, without_settings
+from kailash_mcp_prod.scratch import scratch_folder
 
 _CHECK: Final = "round trip"
 _ASKED: Final = ("health_check", "get_dataflow_models_info", "get_available_tools")
@@ -25,15 +25,15 @@ async def check_round_trip(patient: Patient) -> list[Finding]:
     if patient.config.mode == "nexus-integration" and patient.refusal is None:
         text = "A Nexus app decides itself who may call, so none is started here."
         return [skipped(_CHECK, f"{text} Start it, and use --url.")]
-    with tempfile.TemporaryDirectory(prefix="kailash-mcp-doctor-") as folder:
-        environment = dict(os.environ) if patient.refusal is None else without_settings()
-        # Nothing of what the application keeps is touched.
-        environment["XDG_CACHE_HOME"] = folder
-        try:
-            async with own_server(_flags(patient, Path(folder)), environment) as addresses:
+    environment = dict(os.environ) if patient.refusal is None else without_settings()
+    try:
+        with scratch_folder("kailash-mcp-doctor-") as folder:
+            # Nothing of what the application keeps is touched.
+            environment["XDG_CACHE_HOME"] = str(folder)
+            async with own_server(_flags(patient, folder), environment) as addresses:
                 return [await _asked(addresses.mcp or "", None, running=False)]
-        except StartupError as problem:
-            return [_not_started(str(problem))]
+    except StartupError as problem:
+        return [_not_started(str(problem))]
 
 
 def _flags(patient: Patient, folder: Path) -> list[str]:
@@ -49,6 +49,8 @@ def _flags(patient: Patient, folder: Path) -> list[str]:
         "metrics-directory": str(folder),
         "redis-prefix": "kailash-mcp-prod-doctor",
         "surface": "full",
+        # Whether one works: more would start only to be stopped.
+        "workers": "1",
         "log-level": "ERROR",
     }
     return [

@@ -146,13 +146,27 @@ async def _connect(url: str) -> Any:
         ) from failure
 
 
-def _check_file(path: Path) -> None:
-    if not path.parent.is_dir():
+def is_there(path: Path) -> bool:
+    """Whether an SQLite file is there. If not, its folder is.
+
+    Raises:
+        DatabaseStartupError: There is no folder, or none in which this user may look.
+    """
+    try:
+        if not path.parent.is_dir():
+            raise DatabaseStartupError(
+                f"The SQLite database can't be opened: there is no folder {path.parent}."
+            )
+        return path.exists()
+    except OSError as failure:
         raise DatabaseStartupError(
-            f"The SQLite database can't be opened: there is no folder {path.parent}."
-        )
+            f"The SQLite database can't be opened: {path.parent}: {failure.strerror}."
+        ) from None
+
+
+def _check_file(path: Path) -> None:
     # On a damaged file a thread of DataFlow's hangs, and the process never ends.
-    if not path.exists():
+    if not is_there(path):
         return
     try:
         with closing(sqlite3.connect(path)) as connection:

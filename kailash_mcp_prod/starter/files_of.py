@@ -44,9 +44,9 @@ def starter_files(directory: Path, python: str, *, environment: bool = False) ->
         "name": home.name or "application",
         "home": shlex.quote(str(home)),
         "python": shlex.quote(python),
-        "command": json.dumps(python),
-        "path": json.dumps(str(home)),
-        "settings": json.dumps(str(home / SETTINGS_FILE)),
+        "command": _literal(python),
+        "path": _literal(str(home)),
+        "settings": _literal(str(home / SETTINGS_FILE)),
     }
     found = {name: Template(_text(source)).substitute(words) for name, source in _TEXTS.items()}
     found[SETTINGS_FILE] = settings_file()
@@ -67,6 +67,11 @@ def _environment(example: str) -> str:
     for name, value in values.items():
         example = example.replace(f"\n{name}=\n", f"\n{name}={shlex.quote(value)}\n")
     return example
+
+
+def _literal(text: str) -> str:
+    """A text for a program, which unlike JSON has no two halves of a character."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _text(source: str) -> str:

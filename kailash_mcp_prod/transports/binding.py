@@ -52,18 +52,32 @@ def bind_both(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     first = bind(host, port)
     try:
         return first, bind(host, port + 1 if port else 0)
+    except StartupError as problem:
+        first.close()
+        raise StartupError(f"{problem} It is for REST, the one after --port.") from None
     except BaseException:
         first.close()
         raise
 
 
 def bind_local(path: Path) -> socket.socket:
-    """A socket of this machine that listens at a path; whoever had it before has it no longer."""
+    """A socket of this machine that listens at a path; whoever had it before has it no longer.
+
+    Raises:
+        StartupError: That is not possible.
+    """
     listening = socket.socket(socket.AF_UNIX)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    listening.bind(str(beside))
-    listening.listen(2048)
-    beside.replace(path)
+    try:
+        listening.bind(str(beside))
+        listening.listen(2048)
+        beside.replace(path)
+    except OSError as failure:
+        listening.close()
+        raise StartupError(
+            f"Can't listen at {path}: {failure.strerror or failure}. Set TMPDIR to a directory "
+            "with a short path that can be written."
+        ) from None
     return listening
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import httpcore
 
@@ -24,8 +24,8 @@ from kailash_mcp_prod.transports.asgi import (
     Receive,
     Scope,
     Send,
-    on_disconnect,
     respond,
+    wait_for_disconnect,
 )
 from kailash_mcp_prod.transports.stopping import stopped_during
 
@@ -43,6 +43,8 @@ _OF_A_CONNECTION: Final = frozenset(
 )
 _CLOSE: Final = (b"connection", b"close")
 _CONNECT_SECONDS: Final = 2.0
+# As long as the home itself would wait.
+_BODY_SECONDS: Final = 30.0
 _ORIGIN: Final = httpcore.Origin(b"http", b"worker", 80)
 
 
@@ -96,7 +98,12 @@ class Forwarder:
         self._running += counts
         try:
             async with httpcore.AsyncHTTP11Connection(origin=_ORIGIN, stream=stream) as home_side:
-                await _carry(home_side, scope, receive, send)
+                # The home has to hear that its client goes, and one that hangs keeps nobody here.
+                with CancelScope() as passing, _Client(receive, passing.cancel) as client:
+                    await _carry(home_side, scope, client, send)
+        except ClientGoneError:
+            # Whoever has gone gets no answer, and leaves no trace of a defect.
+            return
         finally:
             self._running -= counts
             self._changed.set()
@@ -124,11 +131,62 @@ class Forwarder:
         return home if home is not None and home != self._slot and home < self._count else None
 
 
+class _Client:
+    """Whose request is passed on: its body, and from the end of that on whether it is still there.
+
+    Args:
+        receive: The ASGI receive function.
+        gone: Hears that the client has gone.
+    """
+
+    def __init__(self, receive: Receive, gone: Callable[[], None]) -> None:
+        self._receive = receive
+        self._gone = gone
+        self._watcher: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The parts of the body.
+
+        Raises:
+            ClientGoneError: The client went before its end, or takes too long.
+        """
+        until = asyncio.get_running_loop().time() + _BODY_SECONDS
+        more = True
+        while more:
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await self._receive()
+            except TimeoutError:
+                raise ClientGoneError from None
+            if message["type"] != "http.request":
+                raise ClientGoneError
+            more = message.get("more_body", False)
+            if message.get("body"):
+                yield message["body"]
+        self.watch()
+
+    def watch(self) -> None:
+        """Receives no more body, but looks whether the client goes."""
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        await wait_for_disconnect(self._receive)
+        self._gone()
+
+
 async def _carry(
-    home: httpcore.AsyncHTTP11Connection, scope: Scope, receive: Receive, send: Send
+    home: httpcore.AsyncHTTP11Connection, scope: Scope, client: _Client, send: Send
 ) -> None:
     headers = [each for each in scope["headers"] if each[0] not in _OF_A_CONNECTION]
-    names = {name for name, _ in headers}
+    has_body = any(name in {b"content-length", b"transfer-encoding"} for name, _ in headers)
     query = scope.get("query_string", b"")
     request = httpcore.Request(
         scope["method"],
@@ -139,13 +197,17 @@ async def _carry(
             target=scope["raw_path"] + (b"?" + query if query else b""),
         ),
         headers=[*headers, _CLOSE],
-        content=_body(receive) if names & {b"content-length", b"transfer-encoding"} else None,
+        content=client.body() if has_body else None,
     )
+    if not has_body:
+        client.watch()
     try:
         answer = await home.handle_async_request(request)
     except (httpcore.NetworkError, httpcore.ProtocolError):
         await _refuse(send)
         return
+    # It may have answered before it had the whole body.
+    client.watch()
     told: RawHeaders = [
         (name.lower(), value)
         for name, value in answer.headers
@@ -162,22 +224,9 @@ async def _carry(
         await send({"type": "http.response.body", "body": body})
         return
     await send({"type": "http.response.start", "status": answer.status, "headers": told})
-    with CancelScope() as passing:
-        async with on_disconnect(receive, passing.cancel):
-            async for part in answer.aiter_stream():
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def _body(receive: Receive) -> AsyncIterator[bytes]:
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGoneError
-        if message.get("body"):
-            yield message["body"]
-        if not message.get("more_body", False):
-            return
+    async for part in answer.aiter_stream():
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _refuse(send: Send) -> None:

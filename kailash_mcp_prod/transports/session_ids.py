@@ -69,7 +69,7 @@ class SessionIds:
             capabilities: What the client has declared. What it says about each of them is left
                 out, for the server never asks.
         """
-        names = [name for name in capabilities if len(name) <= _LONGEST_NAME]
+        names = [name for name in capabilities if len(name.encode()) <= _LONGEST_NAME]
         facts = SessionFacts(
             int(self._clock()),
             secrets.token_bytes(_NONCE_BYTES),
@@ -93,7 +93,11 @@ class SessionIds:
         body = signed[_SIGNATURE_BYTES:]
         if not hmac.compare_digest(signed[:_SIGNATURE_BYTES], self._signature(body, owner)):
             return None
-        facts = msgspec.msgpack.decode(body, type=SessionFacts)
+        try:
+            facts = msgspec.msgpack.decode(body, type=SessionFacts)
+        except msgspec.DecodeError:
+            # Signed by a replica of another version, as there are during an update.
+            return None
         # Nobody may have one session under several ids.
         is_its_id = slot == str(facts.slot) and text == _text_of(signed)
         return facts if is_its_id and self._clock() < facts.began + GOOD_SECONDS else None

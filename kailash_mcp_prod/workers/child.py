@@ -57,7 +57,17 @@ class Child:
         It is a new process, and not a fork of this one, so that after an update it runs the new
         code. It has a process group of its own: Ctrl-C in a terminal is for the supervisor alone,
         or workers would hear of the end twice and hurry.
+
+        Raises:
+            StartupError: The system makes no further process at the moment.
         """
+        try:
+            return await cls._start(assignment)
+        except OSError as failure:
+            raise StartupError(f"A worker can't be started: {failure.strerror}.") from None
+
+    @classmethod
+    async def _start(cls, assignment: Assignment) -> Self:
         ours, theirs = socket.socketpair()
         giving, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         giving.setblocking(False)
@@ -125,6 +135,16 @@ class Child:
         """Ends it."""
         with suppress(ProcessLookupError):
             self.process.kill()
+
+    async def end_within(self, seconds: float) -> bool:
+        """Waits for its end, and brings it about after that time; whether it came by itself."""
+        ending = asyncio.ensure_future(self.wait())
+        await asyncio.wait({ending}, timeout=seconds)
+        by_itself = ending.done()
+        if not by_itself:
+            self.kill()
+        await ending
+        return by_itself
 
     async def wait(self) -> int:
         """Waits for its end, and returns its exit code."""

@@ -21,13 +21,6 @@ log = get_logger(__name__)
 
 _TOGETHER: Final = 100
 _PAUSE_SECONDS: Final = 0.05
-# Nobody is there any more, or has room at the moment.
-_NOT_TAKEN: Final = frozenset(
-    {
-        *(errno.EAGAIN, errno.ENOBUFS, errno.ECONNREFUSED, errno.ECONNRESET),
-        *(errno.EPIPE, errno.ENOTCONN, errno.EBADF),
-    }
-)
 
 
 class Sharing:
@@ -114,12 +107,12 @@ class Sharing:
             self._turns[number] += 1
             try:
                 socket.send_fds(self._workers[slot], [bytes([number])], [connection.fileno()])
-            except OSError as failure:
-                if failure.errno not in _NOT_TAKEN:
-                    raise
-            else:
-                connection.close()
-                return True
+            except OSError:
+                # Nobody is there any more, or has room, or too many descriptors are under way.
+                # Whatever it is, the client waits: to raise would be to accept no more.
+                continue
+            connection.close()
+            return True
         return False
 
 
@@ -133,4 +126,7 @@ def taken(source: socket.socket) -> list[tuple[int, socket.socket]]:
             return found
         if not kind or not descriptors:
             return found
-        found.append((kind[0], socket.socket(fileno=descriptors[0])))
+        connection = socket.socket(fileno=descriptors[0])
+        # As of every other socket: else what the application starts could hold it open.
+        connection.set_inheritable(False)
+        found.append((kind[0], connection))

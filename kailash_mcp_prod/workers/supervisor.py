@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +17,9 @@ from kailash_mcp_prod.cli_loop import Signals
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.observe.logs import get_logger
+from kailash_mcp_prod.scratch import scratch_folder
 from kailash_mcp_prod.transports.binding import bind_both
+from kailash_mcp_prod.transports.http_wire import PARTING_SECONDS
 from kailash_mcp_prod.workers.child import Child
 from kailash_mcp_prod.workers.orders import Assignment, Report
 from kailash_mcp_prod.workers.sharing import Sharing
@@ -57,6 +57,7 @@ class Supervisor:
         self._secret = secrets.token_bytes(32)
         self._current: dict[int, Child] = {}
         self._all: set[Child] = set()
+        self._starting: dict[int, Child] = {}
         self._places = [asyncio.Lock() for _ in range(config.workers)]
         self._keeping: set[asyncio.Task[None]] = set()
         self._replacing = asyncio.Event()
@@ -68,7 +69,8 @@ class Supervisor:
         """Serves until a signal says to stop. SIGHUP replaces the workers one after another.
 
         Raises:
-            StartupError: A port can't be bound, or the first worker of a place can't start.
+            StartupError: A port can't be bound, there is no place for files, or the first worker
+                of a place can't start.
         """
         signals = Signals(lambda: None)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._replacing.set)
@@ -77,8 +79,7 @@ class Supervisor:
             self._ports = first.getsockname()[1], second.getsockname()[1]
             self._sharing = Sharing((first, second))
             stack.callback(self._sharing.close)
-            self._directory = Path(tempfile.mkdtemp(prefix="kailash-mcp-prod-"))
-            stack.callback(shutil.rmtree, self._directory, ignore_errors=True)
+            self._directory = stack.enter_context(scratch_folder("kailash-mcp-prod-"))
             try:
                 if await signals.allow(self._start_all()):
                     self._keep(self._replace_when_told())
@@ -114,15 +115,44 @@ class Supervisor:
             )
         )
         self._all.add(child)
+        self._starting[slot] = child
         try:
             report = await child.ready()
         except StartupError:
             self._all.discard(child)
             raise
+        finally:
+            del self._starting[slot]
         self._current[slot] = child
         self._sharing.give_to(slot, child.giving)
         self._keep(self._watch(child))
         return report
+
+    async def _start_in_place(self, slot: int) -> None:
+        """Starts a worker in place of another one, unless it is told to replace all meanwhile.
+
+        What keeps it from starting, such as a wrong address that it waits for, may be mended then.
+
+        Raises:
+            StartupError: As `_start`, or because it was told so.
+        """
+        starting = asyncio.create_task(self._start(slot))
+        told = asyncio.create_task(self._replacing.wait())
+        try:
+            await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                child = self._starting.get(slot)
+                starting.cancel()
+                await asyncio.wait({starting})
+                if child is not None:
+                    child.stop()
+                    await child.end_within(_STOP_SECONDS)
+                    self._all.discard(child)
+                raise StartupError("SIGHUP came before it had started.")
+            await starting
+        finally:
+            starting.cancel()
+            told.cancel()
 
     def _keep(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -143,7 +173,7 @@ class Supervisor:
             while self._current.get(child.slot) is child:
                 await asyncio.sleep(pause)
                 try:
-                    await self._start(child.slot)
+                    await self._start_in_place(child.slot)
                 except StartupError as problem:
                     pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
                     log.error(  # noqa: TRY400 - the worker has told all there is to tell
@@ -170,14 +200,22 @@ class Supervisor:
     async def _replace(self, slot: int) -> None:
         """Starts a worker, and then lets the one before go, whose end is waited for.
 
+        One that hangs is killed in the end, or nobody would ever be replaced after it.
+
         Raises:
             StartupError: The new one does not start; the old one goes on.
         """
         async with self._places[slot]:
             before = self._current[slot]
-            await self._start(slot)
+            await self._start_in_place(slot)
             before.retire()
-        await before.wait()
+        if not await before.end_within(self._ending_seconds + PARTING_SECONDS):
+            log.error("worker_killed", worker=slot + 1, killed_pid=before.process.pid)
+
+    @property
+    def _ending_seconds(self) -> float:
+        """How long a worker takes to end, at the most."""
+        return self._config.shutdown_grace_seconds + self._config.drain_seconds + _STOP_SECONDS
 
     async def _stop_all(self, hurried: asyncio.Event) -> None:
         keeping = tuple(self._keeping)
@@ -196,9 +234,10 @@ class Supervisor:
         loop.call_later(self._config.shutdown_grace_seconds, self._sharing.close)
         ends = asyncio.gather(*(child.wait() for child in children))
         hurrying = asyncio.ensure_future(hurried.wait())
-        seconds = self._config.shutdown_grace_seconds + self._config.drain_seconds + _STOP_SECONDS
         either: set[asyncio.Future[Any]] = {ends, hurrying}
-        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            either, timeout=self._ending_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
         if hurrying.done():
             for child in children:
                 child.hurry()

@@ -37,6 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, output, errors = run("init", "my shop", "--env", workdir=parent)
     assert code == 0, errors
     assert "wrote my shop/settings.jsonc\n" in output
+    assert f"Next: cd '{parent / 'my shop'}' && kailash-mcp-prod serve" in errors
     return parent / "my shop"
 
 

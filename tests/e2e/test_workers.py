@@ -26,7 +26,7 @@ from tests.e2e.servers import ROOT, HttpServer, environment, forked, serving
 from tests.e2e.snippets import only, snippets
 from tests.prometheus_lint import parse, value
 
-# Seven processes are started here, one or two at a time, on a machine that may be busy.
+# Ten processes are started here, one or two at a time, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(240)
 LINE_SECONDS = 90.0
 SETTINGS = {"enable_auth": False, "rate_limit_per_minute": 1_000_000}
@@ -155,6 +155,26 @@ def test_workers_stay_if_those_that_should_replace_them_do_not_start(server: Htt
     assert httpx.get(f"{server.rest}/health/ready", trust_env=False).status_code == 200
 
 
+def test_replacing_begins_anew_when_what_kept_it_from_ending_is_mended(server: HttpServer) -> None:
+    before = workers_of(server)
+    settings = server.workdir / "settings.json"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(LINE_SECONDS)
+        address = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
+        settings.write_text(json.dumps({**SETTINGS, "database_url": address, "wait_for_db": 600}))
+        server.process.process.send_signal(signal.SIGHUP)
+        with silent.accept()[0]:
+            assert before < workers_of(server)
+            settings.write_text(json.dumps(SETTINGS))
+            server.process.process.send_signal(signal.SIGHUP)
+            assert "SIGHUP came before" in wait_for(server, "workers_not_replaced")
+    wait_for(server, "workers_replaced")
+
+    after = workers_of(server)
+    assert len(after) == 2
+    assert not after & before
+
+
 def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> None:
     """The last one here, for it ends the server of this module."""
     url, data = f"{server.rest}/tools/Company_create", {"data": {"name": "Late"}}
@@ -171,7 +191,7 @@ def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> N
     for port in server.ports:
         socket.create_server(("127.0.0.1", port)).close()
     lines = [json.loads(line) for line in (server.workdir / "all.log").read_text().splitlines()]
-    assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 5
+    assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 7
     assert "Traceback" not in server.process.errors.finish()
 
 

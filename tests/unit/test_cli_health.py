@@ -118,3 +118,8 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_a_port_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_PORT", "tcp://10.0.0.1:3001")
     assert CliRunner().invoke(app, ["health"]).exit_code == 2
+
+
+def test_what_can_be_no_host_is_one() -> None:
+    done = CliRunner().invoke(app, ["health", "--url", "http://a..b:3002"])
+    assert (done.exit_code, done.stderr) == (1, "no answer: UnicodeError\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,19 @@ def test_a_file_in_another_encoding_is_read(tmp_path: Path) -> None:
     file.write_bytes('{"tenant_claim": "Büro"}'.encode("utf-16"))
 
     assert read_settings(file) == {"tenant_claim": "Büro"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none.json", "does not exist"),
+        ("x" * 300, "can't be read: File name too long"),
+        ("", "is no regular file"),
+        ("pipe", "is no regular file"),
+    ],
+)
+def test_what_is_no_file_is_told_as_what_it_is(tmp_path: Path, name: str, said: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(ConfigError, match=said):
+        read_settings(tmp_path / name)

@@ -81,8 +81,11 @@ def test_other_and_empty_files_are_left_alone(directory: Path) -> None:
     assert ServerConfig.load({}).redis_url is None
 
 
-def test_a_missing_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MCP_SECRETS_DIR", str(tmp_path / "nowhere"))
+@pytest.mark.parametrize("name", ["nowhere", "x" * 300])
+def test_a_missing_directory_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCP_SECRETS_DIR", str(tmp_path / name))
 
     with pytest.raises(ConfigError, match="is no directory"):
         ServerConfig.load({"enable_auth": False})

@@ -92,9 +92,12 @@ def test_no_secret_is_told_wherever_it_stands(
         "audit_former_secrets": [SECRET],
         "jwt_public_key": f"-----BEGIN PRIVATE KEY-----\n{SECRET}",
         "database_url": f"postgresql://u:{SECRET}@h/d?password={SECRET}",
+        "otlp_endpoint": f"https://u:{SECRET}@h:4318/v1",
     }
     monkeypatch.setenv("REDIS_URL", f"redis://:{SECRET}@h:1/0")
-    further: dict[str, Any] = {"prot": SECRET, "port": 70000} if refused else {}
+    further: dict[str, Any] = {}
+    if refused:
+        further = {"prot": SECRET, "port": 70000, "jwks_url": f"https://u:{SECRET}@h/keys"}
     file = written(tmp_path, {**secrets, **further})
 
     found = effective_settings({"jwt_audience": "us"}, file)
@@ -104,6 +107,7 @@ def test_no_secret_is_told_wherever_it_stands(
     values = told(found)
     assert all(values[key] == (MASK, Source.FILE) for key in SECRET_KEYS)
     assert values["database_url"] == ("postgresql://***@h/d", Source.FILE)
+    assert values["otlp_endpoint"] == ("https://***@h:4318/v1", Source.FILE)
     assert values["redis_url"] == ("redis://***@h:1/0", Source.ENVIRONMENT)
 
 

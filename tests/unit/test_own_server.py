@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 
 from kailash_mcp_prod.errors import StartupError
-from kailash_mcp_prod.own_server import Addresses, _addresses, own_server, without_settings
+from kailash_mcp_prod.own_server import Addresses, _addresses, _why, own_server, without_settings
 
 
 async def told(text: str) -> Addresses | None:
@@ -45,6 +45,20 @@ async def test_a_server_that_does_not_start_is_quoted() -> None:
             pytest.fail("it has started")
 
     assert str(refused.value).startswith("port: ")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://u:hunter2@h/d", "postgresql://***@h/d"),
+        ("redis://:hun/t@er2@h:1", "redis://***@h:1"),
+        ("https://h/mcp", "https://h/mcp"),
+    ],
+)
+def test_what_is_quoted_has_no_password(address: str, shown: str) -> None:
+    said = ["starting", f"Error: models can't be imported: '{address}' refused a@b"]
+
+    assert _why(said) == f"models can't be imported: '{shown}' refused a@b"
 
 
 def test_no_setting_stays_in_an_environment_without_settings() -> None:

@@ -21,7 +21,10 @@ async def check(url: str | None, **settings: bool) -> list[Finding]:
 
 
 def test_a_file_of_sqlite_is_good_be_it_there_or_not(tmp_path: Path) -> None:
-    path = tmp_path / "app.db"
+    # What means something in an address means nothing in the name of a folder.
+    folder = tmp_path / "a#b%41"
+    folder.mkdir()
+    path = folder / "app.db"
     [missing] = asyncio.run(check(f"sqlite:///{path}"))
     assert not path.exists()
     path.touch()
@@ -29,12 +32,14 @@ def test_a_file_of_sqlite_is_good_be_it_there_or_not(tmp_path: Path) -> None:
 
     assert (missing.status, empty.status) == (Status.OK, Status.OK)
     assert path.read_bytes() == b""
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("sqlite:///{}/none/app.db", "there is no folder"),
+        (f"sqlite:///{{}}/{'x' * 300}/app.db", "can't be opened: /"),
         ("sqlite:///{}/text.db", "can't be opened: file is not a database"),
         ("sqlite:///:memory:", "in memory is lost"),
         ("mysql://user:hunter2@host/db", "neither of SQLite nor of PostgreSQL"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,12 +71,43 @@ async def test_a_place_that_can_t_be_written_is_named(
     assert "XDG_CACHE_HOME" in (cache.fix or "")
 
 
-async def test_secrets_that_all_can_read_are_warned_of(
+def test_what_can_t_be_looked_at_can_t_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        # Tests may run as root, whom the system lets in everywhere.
+        if locked in Path(path).parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return looked_up(path, **options)
+
+    def access(path: Any, mode: int) -> bool:
+        return path != locked and allowed(path, mode)
+
+    looked_up, allowed = os.stat, os.access
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os, "access", access)
+
+    assert not places._writable(locked / "logs" / "today")
+    assert places._writable(tmp_path / "logs")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"database_url": "postgresql://u:hunter2@h/d"},
+        {"otlp_endpoint": "https://u:hunter2@h"},
+        {"jwt_secret": "hunter2"},
+    ],
+)
+async def test_secrets_that_all_can_read_are_warned_of(
+    settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "settings.json"
-    file.write_text(json.dumps({"database_url": "postgresql://u:hunter2@h/d"}))
+    file.write_text(json.dumps(settings))
     (tmp_path / ".env").write_text("")
     for each in (file, tmp_path / ".env"):
         each.chmod(0o644)

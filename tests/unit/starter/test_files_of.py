@@ -27,6 +27,21 @@ def test_programs_are_programs_whatever_the_paths() -> None:
         ast.parse(files[name])
 
 
+@pytest.mark.parametrize("home", ["/srv/a 'b' \"c\" \\d $e", "/srv/Büro/\N{GRINNING FACE}"])
+def test_the_program_of_an_agent_names_the_paths_as_they_are(home: str) -> None:
+    program = ast.parse(starter_files(Path(home), f"{home}/python")["clients/llm_agent.py"])
+    [server] = [
+        each.value
+        for each in program.body
+        if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) == "SERVER"
+    ]
+    assert server is not None
+
+    told = ast.literal_eval(server)
+    assert told["command"] == f"{home}/python"
+    assert told["env"] == {"PYTHONPATH": home, "MCP_CONFIG_FILE": f"{home}/settings.jsonc"}
+
+
 @pytest.mark.parametrize("name", CLIENTS)
 def test_a_client_is_given_absolute_paths_and_no_secret(name: str) -> None:
     entry = json.loads(starter_files(HOME, PYTHON, environment=True)[name])[CLIENTS[name]]

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kailash_mcp_prod.transports import forwarding
 from kailash_mcp_prod.transports.binding import bind_local
 from kailash_mcp_prod.transports.forwarding import Forwarder, place_of, socket_of
 from kailash_mcp_prod.transports.listening import Listener
@@ -207,3 +208,85 @@ async def test_a_call_whose_home_dies_is_answered(workers: Workers, begun: bytes
     assert answer.status_code == 503
     data = answer.json()["error"]["data"]
     assert (data["code"], data["details"]) == ("unavailable", {"outcome": "unknown"})
+
+
+class Client:
+    """Sends the parts of a body, and then nothing, or that it has gone."""
+
+    def __init__(self, *parts: bytes, gone: bool, more: bool) -> None:
+        self._messages: list[dict[str, Any]] = [
+            {"type": "http.request", "body": part, "more_body": more or part is not parts[-1]}
+            for part in parts
+        ]
+        self._gone = gone
+        self.answers: list[Any] = []
+        self.goes = asyncio.Event()
+
+    async def receive(self) -> Any:
+        if self._messages:
+            return self._messages.pop(0)
+        if not self._gone:
+            await self.goes.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.answers.append(message)
+
+    async def post_to(self, forwarder: Forwarder, length: int) -> None:
+        headers = [(b"host", b"h"), (b"mcp-session-id", b"1-a")]
+        headers.append((b"content-length", str(length).encode()))
+        scope = {"type": "http", "method": "POST", "raw_path": b"/", "path": "/"}
+        async with asyncio.timeout(5):
+            await forwarder({**scope, "headers": headers}, self.receive, self.send)
+
+
+@asynccontextmanager
+async def silent_home(workers: Workers) -> AsyncIterator[tuple[asyncio.Event, asyncio.Event]]:
+    """In place of the other worker one that never answers: when it was asked, and when left."""
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read(-1)
+        left.set()
+        writer.close()
+
+    path = socket_of(workers.directory, 1)
+    path.unlink()
+    async with await asyncio.start_unix_server(listen, path):
+        yield asked, left
+
+
+async def test_a_client_that_goes_within_its_body_is_no_failure(workers: Workers) -> None:
+    client = Client(b"ab", gone=True, more=True)
+
+    await client.post_to(workers.forwarder, 5)
+
+    assert client.answers == []
+    assert await workers.forwarder.idle_within(0)
+
+
+async def test_a_home_that_hangs_is_left_when_the_client_goes(workers: Workers) -> None:
+    client = Client(b"ab", gone=False, more=False)
+    async with silent_home(workers) as (asked, left), asyncio.timeout(5):
+        call = asyncio.create_task(client.post_to(workers.forwarder, 2))
+        await asked.wait()
+        client.goes.set()
+        await call
+        await left.wait()
+
+    assert client.answers == []
+    assert await workers.forwarder.idle_within(0)
+
+
+async def test_a_body_that_never_ends_is_given_up(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "_BODY_SECONDS", 0.05)
+    client = Client(b"ab", gone=False, more=True)
+    async with silent_home(workers) as (_, left), asyncio.timeout(5):
+        await client.post_to(workers.forwarder, 5)
+        await left.wait()
+
+    assert client.answers == []

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS, Principal
-from kailash_mcp_prod.transports.session_ids import GOOD_SECONDS, SessionIds
+from kailash_mcp_prod.transports.session_ids import GOOD_SECONDS, SessionIds, _text_of
 
 SECRET = b"a secret of all replicas, long enough"
 ALICE = Principal("key:alice", frozenset({"*"}), roles=frozenset({"b", "a"})).owner
@@ -45,6 +46,25 @@ def test_whatever_was_changed_is_no_id() -> None:
         assert ids.read(f"{made[:position]}{changed}{made[position + 1 :]}", ALICE) is None
     for other in ("", "-", "0-", "0-!", "nobody", made[2:], f"0{made}", "0-" + "A" * 5000):
         assert ids.read(other, ALICE) is None
+
+
+def test_an_id_of_another_version_of_the_server_is_none() -> None:
+    ids = SessionIds(SECRET)
+    body = msgspec.msgpack.encode([1, b"nonce"])
+    signed = ids._signature(body, ALICE) + body
+
+    assert ids.read(f"0-{_text_of(signed)}", ALICE) is None
+
+
+def test_an_id_stays_short_whatever_a_client_declares() -> None:
+    ids = SessionIds(SECRET)
+    capabilities = {"€" * 62 + str(number): {} for number in range(10, 42)} | {"sampling": {}}
+
+    made = ids.make(ALICE, "2025-11-25", capabilities)
+
+    facts = ids.read(made, ALICE)
+    assert facts is not None
+    assert facts.capabilities == ["sampling"]
 
 
 @pytest.mark.parametrize("version", ["1", "12", "123"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ class Worker:
         self.giving, self.given = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.giving.setblocking(False)
         self.given.setblocking(False)
+        self.inheritable: set[bool] = set()
 
     async def take(self, number: int) -> list[int]:
         """The numbers of the sockets of so many connections, in order."""
@@ -27,6 +30,7 @@ class Worker:
             while len(found) < number:
                 for kind, connection in taken(self.given):
                     found.append(kind)
+                    self.inheritable.add(connection.get_inheritable())
                     connection.close()
                 await asyncio.sleep(0)
         return sorted(found)
@@ -108,6 +112,35 @@ async def test_clients_wait_for_a_worker_that_has_no_time(door: Door) -> None:
     door.connect(*([0] * many))
 
     assert await worker.take(many) == [0] * many
+
+
+async def test_clients_wait_while_too_many_descriptors_are_under_way(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [errno.ETOOMANYREFS] * 3
+
+    def send_fds(*given: Any) -> int:
+        # The system counts them over all processes of a user, and never for root.
+        if refusals:
+            raise OSError(refusals.pop(), "Too many references")
+        return _send_fds(*given)
+
+    _send_fds = socket.send_fds
+    monkeypatch.setattr(socket, "send_fds", send_fds)
+    door.sharing.give_to(0, door.workers[0].giving)
+    door.connect(0, 1)
+
+    assert await door.workers[0].take(2) == [0, 1]
+    assert refusals == []
+
+
+async def test_connections_are_kept_from_processes_that_a_worker_starts(door: Door) -> None:
+    worker = door.workers[0]
+    door.sharing.give_to(0, worker.giving)
+    door.connect(0)
+
+    await worker.take(1)
+    assert worker.inheritable == {False}
 
 
 async def test_after_the_end_clients_are_refused(door: Door) -> None:
