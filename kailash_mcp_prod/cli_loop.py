@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -89,6 +90,7 @@ def configure_logging_of(config: ServerConfig, *, pid: int | None = None) -> Non
     """
     if config.connect is None or config.log_file is not None or config.log_format != "auto":
         # Late, because it takes as long to import as all that a bridge needs.
+        _import_structlog()
         from kailash_mcp_prod.observe.logs import configure_logging
 
         configure_logging(
@@ -102,6 +104,17 @@ def configure_logging_of(config: ServerConfig, *, pid: int | None = None) -> Non
     else:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s [%(levelname)s] %(message)s")
         logging.getLogger("kailash_mcp_prod").setLevel(config.log_level)
+
+
+def _import_structlog() -> None:
+    # It takes rich along where that is installed, for tracebacks that are written in another way
+    # here. To import it is a fifteenth of what a start over stdio takes.
+    if sys.modules.get("rich") is None:
+        sys.modules["rich"] = None  # type: ignore[assignment]
+        try:
+            import structlog  # noqa: F401
+        finally:
+            del sys.modules["rich"]
 
 
 class Signals:
