@@ -19,8 +19,9 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 _HALF_A_MINUTE: Final = Delays(30)
 WHOLE_BODY: Final = "kailash_mcp_prod.whole_body"
-JSON_ANSWER: Final = "kailash_mcp_prod.json_answer"
 """The extension of a scope that gives the request's body, or `None` if it has to be received."""
+JSON_ANSWER: Final = "kailash_mcp_prod.json_answer"
+"""That which sends a short answer at once, or says that it can't."""
 _NONE: Final[dict[str, Any]] = {}
 LARGE: Final = 64 * 1024
 """What is longer may be more than the server's own buffers hold."""

@@ -14,16 +14,6 @@ from kailash_mcp_prod.records.refusals import ContentionError
 from tests.unit.guard.circuit_calls import RECOVERY, Clock, call, refusal
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def breakers(clock: Clock) -> Breakers:
-    return Breakers(3, RECOVERY, clock)
-
-
 @pytest.mark.parametrize(
     "ending", [errors.UnavailableError("Away."), errors.CallTimeoutError("Too long.")]
 )

@@ -13,16 +13,6 @@ from kailash_mcp_prod.guard.breakers import Breakers
 from tests.unit.guard.circuit_calls import RECOVERY, Clock, call, refusal
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def breakers(clock: Clock) -> Breakers:
-    return Breakers(3, RECOVERY, clock)
-
-
 class Others:
     """The other replicas: hears what they would, and lets each probe wait for so long."""
 
