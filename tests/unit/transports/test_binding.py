@@ -32,8 +32,19 @@ def test_a_folder_that_is_gone_is_told() -> None:
         bind_local(Path("/nowhere/worker.sock"))
 
 
+def taken_behind_a_free_one() -> socket.socket:
+    while True:
+        taken = bind("127.0.0.1", 0)
+        try:
+            bind("127.0.0.1", taken.getsockname()[1] - 1).close()
+        except StartupError:
+            taken.close()
+        else:
+            return taken
+
+
 def test_that_the_port_of_rest_is_taken_is_told_as_such() -> None:
-    with bind("127.0.0.1", 0) as taken:
+    with taken_behind_a_free_one() as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StartupError) as refused:
             bind_both("127.0.0.1", port - 1)
