@@ -95,7 +95,9 @@ async def kept(replica: Replica) -> dict[bytes, bytes]:
 
     async def look(client: Any) -> dict[bytes, bytes]:
         names = await client.keys("app:cache:{values}:*")
-        return {name: await client.get(name) for name in names if b":bytes:" not in name}
+        found = {name: await client.get(name) for name in names if b":bytes:" not in name}
+        # One may have ended since it was named.
+        return {name: sealed for name, sealed in found.items() if sealed is not None}
 
     return await replica.redis.run(look)
 
