@@ -92,7 +92,7 @@ class SharedCircuits:
         # What Redis does not name is closed only if Redis was told that it was open.
         memory = self._memory if name in self._known and name not in self._news else ""
         keys = self._circuits, self._lease(name)
-        pause = max(1, round(self._pause_seconds * 1000))
+        pause = round(self._pause_seconds * 1000)
         arguments = name, token, self._lease_milliseconds, memory, pause
         try:
             answer = await self._redis.run(
@@ -181,7 +181,7 @@ class SharedCircuits:
         keys += [self._lease(name) for name in held]
         # What `ZSCORE` says as it was said to it: not so long that it is rounded, and later than
         # any time.
-        memory = random.randrange(2**51, 2**52 - 1)  # noqa: S311 - to be told apart, not guessed
+        memory = random.randrange(2**51, 2**52)  # noqa: S311 - to be told apart, not guessed
         arguments: list[str | int] = [memory, self._lease_milliseconds, len(over), len(held)]
         arguments += [*over, *held.values()]
         for name, until in told.items():

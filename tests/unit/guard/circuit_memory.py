@@ -31,6 +31,8 @@ class CircuitMemory:
         self.name = ""
         self.circuits: dict[str, int] = {}
         self.leases: dict[str, str] = {}
+        # Under which tokens the last one who came has given a lease back, or holds it.
+        self.named: list[str] = []
 
     def lapse(self, held: Collection[str]) -> None:
         """Ends the leases that nobody renews."""
@@ -53,20 +55,20 @@ class CircuitMemory:
         elif memory and memory == self.name:
             return -1
         if key in self.leases:
-            return min(lease, pause)
+            return max(1, min(lease, pause))
         self.leases[key] = token
         return 0
 
     def _exchange(self, keys: tuple[str, ...], memory: int, *more: Any) -> list[Any]:
         _, over, held, *rest = more
         self.name = self.name or str(memory)
-        tokens, news = rest[: over + held], rest[over + held :]
+        self.named, news = rest[: over + held], rest[over + held :]
         for name, milliseconds in zip(news[::2], news[1::2], strict=True):
             if milliseconds < 0:
                 self.circuits.pop(name, None)
             else:
                 self.circuits[name] = self.now() + milliseconds
-        for key, token in zip(keys[:over], tokens[:over], strict=True):
+        for key, token in zip(keys[:over], self.named[:over], strict=True):
             if self.leases.get(key) == token:
                 del self.leases[key]
         found: list[Any] = [self.name.encode()]

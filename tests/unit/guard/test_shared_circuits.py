@@ -281,3 +281,98 @@ def test_no_probe_is_sent_where_another_replica_has_closed_the_circuit_since() -
 
     assert one.probe is None
     assert one.is_closed
+
+
+def half_open() -> World:
+    world, possible = led(HALF_OPEN)
+    assert possible
+    return world
+
+
+def test_a_probe_that_is_refused_waits_for_a_look_and_holds_no_lease() -> None:
+    world = half_open()
+    one, other = world.replicas
+    assert one.begin()
+
+    assert not other.begin()
+
+    assert other.breakers.seconds_left(NAME) == PAUSE
+    other.exchange()
+    assert world.memory.named == []
+    one.exchange()
+    assert len(world.memory.leases) == 1
+    assert world.memory.named == [*world.memory.leases.values()]
+
+
+def test_a_probe_that_was_not_asked_for_has_no_lease_to_give_back() -> None:
+    world = half_open()
+    one = world.replicas[0]
+    one.breakers.open_from_afar("tool:a", 0)
+    world.memory.circuits["tool:a"] = world.memory.now() + 2_000
+
+    assert not one.begin()
+
+    assert one.breakers.unclosed() == {"tool:a": 2, NAME: 0}
+    assert world.memory.leases == {}
+
+
+@pytest.mark.parametrize("seconds_away", [LEASE - 1, LEASE])
+def test_a_probe_that_ends_while_redis_is_away_gives_its_lease_back_while_that_lasts(
+    seconds_away: float,
+) -> None:
+    world = half_open()
+    one = world.replicas[0]
+    assert one.begin()
+    one.connection.up = False
+    one.end(0, "works")
+    world.now[0] += seconds_away
+    one.exchange()
+
+    one.connection.up = True
+    one.exchange()
+
+    given_back = seconds_away < LEASE
+    assert len(world.memory.named) == given_back
+    assert len(world.memory.leases) == 1 - given_back
+
+
+def test_what_others_found_does_not_outweigh_a_later_failure_that_nobody_has_heard_of() -> None:
+    world = half_open()
+    one, other = world.replicas
+    one.connection.up = False
+    assert other.begin()
+    other.end(0, "works")
+    other.exchange()
+    assert one.begin()
+    one.end(0, "fails")
+    world.now[0] += RECOVERY
+    one.connection.up = True
+
+    assert one.begin()
+
+    assert one.probe is not None
+
+
+def test_a_memory_is_told_apart_by_a_number_later_than_any_time_and_never_rounded() -> None:
+    world = World()
+    one, memory = world.replicas[0], world.memory
+    for _ in range(200):
+        memory.forget()
+        one.exchange()
+
+        assert 2**51 <= int(memory.name) < 2**52
+
+
+def test_of_several_circuits_each_is_told_with_its_time() -> None:
+    one, other = World().replicas
+    for name, seconds in (("a", 10.0), ("b", 20.0), ("c", 0.5)):
+        one.circuits.turned(name, seconds)
+    one.exchange()
+    other.exchange()
+    assert other.breakers.unclosed() == {"a": 10, "b": 20, "c": 0.5}
+
+    one.circuits.turned("b", 0)
+    one.exchange()
+    other.exchange()
+
+    assert other.breakers.unclosed() == {"a": 10, "c": 0.5}
