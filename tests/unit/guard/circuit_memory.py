@@ -87,6 +87,8 @@ class MemoryConnection:
     def __init__(self, memory: CircuitMemory) -> None:
         self._memory = memory
         self.up = True
+        # Does what happens in this process while an answer is on its way.
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def key(self, *parts: str) -> str:
         """As of a real one."""
@@ -96,4 +98,6 @@ class MemoryConnection:
         """As of a real one."""
         if not self.up:
             raise RedisDownError
-        return await operation(self._memory)
+        answer = await operation(self._memory)
+        self.meanwhile()
+        return answer

@@ -22,6 +22,7 @@ class Others:
         self.asked: list[str] = []
         self.wait: dict[str, float] = {}
         self.silent = False
+        self.broken = False
 
     def turned(self, name: str, seconds: float) -> None:
         self.heard.append((name, seconds))
@@ -30,6 +31,8 @@ class Others:
         self.asked.append(name)
         if self.silent:
             await asyncio.Event().wait()
+        if self.broken:
+            raise RuntimeError("A defect of theirs.")
         return self.wait.get(name, 0)
 
     def probe_ended(self, name: str) -> None:
@@ -116,6 +119,21 @@ async def test_a_call_that_is_cancelled_while_it_asks_makes_way(
     others.silent = False
     await asking_call(breakers)
     breakers.check("database", "a")
+
+
+async def test_what_goes_wrong_while_a_call_asks_says_nothing_of_what_it_did_not_reach(
+    breakers: Breakers, clock: Clock, others: Others
+) -> None:
+    breakers.open_from_afar("database", 5)
+    clock.now += 5
+    others.broken = True
+
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            await asking_call(breakers)
+
+    assert breakers.unclosed() == {"database": 0}
+    assert breakers.states().keys() == {"database"}
 
 
 def test_what_turns_here_is_announced_and_what_turned_elsewhere_is_not(

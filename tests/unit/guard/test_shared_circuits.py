@@ -334,6 +334,8 @@ def test_a_probe_that_ends_while_redis_is_away_gives_its_lease_back_while_that_l
     given_back = seconds_away < LEASE
     assert len(world.memory.named) == given_back
     assert len(world.memory.leases) == 1 - given_back
+    one.exchange()
+    assert world.memory.named == []
 
 
 def test_what_others_found_does_not_outweigh_a_later_failure_that_nobody_has_heard_of() -> None:
@@ -376,3 +378,20 @@ def test_of_several_circuits_each_is_told_with_its_time() -> None:
     other.exchange()
 
     assert other.breakers.unclosed() == {"a": 10, "c": 0.5}
+
+
+def test_what_turns_while_something_is_told_is_told_after_it() -> None:
+    one, other = World().replicas
+    one.circuits.turned("a", 10.0)
+    one.connection.meanwhile = lambda: one.circuits.turned("a", 0)
+    one.exchange()
+    one.connection.meanwhile = lambda: None
+
+    one.exchange()
+    other.exchange()
+
+    assert one.breakers.unclosed() == other.breakers.unclosed() == {}
+
+
+def test_circuits_that_never_started_stop() -> None:
+    at_once(World().replicas[0].circuits.stop())
