@@ -220,10 +220,25 @@ def test_a_call_that_did_not_need_its_backend_says_nothing_of_it(
     assert refusal(breakers, "database", "Company_list")
 
 
+@pytest.mark.parametrize("ending", [None, ValueError("x")])
+def test_a_call_that_was_answered_without_its_tool_says_nothing_of_it(
+    breakers: Breakers, ending: Exception | None
+) -> None:
+    for _ in range(2):
+        call(breakers, ValueError("x"))
+    with suppress(ValueError), breakers.around("database", "Company_list") as passage:
+        passage.used = False
+        if ending is not None:
+            raise ending
+    breakers.check("database", "Company_list")
+    call(breakers, ValueError("x"))
+    refusal(breakers, "database", "Company_list")
+
+
 def test_who_is_refused_is_told_what_failed_and_when_to_try_again(
     breakers: Breakers, clock: Clock
 ) -> None:
-    for backend, tool in (("nexus:orders", "a"), (None, "b"), ("database", "c")):
+    for backend, tool in (("nexus:eu:orders", "a"), (None, "b"), ("database", "c")):
         for _ in range(3):
             call(breakers, errors.UnavailableError("Away."), backend=backend, tool=tool)
     clock.now += 0.5
@@ -232,8 +247,8 @@ def test_who_is_refused_is_told_what_failed_and_when_to_try_again(
         " Nothing was done. Try again in 30 s."
     )
 
-    told = [refusal(breakers, *of).message for of in (("nexus:orders", "x"), (None, "b"))]
-    assert told == ["The workflow orders" + rest, "The tool b" + rest]
+    told = [refusal(breakers, *of).message for of in (("nexus:eu:orders", "x"), (None, "b"))]
+    assert told == ["The workflow eu:orders" + rest, "The tool b" + rest]
     assert refusal(breakers, "database", "x").message == "The database" + rest
     assert breakers.health() == {
         "status": "degraded",

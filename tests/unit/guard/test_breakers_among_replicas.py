@@ -215,14 +215,14 @@ def test_it_is_logged_what_other_replicas_turned(
     breakers: Breakers, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    breakers.open_from_afar("database", 5.04)
+    breakers.open_from_afar("database", 5.26)
     breakers.open_from_afar("database", 9)
     breakers.close_from_afar("database")
     breakers.close_from_afar("database")
 
     opened, closed = map(vars, caplog.records)
     assert (opened["message"], opened["levelname"]) == ("circuit_opened", "WARNING")
-    assert (opened["circuit"], opened["seconds"]) == ("database", 5.0)
+    assert (opened["circuit"], opened["seconds"]) == ("database", 5.3)
     assert (closed["message"], closed["levelname"]) == ("circuit_closed", "INFO")
     assert closed["circuit"] == "database"
     assert opened["by"] == closed["by"] == "another replica"
