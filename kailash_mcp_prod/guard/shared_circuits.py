@@ -150,7 +150,7 @@ class SharedCircuits:
             if name in self._news and self._news[name] == until:
                 del self._news[name]
         for token in over:
-            del self._over[token]
+            self._over.pop(token, None)
         if memory == self._memory:
             for name in self._known - found.keys() - self._news.keys():
                 self._breakers.close_from_afar(name)
