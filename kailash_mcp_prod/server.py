@@ -31,7 +31,7 @@ from kailash_mcp_prod.records.connecting import is_postgresql
 from kailash_mcp_prod.sessions.assembly import Agents
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
-from kailash_mcp_prod.tools.assembly import tool_service
+from kailash_mcp_prod.tools.assembly import prepared_reads, tool_service
 from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.caller import ToolCaller
 from kailash_mcp_prod.tools.registry import ToolRegistry
@@ -167,6 +167,7 @@ class ProductionMCPServer:
             observer=self.monitoring.monitor.observer,
             tracer=None if self._traces is None else self._traces.requests,
             slot=0 if place is None else place.slot,
+            preparing=prepared_reads(self.service, self.reads, self._traces),
         )
         self.monitoring.watch(self._dispatcher.methods())
         if self._traces is not None:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Credentials
+from kailash_mcp_prod.protocol.revisions import MODERN_REVISIONS
 from kailash_mcp_prod.transports.http_headers import (
     IDEMPOTENCY_HEADER,
     Accept,
@@ -25,6 +26,7 @@ _SINGLE: Final = (
     SESSION_HEADER,
     IDEMPOTENCY_HEADER,
 )
+_CALL: Final = "tools/call"
 _MOST_KNOWN: Final = 256
 _LONGEST_KNOWN: Final = 4096
 
@@ -44,6 +46,7 @@ class Head:
         session_id: The session of a legacy client.
         idempotency_key: What makes a call that is sent again the same one.
         mirrored: What is repeated of the message.
+        repeatable: Whether the same request may come again, and get the same answer.
         trace: The trace that it belongs to, by `traceparent` and `tracestate`.
     """
 
@@ -55,6 +58,7 @@ class Head:
         "idempotency_key",
         "mirrored",
         "origin",
+        "repeatable",
         "repeated",
         "sends_json",
         "session_id",
@@ -78,6 +82,13 @@ class Head:
         self.version = self.mirrored.version
         parent = headers.get(b"traceparent")
         self.trace = None if parent is None else (parent, headers.get(b"tracestate"))
+        self.repeatable = (
+            self.version in MODERN_REVISIONS
+            and self.mirrored.method == _CALL
+            and self.accept.json
+            and self.session_id is None
+            and self.idempotency_key is None
+        )
 
 
 class Heads:
