@@ -39,6 +39,10 @@ _encoder = msgspec.json.Encoder()
 class PreparedCall(Protocol):
     """A call of a tool that may be answered at once; `tools.PreparedRead` is one."""
 
+    def holds_for(self, principal: Principal) -> bool:
+        """Whether it was prepared for the principal, and would not be prepared otherwise now."""
+        ...
+
     async def again(self, principal: Principal, request_id: str) -> bytes | None:
         """The structured result as JSON; `None` when it has to be called for.
 
@@ -134,6 +138,10 @@ class PreparedRequest:
         self._observer = observer
         self._body: bytes | None = None
         self._encoded = b""
+
+    def holds_for(self, principal: Principal) -> bool:
+        """Whether it was prepared for the principal, and would not be prepared otherwise now."""
+        return self._prepared.holds_for(principal)
 
     async def again(
         self,

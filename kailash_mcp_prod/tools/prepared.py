@@ -113,6 +113,10 @@ class PreparedRead:
         self._body: bytes | None = None
         self._result: dict[str, Any] = {}
 
+    def holds_for(self, principal: Principal) -> bool:
+        """Whether it is the principal's, and the tools are as they were."""
+        return principal is self._call.principal and self._version == self._of.version
+
     async def again(self, principal: Principal, request_id: str) -> bytes | None:
         """The result as JSON, counted as a call of its own; the same bytes while it is the same.
 
@@ -128,8 +132,7 @@ class PreparedRead:
         of, tool = self._of, self._tool
         service = of.service
         if (
-            principal is not self._call.principal
-            or self._version != of.version
+            not self.holds_for(principal)
             or service.is_draining
             or not service.breakers.are_closed(tool.backend, tool.name)
         ):

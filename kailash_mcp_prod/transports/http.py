@@ -236,6 +236,8 @@ class HttpTransport(BaseTransport):
             message = "The Accept header must allow application/json or text/event-stream."
             raise bad_request(message, 406)
         body = await self._read_body(scope, exchange, principal)
+        if await self._repeats.answer_later(scope, exchange, principal, body):
+            return
         try:
             rpc = decode(body)
         except InvalidMessageError as error:

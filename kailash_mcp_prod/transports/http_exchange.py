@@ -182,6 +182,7 @@ class Exchange:
             headers: Further headers.
             part: What of the message is compressed already, for a client that takes that.
         """
+        self.succeeded = reply.error_code is None and not reply.is_error
         if (
             headers is None
             and part is None
@@ -190,7 +191,6 @@ class Exchange:
             and self._at_once(status, self.request_id, reply.body)
         ):
             self.answered = True
-            self.succeeded = reply.error_code is None and not reply.is_error
             return
         body, own = reply.body, [JSON_TYPE, *self.own_headers, *(headers or [])]
         if part is not None and accepts_gzip(self.head.headers.get(b"accept-encoding")):

@@ -44,6 +44,7 @@ class Head:
         sends_json: Whether the body is JSON, as the client says.
         version: The revision of MCP.
         session_id: The session of a legacy client.
+        likeness: The same for all that differ in the length of the body alone.
         idempotency_key: What makes a call that is sent again the same one.
         mirrored: What is repeated of the message.
         repeatable: Whether the same request may come again, and get the same answer.
@@ -56,6 +57,7 @@ class Head:
         "headers",
         "host",
         "idempotency_key",
+        "likeness",
         "mirrored",
         "origin",
         "repeatable",
@@ -67,6 +69,7 @@ class Head:
     )
 
     def __init__(self, raw: Collection[tuple[bytes, bytes]]) -> None:
+        self.likeness: object = self
         self.headers = headers = Headers(raw)
         self.repeated = headers.repeats(*_SINGLE)
         self.host = headers.get(b"host")
@@ -99,6 +102,7 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[tuple[tuple[bytes, bytes], ...], Head] = {}
+        self._likenesses: dict[tuple[tuple[bytes, bytes], ...], object] = {}
 
     def of(self, raw: Collection[tuple[bytes, bytes]]) -> Head:
         """The head of a request.
@@ -117,5 +121,8 @@ class Heads:
             if sum(len(name) + len(value) for name, value in key) <= _LONGEST_KNOWN:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
+                    self._likenesses.clear()
+                alike = tuple(each for each in key if each[0] != b"content-length")
+                head.likeness = self._likenesses.setdefault(alike, head.likeness)
                 self._known[key] = head
         return head

@@ -16,7 +16,6 @@ from kailash_mcp_prod.protocol.codec import is_request_id
 from kailash_mcp_prod.protocol.messages import RequestId
 from kailash_mcp_prod.protocol.prepared import PreparedRequest, PreparedRequests
 from kailash_mcp_prod.transports.asgi import Scope, whole_body
-from kailash_mcp_prod.transports.http_head import Head
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.transports.http_exchange import Exchange
@@ -25,7 +24,7 @@ MOST: Final = 256
 LONGEST: Final = 4096
 """Longer requests are read anew each time, so that what is remembered stays small."""
 
-_Key = tuple[Head, str, bytes]
+_Key = tuple[object, str, bytes]
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -70,28 +69,28 @@ class Repeats:
         return len(self._known)
 
     async def answer(self, scope: Scope, exchange: Exchange) -> bool:
-        """Whether the request came before and could be answered at once.
+        """Whether the request came before and is answered now, because all of it is there.
 
-        If not, the exchange has the body where that was taken, and nothing has happened.
+        If not, the exchange has the body if that was taken, and nothing has happened.
 
         Raises:
             ServerError: The credential is not good.
         """
-        head = exchange.head
-        if self._requests is None or not head.repeatable or scope["method"] != "POST":
+        if not self._may_repeat(scope, exchange):
             return False
         body = exchange.body = whole_body(scope)
-        if body is None or len(body) > LONGEST:
+        if body is None or not self._find(scope, exchange, body):
             return False
-        sent = exchange.sent = self._sent(head, scope["path"], body)
-        if sent is None or sent.prepared is None:
+        principal = await self._authenticator.authenticate(exchange.head.credentials)
+        return await self._answer(exchange, principal)
+
+    async def answer_later(
+        self, scope: Scope, exchange: Exchange, principal: Principal, body: bytes
+    ) -> bool:
+        """The same for a request whose body came later than its head."""
+        if exchange.body is not None or not self._may_repeat(scope, exchange):
             return False
-        principal = await self._authenticator.authenticate(head.credentials)
-        reply = await sent.prepared.again(sent.id, principal, exchange.request_id)
-        if reply is None:
-            return False
-        await exchange.reply(reply, 200)
-        return True
+        return self._find(scope, exchange, body) and await self._answer(exchange, principal)
 
     def note(self, exchange: Exchange, request: Request, principal: Principal) -> None:
         """Takes note of a request that was handled.
@@ -107,6 +106,8 @@ class Repeats:
         if sent.key not in self._once:
             _keep(self._once, sent.key, None, self._most)
             return
+        if sent.prepared is not None and sent.prepared.holds_for(principal):
+            return
         context = Context(
             principal,
             _drop,
@@ -119,20 +120,40 @@ class Repeats:
         if prepared is not None:
             _keep(self._known, sent.key, prepared, self._most)
 
-    def _sent(self, head: Head, path: str, body: bytes) -> Sent | None:
+    def _may_repeat(self, scope: Scope, exchange: Exchange) -> bool:
+        may_repeat = self._requests is not None and exchange.head.repeatable
+        return may_repeat and scope["method"] == "POST"
+
+    def _find(self, scope: Scope, exchange: Exchange, body: bytes) -> bool:
+        """Whether the request is known; notes what it is known by."""
+        head = exchange.head
+        if len(body) > LONGEST:
+            return False
         try:
             envelope = _envelope.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # The usual way says what is wrong.
-            return None
+            return False
         if (
             envelope.jsonrpc != "2.0"
             or envelope.method != head.mirrored.method
             or not is_request_id(envelope.id)
         ):
-            return None
-        key = head, path, bytes(envelope.params)
-        return Sent(key, envelope.id, self._known.get(key))
+            return False
+        key = head.likeness, scope["path"], bytes(envelope.params)
+        prepared = self._known.get(key)
+        exchange.sent = Sent(key, envelope.id, prepared)
+        return prepared is not None
+
+    async def _answer(self, exchange: Exchange, principal: Principal) -> bool:
+        sent = exchange.sent
+        if sent is None or sent.prepared is None:
+            return False
+        reply = await sent.prepared.again(sent.id, principal, exchange.request_id)
+        if reply is None:
+            return False
+        await exchange.reply(reply, 200)
+        return True
 
 
 def _keep(kept: dict[_Key, Any], key: _Key, value: Any, most: int) -> None:
