@@ -8,13 +8,10 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
-from dataflow import DataFlow
 
 from kailash_mcp_prod import ProductionMCPServer, ServerConfig
 from kailash_mcp_prod.auth.api_keys import mint_key
@@ -22,21 +19,26 @@ from kailash_mcp_prod.guard.breaker import Outcome
 from kailash_mcp_prod.protocol import Reply
 from kailash_mcp_prod.protocol.prepared import PreparedRequest
 from kailash_mcp_prod.state.credentials import CredentialStore
+from kailash_mcp_prod.state.database import StateDatabase
+from kailash_mcp_prod.state.stored_key import StoredKey
 from kailash_mcp_prod.tools.spec import DATABASE
 from kailash_mcp_prod.transports.http import HttpTransport
-from tests.e2e.exchanges import BOTH, META
 from tests.integration.records.plain_sql import run_sql
+from tests.integration.shops import (
+    KEYS,
+    NORTH,
+    ROLES,
+    SHOPS,
+    SOUTH,
+    SPARING,
+    Site,
+    calling,
+    reading,
+    record_in,
+    shops,
+    site_at,
+)
 from tests.redis_server import RedisServer
-
-NORTH, SOUTH, SPARING = "key-of-the-north-agent", "key-of-the-south-agent", "key-of-a-sparing-agent"
-RULES = {"Shop": {"rows": {"region": "$claims.region"}, "hide": ["margin"]}}
-ROLES = {"member": {"permissions": ["*"], "access_rules": RULES}}
-KEYS = {
-    NORTH: {"agent_id": "north", "roles": ["member"], "claims": {"region": "north"}},
-    SOUTH: {"agent_id": "south", "roles": ["member"], "claims": {"region": "south"}},
-    SPARING: {"roles": ["member"], "rate_limit": 7, "claims": {"region": "north"}},
-}
-SHOPS = ("north-0", "north-1", "south-0", "south-1")
 
 
 @pytest.fixture(autouse=True)
@@ -64,84 +66,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     monkeypatch.setattr(HttpTransport, "__call__", watched_serve)
     monkeypatch.setattr(PreparedRequest, "again", watched_again)
     return seen
-
-
-@dataclass
-class Site:
-    """A server with a few shops, and a client that writes its requests itself."""
-
-    server: ProductionMCPServer
-    web: httpx.AsyncClient
-    numbers: list[int] = field(default_factory=list)
-
-    async def post(
-        self, key: str, body: str, tool: str = "Shop_read", path: str = "", **headers: str
-    ) -> httpx.Response:
-        told = {
-            "x-api-key": key,
-            "accept": BOTH,
-            "content-type": "application/json",
-            "mcp-protocol-version": "2026-07-28",
-            "mcp-method": "tools/call",
-            "mcp-name": tool,
-            **{name.replace("_", "-"): value for name, value in headers.items()},
-        }
-        return await self.web.post(f"{self.server.mcp_url}{path}", content=body, headers=told)
-
-    async def read(self, key: str, shop: str, id: Any = 1, **headers: str) -> httpx.Response:  # noqa: A002
-        return await self.post(key, reading(shop, id), **headers)
-
-    async def three_reads(self, key: str = NORTH, shop: str = "north-0") -> httpx.Response:
-        """The third of three that are the same: the first that can be answered at once."""
-        for _ in range(2):
-            assert "result" in (await self.read(key, shop)).json()
-        return await self.read(key, shop)
-
-    async def change(self, shop: str, **data: Any) -> None:
-        await self.server.mcp_server.call_tool("Shop_update", {"id": shop, "data": data})
-
-
-def calling(tool: str, arguments: dict[str, Any], id: Any = 1, **meta: Any) -> str:  # noqa: A002
-    params = {"name": tool, "arguments": arguments, "_meta": {**META, **meta}}
-    return json.dumps({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
-
-
-def reading(shop: str, id: Any = 1, **meta: Any) -> str:  # noqa: A002
-    return calling("Shop_read", {"id": shop}, id, **meta)
-
-
-def record_in(response: httpx.Response) -> dict[str, Any]:
-    record: dict[str, Any] = response.json()["result"]["structuredContent"]
-    return record
-
-
-def shops(url: str) -> Any:
-    db = DataFlow(url, enable_caching=False, enable_model_persistence=False)
-    fields = {"id": str, "region": str, "size": int, "margin": int}
-    db.model(type("Shop", (), {"__annotations__": fields, "__doc__": "A shop."}))
-    return db
-
-
-@asynccontextmanager
-async def site_at(url: str, **settings: Any) -> AsyncIterator[Site]:
-    config = ServerConfig(
-        **{
-            "port": 0,
-            "database_url": url,
-            "enable_caching": True,
-            "api_keys": KEYS,
-            "roles": ROLES,
-            **settings,
-        }
-    )
-    async with (
-        ProductionMCPServer(config, dataflow=shops(url)) as server,
-        httpx.AsyncClient(timeout=20) as web,
-    ):
-        for number, shop in enumerate(SHOPS):
-            data = {"id": shop, "region": shop[:5], "size": number, "margin": 30 + number}
-            await server.mcp_server.call_tool("Shop_create", {"data": data})
-        yield Site(server, web)
 
 
 @pytest.fixture
@@ -205,3 +129,255 @@ async def test_agents_see_their_own_rows_and_fields_only(site: Site, at_once: li
                 codes = [record_in(each)["error"]["code"] for each in answers]
                 assert codes == ["not_found"] * 4
                 assert at_once[-4:] == [False] * 4
+
+
+async def test_a_limit_counts_them_like_all_calls(site: Site) -> None:
+    answers = [await site.read(SPARING, "north-0") for _ in range(9)]
+
+    found = [record_in(each).get("error", {}).get("code") for each in answers]
+    assert found == [None] * 7 + ["rate_limited"] * 2
+
+
+async def test_metrics_count_them_like_all_calls(site: Site, at_once: list[bool]) -> None:
+    async def figures() -> tuple[Any, ...]:
+        found = site.server.monitoring.monitor
+        calls = found.calls.cells["Shop_read", "ok", False]
+        agent = found.calls.agents["key:north"]
+        (times,) = (
+            each for key, each in found.operations.operations.items() if key.tool == "Shop_read"
+        )
+        rows = found.calls.rows["Shop_read"].read
+        reads = site.server.reads
+        assert reads is not None
+        hits = reads.cache.snapshot().hits
+        return (
+            *(calls.count, calls.cached, calls.times.count, agent.calls, agent.rows.read),
+            *(agent.characters, times.count, rows, hits),
+        )
+
+    answer = await site.three_reads()
+    before = await figures()
+    for _ in range(5):
+        await site.read(NORTH, "north-0")
+    after = await figures()
+
+    assert at_once[-5:] == [True] * 5
+    characters = 5 * len(answer.text)
+    assert [new - old for new, old in zip(after, before, strict=True)] == [
+        *(5, 5, 5, 5, 5, characters, 5, 5, 5)
+    ]
+
+
+async def test_a_revoked_key_gets_nothing_any_more(sqlite_url: str, at_once: list[bool]) -> None:
+    database = StateDatabase(sqlite_url, connections=1)
+    operator = CredentialStore(database)
+    async with site_at(sqlite_url, key_store=True, api_keys={}, roles={}) as site:
+        await operator.prepare()
+        key = mint_key()
+        given = StoredKey(
+            id=key.id, digest=key.digest, lineage=key.id, permissions=("*",), created_at=time.time()
+        )
+        await operator.add(given)
+        await site.three_reads(key.text)
+        assert at_once == [False, False, True]
+
+        await operator.revoke(key.id)
+        async with asyncio.timeout(10):
+            while (answer := await site.read(key.text, "north-0")).status_code == 200:
+                assert record_in(answer)["id"] == "north-0"
+
+        assert answer.status_code == 401
+        assert "north-0" not in answer.text
+    await database.close()
+
+
+async def test_a_tool_that_is_gone_is_not_known(site: Site, at_once: list[bool]) -> None:
+    await site.three_reads()
+    tools = list(site.server.registry.every())
+    site.server.registry.remove_group("Shop")
+    gone = [await site.read(NORTH, "north-0") for _ in range(3)]
+    site.server.registry.add(tools)
+    back = [await site.read(NORTH, "north-0") for _ in range(2)]
+
+    assert [each.json()["error"]["code"] for each in gone] == [-32602] * 3
+    assert [record_in(each)["id"] for each in back] == ["north-0"] * 2
+    assert at_once[3:] == [False, False, False, False, True]
+
+
+async def test_an_open_circuit_lets_none_through(site: Site, at_once: list[bool]) -> None:
+    await site.three_reads()
+    breakers = site.server._guard.breakers
+    for _ in range(site.server.config.circuit_breaker_failure_threshold):
+        breakers.tell(DATABASE, breakers.admit(DATABASE), Outcome.FAILED)
+    refused = await site.read(NORTH, "north-0")
+    assert record_in(refused)["error"]["code"] == "circuit_open"
+
+    breakers.close_from_afar(DATABASE)
+    assert record_in(await site.read(NORTH, "north-0"))["id"] == "north-0"
+    assert at_once[3:] == [False, True]
+
+
+async def test_a_server_that_stops_takes_none(site: Site, at_once: list[bool]) -> None:
+    await site.three_reads()
+    assert await site.server.service.drain(1)
+    refused = await site.read(NORTH, "north-0")
+
+    assert record_in(refused)["error"]["code"] == "unavailable"
+    assert at_once[-1] is False
+
+
+NOT_CACHED: list[tuple[str, dict[str, Any]]] = [
+    ("Shop_read", {"id": "north-0", "_session_id": "none"}),
+    ("Shop_read", {"id": "nobody"}),
+    ("Shop_read", {"id": 7}),
+    ("Shop_read", {"id": "north-0", "extra": 1}),
+    ("Shop_count", {}),
+    ("Shop_update", {"id": "north-0", "data": {"size": 5}}),
+    ("get_dataflow_models_info", {}),
+    ("health_check", {}),
+]
+
+
+async def test_what_is_no_cached_read_is_called_each_time(site: Site, at_once: list[bool]) -> None:
+    for tool, arguments in NOT_CACHED:
+        body = calling(tool, arguments)
+        answers = [await site.post(NORTH, body, tool) for _ in range(4)]
+        assert len({each.status_code for each in answers}) == 1
+
+    assert at_once == [False] * 4 * len(NOT_CACHED)
+
+
+async def test_a_request_that_asks_for_more_is_looked_at_each_time(
+    site: Site, at_once: list[bool]
+) -> None:
+    for meta in ({"progressToken": 1}, {"io.modelcontextprotocol/logLevel": "debug"}):
+        for _ in range(4):
+            answer = await site.post(NORTH, reading("north-0", **meta))
+            assert "north-0" in answer.text
+    for _ in range(4):
+        answer = await site.read(NORTH, "north-0", idempotency_key="k-1")
+        assert record_in(answer)["id"] == "north-0"
+
+    assert at_once == [False] * 12
+
+
+@pytest.mark.parametrize(
+    "settings", [{"enable_caching": False}, {"cache_exclude_models": ["Shop"]}]
+)
+async def test_without_a_cache_none_is_answered_at_once(
+    sqlite_url: str, at_once: list[bool], settings: dict[str, Any]
+) -> None:
+    async with site_at(sqlite_url, **settings) as site:
+        await site.three_reads()
+        await site.read(NORTH, "north-0")
+
+    assert at_once == [False] * 4
+
+
+async def test_replicas_ask_each_other_each_time(
+    sqlite_url: str, redis_server: RedisServer, at_once: list[bool]
+) -> None:
+    async with site_at(sqlite_url, redis_url=redis_server.url) as site:
+        await site.three_reads()
+        await site.read(NORTH, "north-0")
+
+    assert at_once == [False] * 4
+
+
+MALFORMED = [
+    reading("north-0").replace('"id": 1', '"id": null'),
+    reading("north-0").replace('"id": 1', '"id": 1.0'),
+    reading("north-0").replace('"id": 1', '"id": true'),
+    reading("north-0").replace('"id": 1', '"id": [1]'),
+    reading("north-0").replace('"id": 1, ', ""),
+    reading("north-0").replace('"2.0"', '"1.0"'),
+    reading("north-0").replace('"tools/call"', '"tools/list"'),
+    reading("north-0").replace('"tools/call"', "7"),
+    reading("north-0")[:-1] + ', "result": {}}',
+    reading("north-0")[:-1] + ', "params": {}}',
+    reading("north-0")[:-1] + ', "id": {}}',
+    reading("north-0")[:-1],
+    reading("north-0") + "}",
+    f"[{reading('north-0')}]",
+    "",
+    "{}",
+]
+
+
+async def test_a_malformed_request_is_refused_as_if_none_had_come_before(
+    site: Site, at_once: list[bool]
+) -> None:
+    def said(response: httpx.Response) -> Any:
+        told = json.loads(response.text or "null")
+        if isinstance(told, dict):
+            told.get("error", {}).get("data", {}).pop("request_id", None)
+        return response.status_code, told
+
+    # With another header, nothing that came before is the same.
+    afresh = [await site.post(NORTH, body, accept_language="de") for body in MALFORMED]
+    await site.three_reads()
+    answers = [await site.post(NORTH, body) for body in MALFORMED]
+
+    assert [said(each) for each in answers] == [said(each) for each in afresh]
+    assert at_once[-len(MALFORMED) - 1 :] == [True, *[False] * len(MALFORMED)]
+
+
+async def test_who_repeats_arguments_in_headers_or_comes_from_a_page_is_checked_each_time(
+    site: Site, at_once: list[bool]
+) -> None:
+    await site.three_reads()
+    wrong = [
+        await site.read(NORTH, "north-0", mcp_name="Shop_list"),
+        await site.read(NORTH, "north-0", mcp_method="tools/list"),
+        await site.read(NORTH, "north-0", mcp_protocol_version="2026-07-29"),
+        await site.read(NORTH, "north-0", origin="https://evil.example"),
+        await site.read(NORTH, "north-0", host="evil.example"),
+        await site.read(NORTH, "north-0", content_type="text/plain"),
+        await site.post(NORTH, reading("north-0"), path="/elsewhere"),
+    ]
+
+    assert [each.status_code for each in wrong] == [400, 400, 400, 403, 421, 415, 404]
+    assert at_once == [False, False, True, *[False] * len(wrong)]
+
+
+def comparable(response: httpx.Response) -> Any:
+    """The answer without the id that the server gives a request; errors show that."""
+    result = response.json()["result"]
+    if result["isError"]:
+        del result["structuredContent"]["error"]["request_id"], result["content"]
+    return result
+
+
+async def test_random_reads_and_writes_give_what_a_server_without_a_cache_gives(
+    sqlite_url: str, at_once: list[bool]
+) -> None:
+    randomness = random.Random(7)
+    async with (
+        site_at(sqlite_url) as site,
+        ProductionMCPServer(
+            ServerConfig(
+                port=0, database_url=sqlite_url, api_keys=KEYS, roles=ROLES, log_level="ERROR"
+            ),
+            dataflow=shops(sqlite_url),
+        ) as plain,
+    ):
+        oracle = Site(plain, site.web)
+        for step in range(250):
+            shop, key = randomness.choice(SHOPS), randomness.choice((NORTH, SOUTH))
+            match randomness.randrange(12):
+                case 0:
+                    await site.change(shop, size=step)
+                case 1:
+                    region = randomness.choice(("north", "south"))
+                    await site.change(shop, region=region)
+                case 2 | 3 | 4:
+                    body = calling("Shop_list", {"sort": ["id"]}, step)
+                    tool = "Shop_list"
+                    answer = await site.post(key, body, tool)
+                    assert answer.json() == (await oracle.post(key, body, tool)).json()
+                case _:
+                    answer = await site.read(key, shop, step)
+                    told = await oracle.read(key, shop, step)
+                    assert comparable(answer) == comparable(told)
+
+    assert at_once.count(True) > 20
