@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import httpx
 from dataflow import DataFlow
 
 from kailash_mcp_prod import ProductionMCPServer, ServerConfig
+from kailash_mcp_prod.auth.chain import AuthProvider
 from tests.e2e.exchanges import BOTH, META
 
 NORTH, SOUTH, SPARING = "key-of-the-north-agent", "key-of-the-south-agent", "key-of-a-sparing-agent"
@@ -81,7 +82,10 @@ def shops(url: str) -> Any:
 
 
 @asynccontextmanager
-async def site_at(url: str, **settings: Any) -> AsyncIterator[Site]:
+async def site_at(
+    url: str, *, auth_providers: Sequence[AuthProvider] = (), **settings: Any
+) -> AsyncIterator[Site]:
+    """A server on an empty database, with all shops."""
     config = ServerConfig(
         **{
             "port": 0,
@@ -93,7 +97,7 @@ async def site_at(url: str, **settings: Any) -> AsyncIterator[Site]:
         }
     )
     async with (
-        ProductionMCPServer(config, dataflow=shops(url)) as server,
+        ProductionMCPServer(config, dataflow=shops(url), auth_providers=auth_providers) as server,
         httpx.AsyncClient(timeout=20) as web,
     ):
         for number, shop in enumerate(SHOPS):

@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 
 from kailash_mcp_prod import ProductionMCPServer, ServerConfig
 from kailash_mcp_prod.auth.api_keys import mint_key
+from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.guard.breaker import Outcome
 from kailash_mcp_prod.protocol import Reply
 from kailash_mcp_prod.protocol.prepared import PreparedRequest
@@ -166,6 +168,53 @@ async def test_metrics_count_them_like_all_calls(site: Site, at_once: list[bool]
     assert [new - old for new, old in zip(after, before, strict=True)] == [
         *(5, 5, 5, 5, 5, characters, 5, 5, 5)
     ]
+
+
+async def test_the_records_of_the_newest_result_are_counted(
+    site: Site, at_once: list[bool]
+) -> None:
+    body = calling("Shop_list", {"filter": {"region": "north"}})
+
+    async def rows_read() -> int:
+        before = site.server.monitoring.monitor.calls.rows["Shop_list"].read
+        await site.post(NORTH, body, "Shop_list")
+        assert at_once[-1]
+        return site.server.monitoring.monitor.calls.rows["Shop_list"].read - before
+
+    for _ in range(3):
+        await site.post(NORTH, body, "Shop_list")
+    assert await rows_read() == 2
+    data = {"id": "north-9", "region": "north", "size": 1, "margin": 1}
+    await site.server.mcp_server.call_tool("Shop_create", {"data": data})
+    await site.post(NORTH, body, "Shop_list")
+
+    assert await rows_read() == 3
+
+
+class Turncoat:
+    """Knows one badge, whose bearer moves from region to region."""
+
+    region = "north"
+
+    async def authenticate(self, credentials: Credentials) -> Principal | None:
+        claims = MappingProxyType({"region": self.region})
+        roles = frozenset({"member"})
+        return Principal("badge", frozenset(), method="badge", roles=roles, claims=claims)
+
+
+async def test_whose_rights_have_changed_gets_what_he_may_see_now(
+    sqlite_url: str, at_once: list[bool]
+) -> None:
+    badge = Turncoat()
+    async with site_at(
+        sqlite_url, auth_type=("custom",), api_keys={}, auth_providers=[badge]
+    ) as site:
+        await site.three_reads()
+        badge.region = "south"
+        answer = await site.read(NORTH, "north-0")
+
+    assert record_in(answer)["error"]["code"] == "not_found"
+    assert at_once == [False] * 4
 
 
 async def test_a_revoked_key_gets_nothing_any_more(sqlite_url: str, at_once: list[bool]) -> None:
