@@ -108,9 +108,8 @@ class ProductionMCPServer:
             config, self.registry, policy, dataflow=dataflow, discovery=discovery, reads=self.reads
         )
         self._guard.breakers.ask(DATABASE, self.application.answers)
-        self.service.watchers.add(
-            end=call_log(self.config, policy, self.registry, self._guard, self._traces).end
-        )
+        calls = call_log(self.config, policy, self.registry, self._guard, self._traces)
+        self.service.watchers.add(end=calls.end)
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
 import time
-from collections.abc import AsyncIterator
 from types import MappingProxyType
 from typing import Any
 
@@ -18,15 +15,12 @@ from kailash_mcp_prod import ProductionMCPServer, ServerConfig
 from kailash_mcp_prod.auth.api_keys import mint_key
 from kailash_mcp_prod.auth.principal import Credentials, Principal
 from kailash_mcp_prod.guard.breaker import Outcome
-from kailash_mcp_prod.protocol import Reply
-from kailash_mcp_prod.protocol.prepared import PreparedRequest
 from kailash_mcp_prod.state.credentials import CredentialStore
 from kailash_mcp_prod.state.database import StateDatabase
 from kailash_mcp_prod.state.stored_key import StoredKey
 from kailash_mcp_prod.tools.spec import DATABASE
-from kailash_mcp_prod.transports.http import HttpTransport
 from tests.integration.records.plain_sql import run_sql
-from tests.integration.shops import (
+from tests.integration.repeats.shops import (
     KEYS,
     NORTH,
     ROLES,
@@ -41,39 +35,6 @@ from tests.integration.shops import (
     site_at,
 )
 from tests.redis_server import RedisServer
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("MCP_") or name in {"DATABASE_URL", "REDIS_URL", "API_KEYS"}:
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Of each request to an MCP endpoint, whether it was answered at once."""
-    seen: list[bool] = []
-    serve, again = HttpTransport.__call__, PreparedRequest.again
-
-    async def watched_serve(self: HttpTransport, *args: Any) -> None:
-        seen.append(False)
-        await serve(self, *args)
-
-    async def watched_again(self: PreparedRequest, *args: Any) -> Reply | None:
-        reply = await again(self, *args)
-        seen[-1] = reply is not None
-        return reply
-
-    monkeypatch.setattr(HttpTransport, "__call__", watched_serve)
-    monkeypatch.setattr(PreparedRequest, "again", watched_again)
-    return seen
-
-
-@pytest.fixture
-async def site(sqlite_url: str) -> AsyncIterator[Site]:
-    async with site_at(sqlite_url) as site:
-        yield site
 
 
 async def test_a_read_that_comes_again_gets_the_same_answer_under_its_own_id(
@@ -275,25 +236,14 @@ async def test_a_server_that_stops_takes_none(site: Site, at_once: list[bool]) -
     assert at_once[-1] is False
 
 
-NOT_CACHED: list[tuple[str, dict[str, Any]]] = [
-    ("Shop_read", {"id": "north-0", "_session_id": "none"}),
-    ("Shop_read", {"id": "nobody"}),
-    ("Shop_read", {"id": 7}),
-    ("Shop_read", {"id": "north-0", "extra": 1}),
-    ("Shop_count", {}),
-    ("Shop_update", {"id": "north-0", "data": {"size": 5}}),
-    ("get_dataflow_models_info", {}),
-    ("health_check", {}),
-]
+async def test_calls_of_a_session_are_counted_there(site: Site, at_once: list[bool]) -> None:
+    body = calling("create_agent_session", {})
+    session = record_in(await site.post(NORTH, body, "create_agent_session"))["session_id"]
+    read = calling("Shop_read", {"id": "north-0", "_session_id": session})
+    for _ in range(4):
+        assert record_in(await site.post(NORTH, read))["id"] == "north-0"
 
-
-async def test_what_is_no_cached_read_is_called_each_time(site: Site, at_once: list[bool]) -> None:
-    for tool, arguments in NOT_CACHED:
-        body = calling(tool, arguments)
-        answers = [await site.post(NORTH, body, tool) for _ in range(4)]
-        assert len({each.status_code for each in answers}) == 1
-
-    assert at_once == [False] * 4 * len(NOT_CACHED)
+    assert at_once == [False] * 5
 
 
 async def test_a_request_that_asks_for_more_is_looked_at_each_time(
@@ -331,62 +281,6 @@ async def test_replicas_ask_each_other_each_time(
         await site.read(NORTH, "north-0")
 
     assert at_once == [False] * 4
-
-
-MALFORMED = [
-    reading("north-0").replace('"id": 1', '"id": null'),
-    reading("north-0").replace('"id": 1', '"id": 1.0'),
-    reading("north-0").replace('"id": 1', '"id": true'),
-    reading("north-0").replace('"id": 1', '"id": [1]'),
-    reading("north-0").replace('"id": 1, ', ""),
-    reading("north-0").replace('"2.0"', '"1.0"'),
-    reading("north-0").replace('"tools/call"', '"tools/list"'),
-    reading("north-0").replace('"tools/call"', "7"),
-    reading("north-0")[:-1] + ', "result": {}}',
-    reading("north-0")[:-1] + ', "params": {}}',
-    reading("north-0")[:-1] + ', "id": {}}',
-    reading("north-0")[:-1],
-    reading("north-0") + "}",
-    f"[{reading('north-0')}]",
-    "",
-    "{}",
-]
-
-
-async def test_a_malformed_request_is_refused_as_if_none_had_come_before(
-    site: Site, at_once: list[bool]
-) -> None:
-    def said(response: httpx.Response) -> Any:
-        told = json.loads(response.text or "null")
-        if isinstance(told, dict):
-            told.get("error", {}).get("data", {}).pop("request_id", None)
-        return response.status_code, told
-
-    # With another header, nothing that came before is the same.
-    afresh = [await site.post(NORTH, body, accept_language="de") for body in MALFORMED]
-    await site.three_reads()
-    answers = [await site.post(NORTH, body) for body in MALFORMED]
-
-    assert [said(each) for each in answers] == [said(each) for each in afresh]
-    assert at_once[-len(MALFORMED) - 1 :] == [True, *[False] * len(MALFORMED)]
-
-
-async def test_who_repeats_arguments_in_headers_or_comes_from_a_page_is_checked_each_time(
-    site: Site, at_once: list[bool]
-) -> None:
-    await site.three_reads()
-    wrong = [
-        await site.read(NORTH, "north-0", mcp_name="Shop_list"),
-        await site.read(NORTH, "north-0", mcp_method="tools/list"),
-        await site.read(NORTH, "north-0", mcp_protocol_version="2026-07-29"),
-        await site.read(NORTH, "north-0", origin="https://evil.example"),
-        await site.read(NORTH, "north-0", host="evil.example"),
-        await site.read(NORTH, "north-0", content_type="text/plain"),
-        await site.post(NORTH, reading("north-0"), path="/elsewhere"),
-    ]
-
-    assert [each.status_code for each in wrong] == [400, 400, 400, 403, 421, 415, 404]
-    assert at_once == [False, False, True, *[False] * len(wrong)]
 
 
 def comparable(response: httpx.Response) -> Any:
