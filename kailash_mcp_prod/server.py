@@ -31,7 +31,7 @@ from kailash_mcp_prod.records.connecting import is_postgresql
 from kailash_mcp_prod.sessions.assembly import Agents
 from kailash_mcp_prod.state.opening import State
 from kailash_mcp_prod.tools.application import DataFlowApplication
-from kailash_mcp_prod.tools.assembly import tool_service
+from kailash_mcp_prod.tools.assembly import prepared_reads, tool_service
 from kailash_mcp_prod.tools.caching import CachedReads
 from kailash_mcp_prod.tools.caller import ToolCaller
 from kailash_mcp_prod.tools.registry import ToolRegistry
@@ -108,9 +108,8 @@ class ProductionMCPServer:
             config, self.registry, policy, dataflow=dataflow, discovery=discovery, reads=self.reads
         )
         self._guard.breakers.ask(DATABASE, self.application.answers)
-        self.service.watchers.add(
-            end=call_log(self.config, policy, self.registry, self._guard, self._traces).end
-        )
+        calls = call_log(self.config, policy, self.registry, self._guard, self._traces)
+        self.service.watchers.add(end=calls.end)
         self.mcp_server = ToolCaller(self.service)
         self.state = State(lambda: self.application.database_url)
         self._credentials = ServerCredentials(self.config, auth_providers, self.state)
@@ -167,6 +166,7 @@ class ProductionMCPServer:
             observer=self.monitoring.monitor.observer,
             tracer=None if self._traces is None else self._traces.requests,
             slot=0 if place is None else place.slot,
+            preparing=prepared_reads(self.service, self.reads, self._traces),
         )
         self.monitoring.watch(self._dispatcher.methods())
         if self._traces is not None:

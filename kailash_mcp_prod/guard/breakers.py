@@ -105,6 +105,13 @@ class Breakers:
             if breaker is not None and breaker.seconds_left() > 0:
                 raise _refused(name or "", breaker)
 
+    def are_closed(self, backend: str | None, tool: str) -> bool:
+        """Whether both circuits of a call let everybody through."""
+        if not self._breakers:
+            return True
+        breakers = (self._breakers.get(name or "") for name in (backend, _TOOL + tool))
+        return all(each is None or each.state is State.CLOSED for each in breakers)
+
     def around(self, backend: str | None, tool: str) -> Passage:
         """The way through both circuits, entered for the block that runs the tool.
 

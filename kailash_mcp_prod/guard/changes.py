@@ -68,12 +68,18 @@ class Changes:
         """The state of a table now; `None` when that can't be said."""
         # Before the shared one: what happens meanwhile must not go unnoticed.
         version = self._versions[table]
+        if self._shared is None:
+            return self.stamp_here(table)
         if self._doubtful and self._is_doubtful(table):
             return None
-        if self._shared is None:
-            return version, ""
         token = await self._shared.token(table)
         return None if token is None else (version, token)
+
+    def stamp_here(self, table: str) -> Stamp | None:
+        """The state of a table now, if nobody else has to be asked; `None` otherwise."""
+        if self._shared is not None or (self._doubtful and self._is_doubtful(table)):
+            return None
+        return self._versions[table], ""
 
     def is_current(self, table: str, stamp: Stamp) -> bool:
         """Whether this process has seen no write since; saves to keep what nobody will use."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -88,6 +88,20 @@ class RateLimit:
         if refusal is not None:
             raise self._refuse(refusal)
         self._windows.add(rules, now)
+
+    def room(self, principal: Principal, kind: str | None) -> Sequence[Rule] | None:
+        """What one more call is counted against, if it may be made and nobody has to be asked.
+
+        `None` otherwise; `take` then says more. Counts nothing: `count` does.
+        """
+        if self._shared is not None:
+            return None
+        rules = self._rules(principal, kind)
+        return rules if self._windows.refusal(rules, self._clock()) is None else None
+
+    def count(self, rules: Sequence[Rule]) -> None:
+        """Counts one call for which there was room."""
+        self._windows.add(rules, self._clock())
 
     def usage(self, principal: Principal) -> list[tuple[str, int, int]]:
         """What a principal has used of each limit in the last minute, as this process counts.

@@ -40,6 +40,7 @@ from kailash_mcp_prod.protocol.methods import Call, Context, Method, MethodTable
 from kailash_mcp_prod.protocol.observing import RequestObserver, RequestTracer
 from kailash_mcp_prod.protocol.peer import InputRequired
 from kailash_mcp_prod.protocol.peers import Peers
+from kailash_mcp_prod.protocol.prepared import PreparedRequests, Preparing
 from kailash_mcp_prod.protocol.prompt_methods import CompletionMethods, PromptMethods
 from kailash_mcp_prod.protocol.resource_methods import ResourceMethods
 from kailash_mcp_prod.protocol.revisions import BATCH_REVISION, MODERN_REVISIONS, Era
@@ -71,6 +72,7 @@ class Dispatcher:
         observer: Is told of every request.
         tracer: Stands around every request.
         slot: The place of this process among the workers of its machine.
+        preparing: Prepares calls that may come again.
 
     Example:
         ```python
@@ -93,6 +95,7 @@ class Dispatcher:
         observer: RequestObserver | None = None,
         tracer: RequestTracer | None = None,
         slot: int = 0,
+        preparing: Preparing | None = None,
     ) -> None:
         info = info or ServerInfo()
         self.host = host
@@ -129,10 +132,14 @@ class Dispatcher:
                 *extra_methods,
             ]
         )
+        modern = ModernRules(self._table, info)
         self._rules: dict[Era, EraRules] = {
             Era.LEGACY: LegacyRules(self._table),
-            Era.MODERN: ModernRules(self._table, info),
+            Era.MODERN: modern,
         }
+        self.prepared = None
+        if preparing is not None:
+            self.prepared = PreparedRequests(preparing, modern, observer)
         self._notifications: dict[str, NotificationHandler] = {
             "notifications/initialized": self._on_initialized,
             "notifications/cancelled": self._on_cancelled,

@@ -30,7 +30,11 @@ def tool_result(structured: dict[str, Any], *, is_error: bool) -> dict[str, Any]
 
     Both, because some clients read only one of them.
     """
-    encoded = _encoder.encode(structured)
+    return encoded_result(_encoder.encode(structured), is_error=is_error)
+
+
+def encoded_result(encoded: bytes, *, is_error: bool) -> dict[str, Any]:
+    """The same of what is JSON already."""
     return {
         "content": [{"type": "text", "text": encoded.decode()}],
         "structuredContent": msgspec.Raw(encoded),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from kailash_mcp_prod.auth.policy import Policy
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.assembly import Guard
+from kailash_mcp_prod.tools.caching import CachedReads
+from kailash_mcp_prod.tools.prepared import PreparedReads
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.service import ToolService
 from kailash_mcp_prod.tools.stages import Handlers, Places, Reads
@@ -52,3 +54,10 @@ def tool_service(
         reads=reads,
         turns=turns,
     )
+
+
+def prepared_reads(
+    service: ToolService, reads: CachedReads | None, traces: Traces | None
+) -> PreparedReads | None:
+    """What answers reads that come again; nothing where nothing is cached, or calls are traced."""
+    return None if reads is None or traces is not None else PreparedReads(service, reads)

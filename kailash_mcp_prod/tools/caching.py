@@ -16,6 +16,7 @@ from kailash_mcp_prod.bounded import BoundedMemo
 from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.guard.breakers import Passage
 from kailash_mcp_prod.guard.cache import ReadCache
+from kailash_mcp_prod.guard.cache_entries import Key
 from kailash_mcp_prod.guard.canonical import canonical
 from kailash_mcp_prod.guard.changes import Changes
 from kailash_mcp_prod.guard.redis import RedisConnection
@@ -51,6 +52,7 @@ class CachedReads:
         values: SharedValues | None = None,
     ) -> None:
         self.cache = cache
+        self.generation = 0
         self._policy = policy
         self._excluded = frozenset(excluded)
         self._tables: dict[str, str] = {}
@@ -127,6 +129,7 @@ class CachedReads:
             models: All models that are served.
             effects: What writes of their tables change.
         """
+        self.generation += 1
         self.cache.changes.learn(effects.affected)
         self._tables = {
             model.name: model.table
@@ -150,13 +153,10 @@ class CachedReads:
         Raises:
             ServerError: What the handler raises.
         """
-        if tool.operation is None or not tool.hints.read_only:
+        place = self.place_of(tool, call)
+        if place is None:
             return await handle(call)
-        table = self._tables.get(tool.group)
-        arguments = None if table is None else canonical(call.arguments)
-        if table is None or arguments is None:
-            return await handle(call)
-        key = (tool.name, self._policy.fingerprint(call.principal), arguments)
+        key, table = place
         passage.used = False
 
         def load() -> Awaitable[dict[str, Any]]:
@@ -164,6 +164,19 @@ class CachedReads:
             return handle(call)
 
         return await self.cache.read(key, table, load, self._shape(tool))
+
+    def place_of(self, tool: ToolSpec, call: ToolCall) -> tuple[Key, str] | None:
+        """Under which key the result of a call is kept, and whose rows it shows.
+
+        `None` for a call of which nothing is kept. It holds until `generation` changes.
+        """
+        if tool.operation is None or not tool.hints.read_only:
+            return None
+        table = self._tables.get(tool.group)
+        arguments = None if table is None else canonical(call.arguments)
+        if table is None or arguments is None:
+            return None
+        return (tool.name, self._policy.fingerprint(call.principal), arguments), table
 
     def _shape(self, tool: ToolSpec) -> bytes:
         """What tells results of the tool from those of other versions and databases."""

@@ -79,17 +79,17 @@ class ToolService:
         self.registry = registry
         self.sessions = NO_SESSIONS
         self.visibility = Visibility(policy)
-        self._rates = rates
+        self.rates = rates
         self._concurrency = concurrency
-        self._breakers = breakers
+        self.breakers = breakers
         self._timeout_seconds = timeout_seconds
         self._timeouts = Delays(timeout_seconds)
         self._catalogue = Catalogue(registry, policy, complete=list_output_schemas)
-        self._resolver = Resolver(self._catalogue, surface)
+        self.resolver = Resolver(self._catalogue, surface)
         self._reads = reads
         self._turns = turns
         self._header_arguments = HeaderArguments(registry, self._catalogue.full.find)
-        self._call_listeners = CallListeners()
+        self.listeners = CallListeners()
         self.watchers = CallWatchers()
         self._readiness = Readiness()
         self._draining = self._leaving = False
@@ -120,7 +120,7 @@ class ToolService:
         Raises:
             NotFoundError: The request names a surface that does not exist for the principal.
         """
-        return self._resolver.surface_for(principal, requested)
+        return self.resolver.surface_for(principal, requested)
 
     def encoded_list(self, principal: Principal, surface: str | None = None) -> EncodedList:
         """The tools of a surface that the principal sees, encoded once for its permissions.
@@ -142,7 +142,7 @@ class ToolService:
         Raises:
             NotFoundError: There is no such surface, or no such tool on it.
         """
-        return self._resolver.describe(principal, name, surface)
+        return self.resolver.describe(principal, name, surface)
 
     async def call(
         self,
@@ -178,7 +178,7 @@ class ToolService:
         before = of_the_call.set({"request_id": request_id, "tool": name[:128]})
         try:
             call = ToolCall(principal, arguments, request_id, peer, idempotency_key)
-            return await self._call(call, name, lambda: self._resolver.resolve(call, name, surface))
+            return await self._call(call, name, lambda: self.resolver.resolve(call, name, surface))
         finally:
             of_the_call.reset(before)
 
@@ -191,7 +191,7 @@ class ToolService:
         before = of_the_call.set({"request_id": call.request_id, "tool": name[:128]})
         try:
             return await self._call(
-                call, name, lambda: self._resolver.resolve(call, name, FULL), is_part=True
+                call, name, lambda: self.resolver.resolve(call, name, FULL), is_part=True
             )
         finally:
             of_the_call.reset(before)
@@ -251,7 +251,7 @@ class ToolService:
                 await self.watchers.admit(report)
             async with nullcontext() if is_part else self._concurrency.slot(subject):
                 try:
-                    with self._breakers.around(meant.tool.backend, meant.tool.name) as passage:
+                    with self.breakers.around(meant.tool.backend, meant.tool.name) as passage:
                         if passage.probes:
                             await passage.ask()
                         passage.used = not meant.tool.runs_others
@@ -265,7 +265,7 @@ class ToolService:
                     if meant.below is None:
                         raise
                     raise error.below(meant.below) from error
-            self._call_listeners.tell(meant.tool, call.principal, result)
+            self.listeners.tell(meant.tool, call.principal, result)
             return result
         except (ServerError, Interruption):
             raise
@@ -282,15 +282,15 @@ class ToolService:
         if self._draining and not is_part:
             raise UnavailableError("The server is shutting down.", retry_after_seconds=1)
         # First, because to resolve a name that is not there costs more than to refuse.
-        self._rates.check(principal)
+        self.rates.check(principal)
         try:
             meant = resolve()
         except ServerError:
             # A guess costs what a call costs.
-            await self._rates.take(principal)
+            await self.rates.take(principal)
             raise
-        await self._rates.take(principal, kind_of(meant.tool))
-        self._breakers.check(meant.tool.backend, meant.tool.name)
+        await self.rates.take(principal, kind_of(meant.tool))
+        self.breakers.check(meant.tool.backend, meant.tool.name)
         return meant
 
     async def _run(self, tool: ToolSpec, call: ToolCall, passage: Passage) -> dict[str, Any]:
@@ -313,7 +313,7 @@ class ToolService:
 
         It runs before the result goes out, so it should be quick.
         """
-        return self._call_listeners.add(listener)
+        return self.listeners.add(listener)
 
     def _allowed(self, call: ToolCall, tool: ToolSpec) -> Resolved:
         if not self.allows(call.principal, tool):
@@ -326,7 +326,7 @@ class ToolService:
         Raises:
             RateLimitedError: The principal has used up its calls.
         """
-        await self._rates.take(principal)
+        await self.rates.take(principal)
 
     def header_arguments(self, principal: Principal, name: str) -> HeaderPaths:
         """Which arguments of a tool clients repeat in headers, by the header's name.

@@ -61,6 +61,7 @@ from kailash_mcp_prod.transports.http_exchange import (
 )
 from kailash_mcp_prod.transports.http_guard import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, HostGuard
 from kailash_mcp_prod.transports.http_head import SESSION_HEADER, Heads
+from kailash_mcp_prod.transports.http_repeats import Repeats
 from kailash_mcp_prod.transports.http_sessions import Session, SessionStore
 from kailash_mcp_prod.transports.session_ids import SessionIds
 from kailash_mcp_prod.transports.surface_path import surface_of
@@ -146,6 +147,7 @@ class HttpTransport(BaseTransport):
             unread or UnreadBudget(),
             revocations=revocations,
         )
+        self._repeats = Repeats(dispatcher.prepared, authenticator)
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
 
     @property
@@ -182,7 +184,8 @@ class HttpTransport(BaseTransport):
             at_once=scope.get("extensions", _NONE).get(JSON_ANSWER),
         )
         try:
-            await self._route(scope, exchange)
+            if self._lifetime.ended or not await self._repeats.answer(scope, exchange):
+                await self._route(scope, exchange)
         except ClientGoneError:
             # Whoever has gone gets no answer, and leaves no trace of a defect.
             return
@@ -233,6 +236,8 @@ class HttpTransport(BaseTransport):
             message = "The Accept header must allow application/json or text/event-stream."
             raise bad_request(message, 406)
         body = await self._read_body(scope, exchange, principal)
+        if await self._repeats.answer_later(scope, exchange, principal, body):
+            return
         try:
             rpc = decode(body)
         except InvalidMessageError as error:
@@ -249,7 +254,7 @@ class HttpTransport(BaseTransport):
 
     async def _read_body(self, scope: Scope, exchange: Exchange, principal: Principal) -> bytes:
         try:
-            body = whole_body(scope)
+            body = whole_body(scope) if exchange.body is None else exchange.body
             if body is not None and len(body) > self._max_body_bytes:
                 raise BodyTooLargeError
             if body is not None:
@@ -286,6 +291,7 @@ class HttpTransport(BaseTransport):
         places = self._capacity.stream if streams else self._capacity.request
         with places(principal):
             await self._answers.modern(exchange, principal, message)
+        self._repeats.note(exchange, message, principal)
 
     async def _post_legacy(
         self, exchange: Exchange, principal: Principal, message: Message

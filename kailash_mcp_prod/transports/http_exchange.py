@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kailash_mcp_prod.auth.challenge import Challenges
 from kailash_mcp_prod.errors import (
@@ -38,6 +38,9 @@ from kailash_mcp_prod.transports.http_guard import HostGuard
 from kailash_mcp_prod.transports.http_head import Head
 from kailash_mcp_prod.transports.http_headers import Headers, accepts_gzip
 from kailash_mcp_prod.transports.stopping import id_of, stopped_reply, stopped_serving
+
+if TYPE_CHECKING:
+    from kailash_mcp_prod.transports.http_repeats import Sent
 
 _SHOWN: Final = 200
 _CLOSED: Final = "handler is closed"
@@ -125,6 +128,9 @@ class Exchange:
         self.head = head
         self.receive = receive
         self.answered = False
+        self.body: bytes | None = None
+        self.sent: Sent | None = None
+        self.succeeded = False
         self.loop = asyncio.get_running_loop()
         self.surface: str | None = None
         self.message: Request | Batch | None = None
@@ -176,6 +182,7 @@ class Exchange:
             headers: Further headers.
             part: What of the message is compressed already, for a client that takes that.
         """
+        self.succeeded = reply.error_code is None and not reply.is_error
         if (
             headers is None
             and part is None

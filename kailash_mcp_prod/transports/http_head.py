@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from kailash_mcp_prod.auth.principal import Credentials
+from kailash_mcp_prod.protocol.revisions import MODERN_REVISIONS
 from kailash_mcp_prod.transports.http_headers import (
     IDEMPOTENCY_HEADER,
     Accept,
@@ -25,6 +26,7 @@ _SINGLE: Final = (
     SESSION_HEADER,
     IDEMPOTENCY_HEADER,
 )
+_CALL: Final = "tools/call"
 _MOST_KNOWN: Final = 256
 _LONGEST_KNOWN: Final = 4096
 
@@ -42,8 +44,10 @@ class Head:
         sends_json: Whether the body is JSON, as the client says.
         version: The revision of MCP.
         session_id: The session of a legacy client.
+        likeness: The same for all that differ in the length of the body alone.
         idempotency_key: What makes a call that is sent again the same one.
         mirrored: What is repeated of the message.
+        repeatable: Whether the same request may come again, and get the same answer.
         trace: The trace that it belongs to, by `traceparent` and `tracestate`.
     """
 
@@ -53,8 +57,10 @@ class Head:
         "headers",
         "host",
         "idempotency_key",
+        "likeness",
         "mirrored",
         "origin",
+        "repeatable",
         "repeated",
         "sends_json",
         "session_id",
@@ -63,6 +69,7 @@ class Head:
     )
 
     def __init__(self, raw: Collection[tuple[bytes, bytes]]) -> None:
+        self.likeness: object = self
         self.headers = headers = Headers(raw)
         self.repeated = headers.repeats(*_SINGLE)
         self.host = headers.get(b"host")
@@ -78,6 +85,13 @@ class Head:
         self.version = self.mirrored.version
         parent = headers.get(b"traceparent")
         self.trace = None if parent is None else (parent, headers.get(b"tracestate"))
+        self.repeatable = (
+            self.version in MODERN_REVISIONS
+            and self.mirrored.method == _CALL
+            and self.accept.json
+            and self.session_id is None
+            and self.idempotency_key is None
+        )
 
 
 class Heads:
@@ -88,6 +102,7 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[tuple[tuple[bytes, bytes], ...], Head] = {}
+        self._likenesses: dict[tuple[tuple[bytes, bytes], ...], object] = {}
 
     def of(self, raw: Collection[tuple[bytes, bytes]]) -> Head:
         """The head of a request.
@@ -106,5 +121,8 @@ class Heads:
             if sum(len(name) + len(value) for name, value in key) <= _LONGEST_KNOWN:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
+                    self._likenesses.clear()
+                alike = tuple(each for each in key if each[0] != b"content-length")
+                head.likeness = self._likenesses.setdefault(alike, head.likeness)
                 self._known[key] = head
         return head

@@ -8,7 +8,7 @@ import pytest
 
 from kailash_mcp_prod import errors
 from kailash_mcp_prod.errors import CircuitOpenError, ServerError, UnavailableError
-from kailash_mcp_prod.guard.breaker import State
+from kailash_mcp_prod.guard.breaker import Outcome, State
 from kailash_mcp_prod.guard.breakers import Breakers
 from kailash_mcp_prod.records.refusals import ContentionError
 from tests.unit.guard.circuit_calls import RECOVERY, Clock, call, refusal
@@ -362,3 +362,31 @@ async def test_a_probe_that_is_in_doubt_at_the_end_makes_way_for_the_next(
     await breakers.stop()
 
     breakers.check("database", "x")
+
+
+def test_circuits_are_closed_until_one_of_them_opens_and_after_its_probe(
+    breakers: Breakers, clock: Clock
+) -> None:
+    assert breakers.are_closed("database", "a")
+    for _ in range(3):
+        assert breakers.are_closed("database", "a")
+        call(breakers, errors.UnavailableError("Away."), backend="database")
+    assert not breakers.are_closed("database", "a")
+    assert breakers.are_closed(None, "a")
+    assert breakers.are_closed("redis", "a")
+
+    clock.now += RECOVERY
+    number = breakers.admit("database")
+    # Half open is not closed: only the probe may go through.
+    assert not breakers.are_closed("database", "a")
+    breakers.tell("database", number, Outcome.WORKED)
+    assert breakers.are_closed("database", "a")
+
+
+def test_the_circuit_of_a_tool_is_one_of_its_own(breakers: Breakers) -> None:
+    for _ in range(3):
+        call(breakers, errors.InternalError("Broken."), tool="a", backend=None)
+
+    assert not breakers.are_closed("database", "a")
+    assert not breakers.are_closed(None, "a")
+    assert breakers.are_closed("database", "b")

@@ -322,3 +322,42 @@ async def test_what_is_too_large_is_asked_each_time(cache: ReadCache, value: Any
 
     assert (await read(cache, source)) == (await read(cache, source)) == {"value": value}
     assert source.asked == 2
+
+
+async def test_what_is_here_is_known_without_waiting(cache: ReadCache) -> None:
+    assert cache.known(KEY, "companies", 1000) is None
+    await read(cache, Source())
+    known = cache.known(KEY, "companies", 1000)
+
+    assert known == b'{"name":"Acme"}'
+    assert cache.known(KEY, "companies", 1000) is known
+    assert cache.snapshot().hits == 2
+
+
+async def test_what_is_known_may_have_a_length_and_no_more(cache: ReadCache) -> None:
+    await read(cache, Source())
+    length = len(b'{"name":"Acme"}')
+
+    assert cache.known(KEY, "companies", length) is not None
+    assert cache.known(KEY, "companies", length - 1) is None
+    assert cache.snapshot().hits == 1
+
+
+async def test_what_is_compressed_is_not_known_without_waiting(cache: ReadCache) -> None:
+    await read(cache, Source({"name": "Acme" * 3000}))
+
+    assert cache.known(KEY, "companies", 100_000) is None
+    assert cache.snapshot().hits == 0
+
+
+async def test_what_was_written_or_is_too_old_is_not_known(
+    cache: ReadCache, changes: Changes, clock: Clock
+) -> None:
+    await read(cache, Source())
+    async with changes.writing("companies"):
+        assert cache.known(KEY, "companies", 1000) is None
+    await read(cache, Source())
+    clock.now = 299.0
+    assert cache.known(KEY, "companies", 1000) is not None
+    clock.now = 300.0
+    assert cache.known(KEY, "companies", 1000) is None

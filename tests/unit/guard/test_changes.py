@@ -96,3 +96,16 @@ async def test_a_process_of_its_own_is_always_well_and_has_nothing_to_stop() -> 
         await changes.stop()
 
     assert changes.is_well
+
+
+async def test_the_state_is_known_here_unless_it_is_in_doubt(clock: Clock) -> None:
+    changes = Changes(doubt_seconds=60, clock=clock)
+    assert changes.stamp_here("companies") == await changes.stamp("companies")
+    with pytest.raises(UnavailableError):
+        async with changes.writing("companies"):
+            raise UnavailableError("The database is away.", details={"outcome": "unknown"})
+
+    assert changes.stamp_here("companies") is None
+    assert changes.stamp_here("people") is not None
+    clock.now += 60
+    assert changes.stamp_here("companies") == await changes.stamp("companies")

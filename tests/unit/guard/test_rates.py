@@ -269,3 +269,28 @@ async def test_nothing_is_left_to_one_who_made_more_calls_with_a_wider_credentia
 
     assert rates.left(narrow) == [("to the caller", 0, 2)]
     assert rates.left(wide) == [("to the caller", 1, 5)]
+
+
+async def test_room_is_there_until_the_limit_and_counts_when_told(clock: Clock) -> None:
+    rates = RateLimit(2, clock, everybody=100, kinds={"read": 3})
+    for _ in range(5):
+        room = rates.room(BOB, "read")
+        assert room is not None
+    rates.count(room)
+    await rates.take(BOB, "read")
+
+    assert rates.room(BOB, "read") is None
+    assert rates.usage(BOB) == [("", 2, 2), ("read", 2, 3)]
+    assert rates.everybody() == (2, 100)
+    clock.now += 60
+    assert rates.room(BOB, "read") is not None
+
+
+async def test_there_is_no_room_where_only_the_kind_is_used_up(clock: Clock) -> None:
+    rates = RateLimit(10, clock, kinds={"write": 1})
+    room = rates.room(BOB, "write")
+    assert room is not None
+    rates.count(room)
+
+    assert rates.room(BOB, "write") is None
+    assert rates.room(BOB, None) is not None
