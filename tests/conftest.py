@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
+import httpx2
 import pytest
 from hypothesis import settings
 
@@ -42,6 +45,19 @@ def _no_secret_is_logged() -> Iterator[None]:
     """Every test looks at what was logged while it ran."""
     yield
     WATCH.check()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _authorities_are_read_once() -> Iterator[None]:
+    """Each client of HTTP reads all certificate authorities anew, for which few tests ask.
+
+    It takes longer than many a test; what is set apart from the defaults is made as ever.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for library in (httpx, httpx2):
+            make = functools.cache(library.create_ssl_context)
+            patch.setattr(f"{library.__name__}._transports.default.create_ssl_context", make)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

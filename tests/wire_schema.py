@@ -12,7 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
+
+from tests.json_schema import errors
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
@@ -107,8 +109,8 @@ def _validator(revision: str, definition: str) -> Draft202012Validator:
 
 def check(revision: str, definition: str, value: Any) -> None:
     """Assert that a value is an instance of a definition of the revision's schema."""
-    errors = [error.message for error in _validator(revision, definition).iter_errors(value)]
-    assert not errors, f"{definition} of {revision}: {errors[:3]} in {str(value)[:500]}"
+    found = errors(_validator(revision, definition), value)
+    assert not found, f"{definition} of {revision}: {found[:3]} in {str(value)[:500]}"
 
 
 def check_request(revision: str, message: dict[str, Any]) -> None:

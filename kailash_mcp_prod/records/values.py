@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from kailash_mcp_prod.records.model import NO_CONSTRAINTS, Constraints
 from kailash_mcp_prod.records.problems import describe_problems
@@ -40,11 +41,35 @@ _TEXT_FORMATS: dict[Kind, dict[str, Any]] = {
 
 def annotation_for(field_type: FieldType, constraints: Constraints = NO_CONSTRAINTS) -> Any:
     """The annotation with which pydantic validates a JSON value and makes its Python form."""
+    try:
+        # What is equal may still differ: True and 1, 1 and 1.0.
+        annotation = _known(replace(field_type, nullable=False), constraints, repr(constraints))
+    except TypeError:  # a choice that has no hash
+        annotation = _checked_annotation(field_type, constraints)
+    return annotation | None if field_type.nullable else annotation
+
+
+class _Read:
+    """An annotation that pydantic reads once, though it stands in the forms of many tools."""
+
+    def __init__(self, annotation: Any) -> None:
+        self._schema = TypeAdapter(annotation).core_schema
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return self._schema
+
+
+@lru_cache(maxsize=1024)
+def _known(field_type: FieldType, constraints: Constraints, _told: str) -> Any:
+    return Annotated[Any, _Read(_checked_annotation(field_type, constraints))]
+
+
+def _checked_annotation(field_type: FieldType, constraints: Constraints) -> Any:
     annotation = _annotation(field_type, constraints)
     if field_type.kind is not Kind.TEXT and constraints.checks:
         checks = [AfterValidator(_checked(name, check)) for name, check in constraints.checks]
         annotation = Annotated[annotation, *checks]
-    return annotation | None if field_type.nullable else annotation
+    return annotation
 
 
 def parse_value(field_type: FieldType, value: Any, path: str) -> Any:

@@ -24,6 +24,8 @@ from tests.secret_watch import WATCH
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "kailash_mcp_prod"]
 DEVELOPMENT = ["--mode", "development"]
+ONE_MODEL = ("--models", "tests.e2e.company_app:db")
+"""For tests of how a server runs and ends, which call a tool or two."""
 STDIO = ["--transport", "stdio", "--no-auth"]
 START_SECONDS = 45.0
 REPLY_SECONDS = 20.0

@@ -17,13 +17,14 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.transports.http_wire import PARTING_SECONDS
 from tests.e2e.balancer import Balancer, Replica, balancing
 from tests.e2e.load import load_on
-from tests.e2e.servers import ROOT, HttpServer, serving
+from tests.e2e.servers import ONE_MODEL, ROOT, HttpServer, serving
 from tests.e2e.snippets import snippets
 from tests.postgres import running_postgres
 from tests.redis_server import running_redis
 
 SECRET = "a secret of both replicas, long enough for that"
 FLAGS = ["--no-auth", "--rate-limit-per-minute", "1000000", "--shutdown-grace-seconds", "3"]
+FLAGS += ONE_MODEL
 READY_SECONDS = 90.0
 PAGE = ROOT / "docs" / "deployment.md"
 
@@ -64,6 +65,11 @@ class Fleet:
         self._balancer.replicas.remove(replica)
         self.add()
 
+    def hurry(self) -> None:
+        """Tell all that run to end, so that the next signal has them end at once."""
+        for server, _ in self._running:
+            server.process.process.terminate()
+
 
 def stored(database: str) -> list[str]:
     with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
@@ -98,6 +104,7 @@ def test_no_call_fails_while_replicas_are_restarted_one_after_another(tmp_path: 
 
         assert load.failures == []
         assert sorted(stored(database)) == sorted(load.acknowledged)
+        fleet.hurry()
         servers.close()
 
 

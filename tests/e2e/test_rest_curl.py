@@ -6,10 +6,10 @@ import subprocess
 from typing import Any
 
 import httpx
-from jsonschema import Draft202012Validator
 
 from tests.e2e.record_tools import ALL_TOOLS
 from tests.e2e.servers import HttpServer
+from tests.json_schema import check_schema
 
 CURL = shutil.which("curl")
 
@@ -45,7 +45,7 @@ def test_curl_lists_the_tools_in_order_with_their_schemas(development_server: Ht
     status, text = fetch(f"{development_server.rest}/tools/Company_create")
     described = json.loads(text)
     assert (status, described["name"]) == (200, "Company_create")
-    Draft202012Validator.check_schema(described["inputSchema"])
+    check_schema(described["inputSchema"])
     fields = described["inputSchema"]["properties"]["data"]["properties"]
     assert fields.keys() == tools[0]["inputSchema"]["properties"]["data"]["properties"].keys()
     assert fields["country_code"]["pattern"] == "^[A-Z]{2}$"

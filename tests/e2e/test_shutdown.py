@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.e2e.exchanges import LegacyHttp, ModernHttp, Stdio
-from tests.e2e.servers import STDIO, HttpServer, ServerProcess, forked, serving
+from tests.e2e.servers import ONE_MODEL, STDIO, HttpServer, ServerProcess, forked, serving
 
 LIMIT_SECONDS = 2.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -70,7 +70,7 @@ def test_a_signal_ends_an_idle_http_server(tmp_path: Path) -> None:
 
 
 def test_a_signal_ends_open_streams_of_both_eras_and_the_server(tmp_path: Path) -> None:
-    with listening(tmp_path) as servers:
+    with listening(tmp_path, *ONE_MODEL) as servers:
         for number, server in servers:
             with (
                 LegacyHttp(server.mcp) as legacy,
@@ -113,7 +113,7 @@ def test_a_signal_ends_a_server_that_waits_for_a_locked_database(
     create: Callable[[HttpServer], str], tmp_path: Path
 ) -> None:
     flags = ("--max-concurrent-requests", "1", "--drain-seconds", "0")
-    with listening(tmp_path, *flags) as servers:
+    with listening(tmp_path, *ONE_MODEL, *flags) as servers:
         for number, server in servers:
             with server.writes_held_up(), ThreadPoolExecutor(3) as pool:
                 calls = {pool.submit(create, server) for _ in range(3)}
@@ -128,7 +128,10 @@ def test_a_signal_ends_a_server_that_waits_for_a_locked_database(
 
 
 def test_running_calls_finish_after_a_signal_while_new_ones_are_refused(tmp_path: Path) -> None:
-    with listening(tmp_path) as [(number, server), (_, other)], ThreadPoolExecutor(2) as pool:
+    with (
+        listening(tmp_path, *ONE_MODEL) as [(number, server), (_, other)],
+        ThreadPoolExecutor(2) as pool,
+    ):
         with server.writes_held_up():
             running = pool.submit(create_over_rest_with_result, server)
             wait_for_running_calls(server, 1)
@@ -151,7 +154,7 @@ def test_running_calls_finish_after_a_signal_while_new_ones_are_refused(tmp_path
 
 
 def test_for_a_grace_a_server_is_not_ready_and_sends_its_clients_elsewhere(tmp_path: Path) -> None:
-    flags = ("--no-auth", "--shutdown-grace-seconds", "60")
+    flags = ("--no-auth", *ONE_MODEL, "--shutdown-grace-seconds", "60")
     with serving(tmp_path, *flags) as server, httpx.Client() as web, httpx.Client() as other:
         url = f"{server.rest}/tools/Company_list"
         assert "connection" not in web.post(url, json={}).headers
@@ -228,14 +231,14 @@ def test_every_acknowledged_create_is_there_after_the_server_was_killed(tmp_path
                 if number == wanted // 2:
                     half_done.set()
 
-    with serving(tmp_path, "--no-auth") as server, ThreadPoolExecutor(1) as pool:
+    with serving(tmp_path, "--no-auth", *ONE_MODEL) as server, ThreadPoolExecutor(1) as pool:
         writer = pool.submit(create_until_it_breaks, server.rest)
         assert half_done.wait(40)
         server.process.end(signal.SIGKILL)
         writer.result()
     assert wanted // 2 < len(acknowledged) < wanted
 
-    with serving(tmp_path, "--no-auth") as server:
+    with serving(tmp_path, "--no-auth", *ONE_MODEL) as server:
         arguments = {"fields": ["id"], "limit": 1000}
         answer = httpx.post(f"{server.rest}/tools/Company_list", json=arguments)
         stored = {record["id"] for record in answer.raise_for_status().json()["records"]}

@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from kailash_mcp_prod.config import ServerConfig
 from tests.e2e.forked import ForkedProcess
 from tests.e2e.record_tools import ALL_TOOLS
 from tests.e2e.servers import COMMAND, HttpServer, environment
+from tests.json_schema import check_schema
 
 SECRETS = {
     *("jwt_secret", "api_keys", "api_key", "token", "cursor_secret"),
@@ -72,7 +72,7 @@ def test_two_processes_print_the_same_tools_to_the_byte(tmp_path: Path) -> None:
     for tool in tools:
         for schema in (tool["inputSchema"], tool["outputSchema"]):
             assert schema["type"] == "object"
-            Draft202012Validator.check_schema(schema)
+            check_schema(schema)
 
 
 def test_the_tools_of_a_running_server_are_listed(

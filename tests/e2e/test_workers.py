@@ -22,14 +22,15 @@ from kailash_mcp_prod.workers.child import Child
 from kailash_mcp_prod.workers.orders import Assignment
 from tests.e2e.exchanges import BOTH, INITIALIZE, request
 from tests.e2e.load import load_on
-from tests.e2e.servers import ROOT, HttpServer, environment, forked, serving
+from tests.e2e.servers import ONE_MODEL, ROOT, HttpServer, environment, forked, serving
 from tests.e2e.snippets import only, snippets
 from tests.prometheus_lint import parse, value
 
 # Ten processes are started here, one or two at a time, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(240)
 LINE_SECONDS = 90.0
-SETTINGS = {"enable_auth": False, "rate_limit_per_minute": 1_000_000}
+MODELS = ONE_MODEL[1]
+SETTINGS = {"enable_auth": False, "rate_limit_per_minute": 1_000_000, "models": MODELS}
 PAGE = ROOT / "docs" / "deployment.md"
 
 
@@ -212,7 +213,7 @@ async def test_a_worker_ends_when_its_supervisor_is_gone(
     directory.mkdir()
     child = await Child.start(
         Assignment(
-            flags={"enable_auth": False},
+            flags={"enable_auth": False, "models": MODELS},
             config_file=None,
             secret=b"s" * 32,
             directory=str(directory),

@@ -19,6 +19,7 @@ from kailash_mcp_prod.records.operations import Operation, operations_for
 from kailash_mcp_prod.records.types import Kind
 from tests.integration.records.trap_models import APPEND_ONLY_MODELS, PLAIN_MODELS
 from tests.integration.records.trap_values import BAD, BASE, GOOD, good_rows
+from tests.json_schema import check_schema
 
 MODELS = [model.__name__ for model in (*PLAIN_MODELS, *APPEND_ONLY_MODELS)]
 ROWS: list[dict[str, Any]] = [given for given, _ in good_rows()]
@@ -38,7 +39,7 @@ def test_every_schema_is_a_valid_schema_of_one_flat_object(
         return
     schema = ArgumentsModel(described, operation).schema
 
-    Draft202012Validator.check_schema(schema)
+    check_schema(schema)
     text = json.dumps(schema)
     assert schema["type"] == "object"
     assert schema["additionalProperties"] is False

@@ -22,6 +22,7 @@ from kailash_mcp_prod.records.results import result_schema
 from kailash_mcp_prod.records.scope import OPEN, Scope
 from kailash_mcp_prod.records.store import RecordStore
 from kailash_mcp_prod.records.types import FieldType, Kind
+from tests.json_schema import check_value
 from tests.unit.records.sqlite_store import running_store
 
 NOTHING = object()
@@ -68,7 +69,7 @@ class App:
 
     async def call(self, operation: str, scope: Scope = OPEN, **arguments: Any) -> dict[str, Any]:
         result = await self.run[Operation(operation)](arguments, scope)
-        jsonschema.validate(result, result_schema(self.model, Operation(operation)))
+        check_value(result_schema(self.model, Operation(operation)), result)
         return result
 
     async def refusal(self, operation: str, scope: Scope = OPEN, **arguments: Any) -> ServerError:

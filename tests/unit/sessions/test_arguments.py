@@ -24,6 +24,7 @@ from kailash_mcp_prod.sessions.arguments import (
     text,
     whole,
 )
+from tests.json_schema import check_schema
 
 NESTED: list[Any] = []
 for _ in range(5_000):
@@ -132,7 +133,7 @@ def test_an_argument_that_is_missing_is_named() -> None:
 
 
 def test_the_schema_is_one() -> None:
-    Draft202012Validator.check_schema(Arguments(KINDS, ["text"]).schema())
+    check_schema(Arguments(KINDS, ["text"]).schema())
 
 
 VALUES: Any = st.one_of(

@@ -3,11 +3,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from kailash_mcp_prod.sessions.workflow_tools import workflow_tools
 from kailash_mcp_prod.tools.spec import ToolCall
 from kailash_mcp_prod.tools.surfaces import groups
+from tests.json_schema import check_schema
 
 MOST_TOKENS = 900
 CHARACTERS_PER_TOKEN = 4
@@ -37,6 +36,6 @@ def test_the_tools_take_little_of_a_list() -> None:
 
 def test_the_schemas_are_valid() -> None:
     for each in workflow_tools(Sessions()):
-        Draft202012Validator.check_schema(each.input_schema)
-        Draft202012Validator.check_schema(each.output_schema)
+        check_schema(each.input_schema)
+        check_schema(each.output_schema)
         assert each.permissions in {("workflow:read",), ("workflow:write",)}

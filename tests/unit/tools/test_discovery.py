@@ -20,6 +20,7 @@ from kailash_mcp_prod.records.types import FieldType, Kind
 from kailash_mcp_prod.tools.discovery import DataFlowToolDiscovery
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from tests.json_schema import check_schema
 from tests.unit.records.sqlite_store import running_store
 from tests.unit.tools.conftest import Reference
 
@@ -112,7 +113,7 @@ def test_all_annotations_are_sent_and_true(full_registry: ToolRegistry) -> None:
 def test_schemas_are_valid_json_schema_2020_12(full_registry: ToolRegistry) -> None:
     for each in full_registry:
         for schema in (each.input_schema, each.output_schema):
-            Draft202012Validator.check_schema(schema)
+            check_schema(schema)
             assert schema["type"] == "object"
 
 

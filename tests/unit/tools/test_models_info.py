@@ -22,6 +22,7 @@ from kailash_mcp_prod.tools.families import ModelFamily
 from kailash_mcp_prod.tools.models_info import MAX_MODELS, NAME, models_info_tool
 from kailash_mcp_prod.tools.registry import ToolRegistry
 from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
+from tests.json_schema import check_schema
 from tests.unit.tools.conftest import Reference
 
 KEY = Field("id", FieldType(Kind.TEXT), "Key.", required=False)
@@ -228,7 +229,7 @@ def test_the_tool_is_there_for_every_caller_and_only_reads(store: RecordStore) -
     assert (tool.name, tool.group, tool.permissions) == (NAME, "monitor", ())
     assert Policy().allows(Principal("nobody", frozenset()), tool)
     for schema in (tool.input_schema, tool.output_schema):
-        Draft202012Validator.check_schema(schema)
+        check_schema(schema)
     assert tool.to_mcp(complete=True)["annotations"] == {
         "readOnlyHint": True,
         "destructiveHint": False,

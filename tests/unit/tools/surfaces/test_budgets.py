@@ -8,7 +8,6 @@ from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from kailash_mcp_prod.auth.principal import ANONYMOUS
 from kailash_mcp_prod.observe.metrics_tools import monitor_tools
@@ -18,6 +17,7 @@ from kailash_mcp_prod.sessions.collaboration_tools import collaboration_tools
 from kailash_mcp_prod.sessions.workflow_tools import workflow_tools
 from kailash_mcp_prod.tools.spec import ToolSpec
 from kailash_mcp_prod.tools.surfaces.names import CHOICES
+from tests.json_schema import check_schema
 from tests.unit.tools.conftest import Reference
 
 BUDGETS = {"full": 25_000, "compact": 2_500, "search": 1_200}
@@ -61,7 +61,7 @@ def test_all_schemas_of_a_list_are_valid_and_say_what_is_an_object(
     service.registry.add(tools_beside_records())
     for each in json.loads(service.encoded_list(ANONYMOUS, surface).body):
         schema = each["inputSchema"]
-        Draft202012Validator.check_schema(schema)
+        check_schema(schema)
         assert schema["type"] == "object"
         assert schema.keys() & {"oneOf", "anyOf", "allOf", "not", "enum"} == set()
         assert len(each["name"]) <= 48
