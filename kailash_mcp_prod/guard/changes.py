@@ -68,11 +68,9 @@ class Changes:
         """The state of a table now; `None` when that can't be said."""
         # Before the shared one: what happens meanwhile must not go unnoticed.
         version = self._versions[table]
-        if self._shared is None:
-            return self.stamp_here(table)
         if self._doubtful and self._is_doubtful(table):
             return None
-        token = await self._shared.token(table)
+        token = "" if self._shared is None else await self._shared.token(table)
         return None if token is None else (version, token)
 
     def stamp_here(self, table: str) -> Stamp | None:
