@@ -48,7 +48,7 @@ class Child:
         self.giving = giving
         self._reader = reader
         self._writer = writer
-        self._born = time.monotonic()
+        self._ready_at: float | None = None
 
     @classmethod
     async def start(cls, assignment: Assignment) -> Self:
@@ -92,9 +92,9 @@ class Child:
         return cls(assignment.slot, process, reader, writer, giving)
 
     @property
-    def seconds(self) -> float:
-        """How long ago it was started."""
-        return time.monotonic() - self._born
+    def served_seconds(self) -> float:
+        """How long clients could connect to it until now."""
+        return 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
 
     async def ready(self) -> Report:
         """Waits until clients can connect to it.
@@ -112,6 +112,7 @@ class Child:
         if report.failure is not None:
             await self.wait()
             raise _KINDS.get(report.exit_code, StartupError)(report.failure)
+        self._ready_at = time.monotonic()
         return report
 
     def retire(self) -> None:

@@ -175,6 +175,22 @@ def test_replacing_begins_anew_when_what_kept_it_from_ending_is_mended(server: H
     assert not after & before
 
 
+def test_a_worker_that_keeps_dying_young_is_restarted_ever_later(server: HttpServer) -> None:
+    """Each time as soon as it serves, while the other one answers."""
+    pauses = []
+    survivor = max(workers_of(server))
+    for _ in range(3):
+        victim = (workers_of(server) - {survivor}).pop()
+        os.kill(victim, signal.SIGKILL)
+        pauses.append(json.loads(wait_for(server, "worker_died"))["next_try_seconds"])
+        assert httpx.get(f"{server.rest}/health/ready", trust_env=False).status_code == 200
+        wait_for(server, "serving")
+
+    assert pauses[1] > 0
+    assert pauses[2] == 2 * pauses[1]
+    assert survivor in workers_of(server)
+
+
 def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> None:
     """The last one here, for it ends the server of this module."""
     url, data = f"{server.rest}/tools/Company_create", {"data": {"name": "Late"}}
@@ -191,7 +207,7 @@ def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> N
     for port in server.ports:
         socket.create_server(("127.0.0.1", port)).close()
     lines = [json.loads(line) for line in (server.workdir / "all.log").read_text().splitlines()]
-    assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 7
+    assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 10
     assert "Traceback" not in server.process.errors.finish()
 
 
