@@ -125,6 +125,7 @@ class Supervisor:
         self._current[slot] = child
         self._sharing.give_to(slot, child.giving)
         self._keep(self._watch(child))
+        self._keep(self._look_after(child))
         return report
 
     async def _start_in_place(self, slot: int) -> None:
@@ -189,6 +190,29 @@ class Supervisor:
                         reason=str(problem),
                         next_try_seconds=pause.after_failure(),
                     )
+
+    async def _look_after(self, child: Child) -> None:
+        """Ends a worker that hangs, so that another one is started.
+
+        One that has been replaced is waited for elsewhere.
+        """
+        seconds = self._config.worker_timeout_seconds
+        while self._serves(child):
+            await asyncio.sleep(seconds / 2)
+            if await child.hangs(seconds) and self._serves(child):
+                log.error(
+                    "worker_hangs",
+                    worker=child.slot + 1,
+                    hanging_pid=child.process.pid,
+                    silent_seconds=seconds,
+                )
+                self._sharing.leave_out(child.slot, child.giving)
+                child.stop()
+                await child.end_within(_STOP_SECONDS)
+                return
+
+    def _serves(self, child: Child) -> bool:
+        return self._current.get(child.slot) is child and child.process.returncode is None
 
     async def _replace_when_told(self) -> None:
         while True:

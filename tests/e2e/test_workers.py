@@ -29,7 +29,12 @@ from tests.prometheus_lint import parse, value
 # Ten processes are started here, one or two at a time, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(240)
 LINE_SECONDS = 90.0
-SETTINGS = {"enable_auth": False, "rate_limit_per_minute": 1_000_000}
+SETTINGS = {
+    "enable_auth": False,
+    "rate_limit_per_minute": 1_000_000,
+    # Long enough for a worker that gets no turn on a busy machine.
+    "worker_timeout_seconds": 12,
+}
 PAGE = ROOT / "docs" / "deployment.md"
 
 
@@ -191,6 +196,23 @@ def test_a_worker_that_keeps_dying_young_is_restarted_ever_later(server: HttpSer
     assert survivor in workers_of(server)
 
 
+def test_a_worker_that_hangs_is_ended_and_another_one_started(server: HttpServer) -> None:
+    before = workers_of(server)
+    hanging = min(before)
+    os.kill(hanging, signal.SIGSTOP)
+
+    line = json.loads(wait_for(server, "worker_hangs"))
+    assert (line["hanging_pid"], line["silent_seconds"]) == (hanging, 12)
+    died = json.loads(wait_for(server, "worker_died"))
+    assert (died["dead_pid"], died["code"]) == (hanging, -signal.SIGKILL)
+    # Connections come to the other one alone meanwhile.
+    assert httpx.get(f"{server.rest}/health/ready", trust_env=False).status_code == 200
+    wait_for(server, "serving")
+    after = workers_of(server)
+    assert hanging not in after
+    assert before - {hanging} < after
+
+
 def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> None:
     """The last one here, for it ends the server of this module."""
     url, data = f"{server.rest}/tools/Company_create", {"data": {"name": "Late"}}
@@ -207,7 +229,7 @@ def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> N
     for port in server.ports:
         socket.create_server(("127.0.0.1", port)).close()
     lines = [json.loads(line) for line in (server.workdir / "all.log").read_text().splitlines()]
-    assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 10
+    assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 11
     assert "Traceback" not in server.process.errors.finish()
 
 
