@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from kailash_mcp_prod.auth.api_keys import minted_id
 from kailash_mcp_prod.cli import app
 from tests.e2e.servers import environment
 
@@ -73,6 +76,20 @@ def test_a_key_stays_as_it_is_if_its_successor_can_not_be_shown() -> None:
     assert done.returncode == 1
     assert done.stderr.endswith("No key was minted.\n")
     assert told("key", "list", "--all") == [key]
+
+
+def test_a_key_that_can_not_be_noted_in_the_audit_is_shown_for_it_is_kept(sqlite_url: str) -> None:
+    told(*MINT_KEY)
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
+        connection.executescript(
+            "ALTER TABLE mcp_audit_head RENAME TO gone; CREATE TABLE mcp_audit_head (other);"
+        )
+    done = CliRunner().invoke(app, MINT_KEY)
+
+    assert done.exit_code == 4
+    key_id = minted_id(done.stdout.strip())
+    assert key_id == told("key", "list")[-1]["id"]
+    assert done.stderr.startswith(f"Error: It is done (key_mint {key_id}), and could not be noted")
 
 
 @pytest.mark.parametrize("way", WAYS)
