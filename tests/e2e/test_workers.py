@@ -230,6 +230,8 @@ def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> N
         socket.create_server(("127.0.0.1", port)).close()
     lines = [json.loads(line) for line in (server.workdir / "all.log").read_text().splitlines()]
     assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 11
+    # None of those that were loaded, replaced or left alone was taken for one that hangs.
+    assert sum(line["event"] == "worker_hangs" for line in lines) == 1
     assert "Traceback" not in server.process.errors.finish()
 
 
