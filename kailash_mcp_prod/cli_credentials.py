@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -197,7 +199,29 @@ def _fail(code: str, message: str, exit_code: int, *, as_json: bool) -> NoReturn
 
 def print_json(value: Any) -> None:
     """Prints a result for a program to read."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json_of(value))
+
+
+def json_of(value: Any) -> str:
+    """A result for a program to read."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def hand_out(text: str) -> None:
+    """Prints what is shown this once.
+
+    Raises:
+        StartupError: It can't be written, so nobody has seen it.
+    """
+    try:
+        if sys.__stdout__ is None:
+            raise OSError(errno.EBADF, "It is closed")
+        typer.echo(text)
+    except OSError as failure:
+        if sys.stdout is sys.__stdout__:
+            # What has not left would be tried again at the end of the process, with a traceback.
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the rest of its life
+        raise StartupError(f"Standard output can't be written: {failure.strerror}.") from None
 
 
 def print_facts(facts: dict[str, Any]) -> None:

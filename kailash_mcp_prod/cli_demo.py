@@ -13,7 +13,7 @@ import typer
 
 from kailash_mcp_prod.cli_credentials import AsJson, Models, print_json, require_endpoint, told
 from kailash_mcp_prod.cli_loop import run_until_told
-from kailash_mcp_prod.errors import StartupError
+from kailash_mcp_prod.errors import ConfigError, StartupError
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.client import ToolClient
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
+_KEY_VARIABLE: Final = "MCP_API_KEY"
 _PARTNER_VARIABLE: Final = "MCP_PARTNER_API_KEY"
 
 
@@ -42,7 +43,7 @@ def demo(
     ] = None,
     api_key_env: Annotated[
         str, typer.Option(metavar="NAME", help="The variable that holds the agent's API key.")
-    ] = "MCP_API_KEY",
+    ] = _KEY_VARIABLE,
     partner_key_env: Annotated[
         str, typer.Option(metavar="NAME", help="The variable that holds a second agent's key.")
     ] = _PARTNER_VARIABLE,
@@ -65,6 +66,7 @@ def demo(
     """
     where = Where(url, api_key_env, partner_key_env, mode, models, nexus)
     with told(as_json=as_json):
+        _require_effect(where)
         results = _run(where, as_json=as_json)
     outcomes = {each.outcome for each in results}
     good = "failed" not in outcomes and "ok" in outcomes
@@ -84,6 +86,41 @@ class Where:
     mode: Mode
     models: str | None
     nexus: str | None
+
+
+def _require_effect(where: Where) -> None:
+    """Refuses options of which nobody would notice that they do nothing.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    if where.url is not None:
+        of_a_started_one = {
+            "--mode": where.mode is not Mode.STANDALONE,
+            "--models": where.models is not None,
+            "--nexus": where.nexus is not None,
+        }
+        for option, given in of_a_started_one.items():
+            if given:
+                raise ConfigError(
+                    f"{option} has no effect on a server that runs: leave out {option} or --url."
+                )
+        return
+    of_a_running_one = {
+        "--api-key-env": where.api_key_env != _KEY_VARIABLE,
+        "--partner-key-env": where.partner_key_env != _PARTNER_VARIABLE,
+    }
+    for option, given in of_a_running_one.items():
+        if given:
+            raise ConfigError(
+                f"{option} has no effect on a server that is started, which has keys of its own: "
+                f"name a running one with --url, or leave out {option}."
+            )
+    if where.nexus is not None and where.mode is not Mode.NEXUS:
+        raise ConfigError(
+            f"--nexus has no effect in the mode {where.mode}: say --mode {Mode.NEXUS} too, or "
+            "leave it out."
+        )
 
 
 async def _shown(where: Where, *, as_json: bool) -> list[Result]:

@@ -25,7 +25,9 @@ _LONGEST_ANSWER: Final = 1_000_000
 def health(
     url: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it
-        typer.Option(help="Where REST is; by default on this machine, on port + 1."),
+        typer.Option(
+            help="Where REST is, with a path if it has one; by default here, on port + 1."
+        ),
     ] = None,
     seconds: Annotated[
         float, typer.Option("--timeout", min=0.1, max=60, help="Seconds to wait for the answer.")
@@ -37,9 +39,9 @@ def health(
 
     Example: kailash-mcp-prod health --url http://127.0.0.1:3002
     """
-    connection = _connection(url or _on_this_machine(), seconds)
+    connection, prefix = _connection(url or _on_this_machine(), seconds)
     try:
-        connection.request("GET", _READY)
+        connection.request("GET", prefix + _READY)
         with connection.getresponse() as answer:
             status, body = answer.status, answer.read(_LONGEST_ANSWER)
     except (OSError, HTTPException, UnicodeError) as problem:
@@ -78,7 +80,8 @@ def _is_ours(body: bytes) -> bool:
         return False
 
 
-def _connection(url: str, seconds: float) -> HTTPConnection:
+def _connection(url: str, seconds: float) -> tuple[HTTPConnection, str]:
+    """A connection to an address, and the path below which REST is there."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -87,4 +90,4 @@ def _connection(url: str, seconds: float) -> HTTPConnection:
     kinds: dict[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
     if parts.scheme not in kinds or parts.hostname is None:
         raise typer.BadParameter("must be such as http://127.0.0.1:3002", param_hint="--url")
-    return kinds[parts.scheme](parts.hostname, port, timeout=seconds)
+    return kinds[parts.scheme](parts.hostname, port, timeout=seconds), parts.path.rstrip("/")

@@ -21,7 +21,9 @@ from kailash_mcp_prod.cli_credentials import (
     SurfaceName,
     Tenant,
     claims_of,
+    hand_out,
     instant_of,
+    json_of,
     note,
     open_store,
     print_facts,
@@ -33,7 +35,7 @@ from kailash_mcp_prod.cli_credentials import (
     settings,
     words,
 )
-from kailash_mcp_prod.errors import InvalidArgumentsError, NotFoundError
+from kailash_mcp_prod.errors import InvalidArgumentsError, NotFoundError, StartupError
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.auth.api_keys import MintedKey
@@ -83,7 +85,7 @@ def mint(
     Example: kailash-mcp-prod key mint --agent-id reporting --permissions '*:read' --expires 30d
     """
 
-    async def add() -> tuple[StoredKey, MintedKey, bool]:
+    async def add() -> tuple[StoredKey, bool]:
         from kailash_mcp_prod.auth.api_keys import mint_key
         from kailash_mcp_prod.state.stored_key import StoredKey
 
@@ -108,12 +110,12 @@ def mint(
         )
         loaded = settings(config, models, database_url)
         async with open_store(loaded, create=True) as store:
-            await store.add(key)
+            await store.add(key, lambda: _hand_out(key, minted, as_json=as_json))
             await note(store, loaded, "key_mint", key.id, **_granted(key))
-        return key, minted, loaded.key_store
+        return key, loaded.key_store
 
-    key, minted, taken = run(add, as_json=as_json)
-    _hand_over(key, minted, as_json=as_json)
+    key, taken = run(add, as_json=as_json)
+    _tell_of(key, as_json=as_json)
     if not taken:
         typer.echo("Servers take minted keys with key_store on (MCP_KEY_STORE=true).", err=True)
 
@@ -192,7 +194,7 @@ def rotate(
     Example: kailash-mcp-prod key rotate 3f9a1c2e --overlap 2h
     """
 
-    async def change() -> tuple[StoredKey, StoredKey, MintedKey]:
+    async def change() -> tuple[StoredKey, StoredKey]:
         from dataclasses import replace
 
         from kailash_mcp_prod.auth.api_keys import mint_key
@@ -214,12 +216,17 @@ def rotate(
                 expires_at=None if life is None else now + life,
                 last_used_at=None,
             )
-            ending = await store.rotate(old.id, successor, now + kept)
+            ending = await store.rotate(
+                old.id,
+                successor,
+                now + kept,
+                lambda: _hand_out(successor, minted, as_json=as_json),
+            )
             await note(store, loaded, "key_rotate", old.id, successor.id, **_granted(successor))
-            return ending, successor, minted
+            return ending, successor
 
-    old, key, minted = run(change, as_json=as_json)
-    _hand_over(key, minted, as_json=as_json)
+    old, key = run(change, as_json=as_json)
+    _tell_of(key, as_json=as_json)
     typer.echo(f"Key {old.id} ends at {instant_of(old.expires_at)}.", err=True)
 
 
@@ -291,14 +298,23 @@ def _checked(grants: dict[str, Any]) -> dict[str, Any]:
     return grants
 
 
-def _hand_over(key: StoredKey, minted: MintedKey, *, as_json: bool) -> None:
-    """Prints a new key, alone on standard output, so that a shell can keep it in a variable."""
-    if as_json:
-        print_json({"key": minted.text, **_facts(key, key.created_at)})
-        return
-    typer.echo(minted.text)
-    ends = f", until {instant_of(key.expires_at)}" if key.expires_at else ""
-    typer.echo(f"This is key {key.id}{ends}. It is not shown again.", err=True)
+def _hand_out(key: StoredKey, minted: MintedKey, *, as_json: bool) -> None:
+    """Prints a new key, alone on standard output, so that a shell can keep it in a variable.
+
+    Raises:
+        StartupError: Nobody has seen it.
+    """
+    facts = {"key": minted.text, **_facts(key, key.created_at)}
+    try:
+        hand_out(json_of(facts) if as_json else minted.text)
+    except StartupError as problem:
+        raise StartupError(f"{problem} No key was minted.") from None
+
+
+def _tell_of(key: StoredKey, *, as_json: bool) -> None:
+    if not as_json:
+        ends = f", until {instant_of(key.expires_at)}" if key.expires_at else ""
+        typer.echo(f"This is key {key.id}{ends}. It is not shown again.", err=True)
 
 
 def _show(key: StoredKey, *, as_json: bool) -> None:

@@ -23,7 +23,9 @@ from kailash_mcp_prod.cli_credentials import (
     SurfaceName,
     Tenant,
     claims_of,
+    hand_out,
     instant_of,
+    json_of,
     note,
     open_state,
     open_store,
@@ -47,6 +49,7 @@ from kailash_mcp_prod.errors import (
 
 if TYPE_CHECKING:
     from kailash_mcp_prod.auth.token_minting import MintedToken, TokenGrants, TokenReport
+    from kailash_mcp_prod.state.database import StateDatabase
     from kailash_mcp_prod.state.token_notes import TokenNote
 
 app = typer.Typer(
@@ -121,13 +124,20 @@ def mint(
         token = mint_token(_secret_of(loaded), grants, life)
         if not unlisted:
             await _note(loaded, token, grants, label)
+        facts = {"token": token.text, "claims": token.claims}
+        try:
+            hand_out(json_of(facts) if as_json else token.text)
+        except StartupError as problem:
+            if unlisted:
+                raise
+            async with open_state(loaded) as database:
+                await _end(database, loaded, token.claims["jti"], token.claims["exp"])
+            raise StartupError(f"{problem} The token is revoked.") from None
         return token
 
     minted = run(make, as_json=as_json)
     if as_json:
-        print_json({"token": minted.text, "claims": minted.claims})
         return
-    typer.echo(minted.text)
     ends = instant_of(minted.claims["exp"])
     kept = "It is kept nowhere, and in no list." if unlisted else "It is not shown again."
     typer.echo(f"This is token {minted.claims['jti']}, until {ends}. {kept}", err=True)
@@ -218,7 +228,6 @@ def revoke(
 
     async def end() -> tuple[str, float | None]:
         from kailash_mcp_prod.auth.token_minting import MAX_JTI_LENGTH
-        from kailash_mcp_prod.state.credentials import CredentialStore
         from kailash_mcp_prod.state.token_notes import TokenNotes
 
         loaded = settings(config, models, database_url)
@@ -234,13 +243,10 @@ def revoke(
                 f"A token can be revoked by a jti of 1 to {MAX_JTI_LENGTH} characters; it has none."
             )
         async with open_state(loaded) as database:
-            store = CredentialStore(database)
-            await store.prepare()
             if jti is not None:
                 found = await TokenNotes(database).get(jti)
                 ends = None if found is None else found.expires_at
-            await store.revoke_token(named, ends)
-            await note(store, loaded, "token_revoke", named)
+            await _end(database, loaded, named, ends)
         return named, ends
 
     revoked, ends = run(end, as_json=as_json)
@@ -283,6 +289,17 @@ async def _note(
                 roles=noted.roles,
                 expires=instant_of(noted.expires_at),
             )
+
+
+async def _end(
+    database: StateDatabase, config: ServerConfig, jti: str, expires_at: float | None
+) -> None:
+    from kailash_mcp_prod.state.credentials import CredentialStore
+
+    store = CredentialStore(database)
+    await store.prepare()
+    await store.revoke_token(jti, expires_at)
+    await note(store, config, "token_revoke", jti)
 
 
 @contextlib.contextmanager

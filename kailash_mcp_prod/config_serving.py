@@ -59,6 +59,15 @@ class ServingSettings(BaseSettings):
             "Processes that serve on the same ports. SIGHUP replaces them one after another."
         ),
     )
+    worker_timeout_seconds: float = Field(
+        30,
+        ge=1,
+        le=86400,
+        description=(
+            "With several workers: one whose event loop gives no sign of life for that long is "
+            "ended, and another one started."
+        ),
+    )
     models: str = Field(
         "models:db",
         pattern=r"^[\w.]+:\w+$",

@@ -7,9 +7,10 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from kailash_mcp_prod.errors import StartupError
@@ -19,6 +20,7 @@ _ADDRESS: Final = re.compile(r"^(MCP|WS|REST|Nexus) +(\S+)$")
 _USER_OF_ADDRESS: Final = re.compile(r"://[^\s'\"]*@")
 _STOP_SECONDS: Final = 15.0
 _KEPT_LINES: Final = 40
+_MADE_BY_DATAFLOW: Final = Path("migrations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Addresses:
 async def own_server(
     flags: Sequence[str], environment: Mapping[str, str]
 ) -> AsyncIterator[Addresses]:
-    """Serves for the length of a block.
+    """Serves for the length of a block, and leaves nothing behind in the working directory.
 
     Args:
         flags: Those of `serve`; the ports should be free ones (`--port 0`).
@@ -42,6 +44,30 @@ async def own_server(
     Raises:
         StartupError: It does not start; the message is what it said itself.
     """
+    with _no_new_folder(_MADE_BY_DATAFLOW.absolute()):
+        async with _served(flags, environment) as addresses:
+            yield addresses
+
+
+@contextmanager
+def _no_new_folder(folder: Path) -> Iterator[None]:
+    """Removes a folder that comes to be in the block, unless there is something in it.
+
+    DataFlow makes that of migrations where the application is imported from. That can't be another
+    place, because applications find their models and files from there.
+    """
+    # Not that of `Path`, which raises below a folder that can't be searched.
+    there = os.path.lexists(folder)
+    try:
+        yield
+    finally:
+        if not there:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+@asynccontextmanager
+async def _served(flags: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Addresses]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "kailash_mcp_prod", "serve", *flags),
         stdin=asyncio.subprocess.DEVNULL,

@@ -38,6 +38,10 @@ class Changes:
     tokens: Mapping[str, float | None]
 
 
+def _nothing() -> None:
+    pass
+
+
 class CredentialStore:
     """The keys and revocations of one database. Tables that are not there count as empty.
 
@@ -118,18 +122,31 @@ class CredentialStore:
             statement = select(api_keys).where(wanted).order_by(api_keys.c.created_at.desc())
             return [_key_of(each) for each in (await connection.execute(statement)).mappings()]
 
-    async def add(self, key: StoredKey) -> None:
-        """Keeps a new key."""
+    async def add(self, key: StoredKey, hand_out: Callable[[], None] = _nothing) -> None:
+        """Keeps a new key.
+
+        Args:
+            key: It.
+            hand_out: Shows its secret, at last before it is kept; what it raises keeps nothing.
+        """
         async with self.database.begin() as connection:
             await _insert(connection, key, await _next_revision(connection))
+            hand_out()
 
-    async def rotate(self, key_id: str, successor: StoredKey, until: float) -> StoredKey:
+    async def rotate(
+        self,
+        key_id: str,
+        successor: StoredKey,
+        until: float,
+        hand_out: Callable[[], None] = _nothing,
+    ) -> StoredKey:
         """Keeps the key that takes another's place, and sets when the other one ends.
 
         Args:
             key_id: The other one.
             successor: The new key.
             until: When the other one expires, unless it does so before.
+            hand_out: Shows the new key's secret; see `add`.
 
         Returns:
             The other one as it is now.
@@ -156,6 +173,7 @@ class CredentialStore:
                 .where(api_keys.c.id == key_id)
                 .values(expires_at=ends, replaced_by=successor.id, revision=revision)
             )
+            hand_out()
         return changed
 
     async def revoke(self, key_id: str) -> StoredKey:

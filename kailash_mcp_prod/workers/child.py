@@ -17,11 +17,20 @@ from kailash_mcp_prod.errors import (
     ModelError,
     StartupError,
 )
-from kailash_mcp_prod.workers.orders import HURRY, RETIRE, Assignment, Report, from_line, to_line
+from kailash_mcp_prod.workers.orders import (
+    ASK,
+    HURRY,
+    RETIRE,
+    Assignment,
+    Report,
+    from_line,
+    to_line,
+)
 
 _KINDS: Final = {
     kind.exit_code: kind for kind in (StartupError, ConfigError, ModelError, DatabaseStartupError)
 }
+_LOOKS: Final = 2
 
 
 class Child:
@@ -48,7 +57,7 @@ class Child:
         self.giving = giving
         self._reader = reader
         self._writer = writer
-        self._born = time.monotonic()
+        self._ready_at: float | None = None
 
     @classmethod
     async def start(cls, assignment: Assignment) -> Self:
@@ -92,9 +101,9 @@ class Child:
         return cls(assignment.slot, process, reader, writer, giving)
 
     @property
-    def seconds(self) -> float:
-        """How long ago it was started."""
-        return time.monotonic() - self._born
+    def served_seconds(self) -> float:
+        """How long clients could connect to it until now."""
+        return 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
 
     async def ready(self) -> Report:
         """Waits until clients can connect to it.
@@ -112,7 +121,27 @@ class Child:
         if report.failure is not None:
             await self.wait()
             raise _KINDS.get(report.exit_code, StartupError)(report.failure)
+        self._ready_at = time.monotonic()
         return report
+
+    async def hangs(self, seconds: float) -> bool:
+        """Asks for a sign of life; whether none comes in that time. One that has ended hangs not.
+
+        It is looked for twice: if all stood still for a while, as a frozen container does, the
+        first time is over before the worker had any of it.
+        """
+        self._tell(ASK)
+        answer = asyncio.ensure_future(self._reader.readline())
+        try:
+            for _ in range(_LOOKS):
+                await asyncio.wait({answer}, timeout=seconds / _LOOKS)
+            if not answer.done():
+                return True
+            with suppress(OSError):
+                await answer
+            return False
+        finally:
+            answer.cancel()
 
     def retire(self) -> None:
         """Lets it finish what runs: another one accepts in its place."""

@@ -25,7 +25,16 @@ from kailash_mcp_prod.config import ServerConfig
 from kailash_mcp_prod.errors import StartupError
 from kailash_mcp_prod.observe.logs import get_logger
 from kailash_mcp_prod.server import ProductionMCPServer
-from kailash_mcp_prod.workers.orders import HURRY, RETIRE, Assignment, Report, from_line, to_line
+from kailash_mcp_prod.workers.orders import (
+    ALIVE,
+    ASK,
+    HURRY,
+    RETIRE,
+    Assignment,
+    Report,
+    from_line,
+    to_line,
+)
 from kailash_mcp_prod.workers.place import WorkerPlace
 
 log = get_logger(__name__)
@@ -76,7 +85,7 @@ async def _serve(assignment: Assignment, channel: socket.socket) -> None:
     place = WorkerPlace(assignment.slot, assignment.count, directory, assignment.ports, given)
     server = ProductionMCPServer(config, place=place)
     reader, writer = await asyncio.open_unix_connection(sock=channel.dup())
-    hearing = asyncio.create_task(_hear(reader, retired, signals, directory))
+    hearing = asyncio.create_task(_hear(reader, writer, retired, signals, directory))
     try:
         if not await signals.allow(server.start()):
             return
@@ -99,11 +108,17 @@ async def _serve(assignment: Assignment, channel: socket.socket) -> None:
 
 
 async def _hear(
-    reader: asyncio.StreamReader, retired: asyncio.Event, signals: Signals, directory: Path
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    retired: asyncio.Event,
+    signals: Signals,
+    directory: Path,
 ) -> None:
     with contextlib.suppress(OSError):
         while line := await reader.readline():
-            if line == RETIRE:
+            if line == ASK:
+                writer.write(ALIVE)
+            elif line == RETIRE:
                 retired.set()
             elif line == HURRY:
                 signals.hurried.set()

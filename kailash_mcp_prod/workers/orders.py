@@ -17,6 +17,13 @@ HURRY: Final = b"hurry\n"
 """To a worker that was told to end: not to wait for running calls."""
 
 
+ASK: Final = b"ask\n"
+"""To a worker: to answer, as one can whose event loop runs."""
+
+ALIVE: Final = b"alive\n"
+"""From a worker: the answer."""
+
+
 class Assignment(msgspec.Struct, frozen=True):
     """To a worker, as the first line: what it is to serve.
 

@@ -22,13 +22,11 @@ from kailash_mcp_prod.transports.binding import bind_both
 from kailash_mcp_prod.transports.http_wire import PARTING_SECONDS
 from kailash_mcp_prod.workers.child import Child
 from kailash_mcp_prod.workers.orders import Assignment, Report
+from kailash_mcp_prod.workers.pauses import Pause
 from kailash_mcp_prod.workers.sharing import Sharing
 
 log = get_logger(__name__)
 
-_SETTLED_SECONDS: Final = 10.0
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 30.0
 _STOP_SECONDS: Final = 10.0
 
 
@@ -59,6 +57,7 @@ class Supervisor:
         self._all: set[Child] = set()
         self._starting: dict[int, Child] = {}
         self._places = [asyncio.Lock() for _ in range(config.workers)]
+        self._pauses = [Pause() for _ in range(config.workers)]
         self._keeping: set[asyncio.Task[None]] = set()
         self._replacing = asyncio.Event()
         self._sharing = Sharing(())
@@ -126,6 +125,7 @@ class Supervisor:
         self._current[slot] = child
         self._sharing.give_to(slot, child.giving)
         self._keep(self._watch(child))
+        self._keep(self._look_after(child))
         return report
 
     async def _start_in_place(self, slot: int) -> None:
@@ -167,21 +167,52 @@ class Supervisor:
         if self._current.get(child.slot) is not child:
             log.info("worker_ended", worker=child.slot + 1, ended_pid=child.process.pid)
             return
-        log.error("worker_died", worker=child.slot + 1, dead_pid=child.process.pid, code=code)
-        pause = 0.0 if child.seconds >= _SETTLED_SECONDS else _FIRST_PAUSE
-        async with self._places[child.slot]:
-            while self._current.get(child.slot) is child:
-                await asyncio.sleep(pause)
+        pause = self._pauses[child.slot]
+        log.error(
+            "worker_died",
+            worker=child.slot + 1,
+            dead_pid=child.process.pid,
+            code=code,
+            next_try_seconds=pause.after_death(child.served_seconds),
+        )
+        while self._current.get(child.slot) is child:
+            # Without the place, so that whoever is told to replace all need not wait for it.
+            await asyncio.sleep(pause.seconds)
+            async with self._places[child.slot]:
+                if self._current.get(child.slot) is not child:
+                    return
                 try:
                     await self._start_in_place(child.slot)
                 except StartupError as problem:
-                    pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
                     log.error(  # noqa: TRY400 - the worker has told all there is to tell
                         "worker_does_not_start",
                         worker=child.slot + 1,
                         reason=str(problem),
-                        next_try_seconds=pause,
+                        next_try_seconds=pause.after_failure(),
                     )
+
+    async def _look_after(self, child: Child) -> None:
+        """Ends a worker that hangs, so that another one is started.
+
+        One that has been replaced is waited for elsewhere.
+        """
+        seconds = self._config.worker_timeout_seconds
+        while self._serves(child):
+            await asyncio.sleep(seconds / 2)
+            if await child.hangs(seconds) and self._serves(child):
+                log.error(
+                    "worker_hangs",
+                    worker=child.slot + 1,
+                    hanging_pid=child.process.pid,
+                    silent_seconds=seconds,
+                )
+                self._sharing.leave_out(child.slot, child.giving)
+                child.stop()
+                await child.end_within(_STOP_SECONDS)
+                return
+
+    def _serves(self, child: Child) -> bool:
+        return self._current.get(child.slot) is child and child.process.returncode is None
 
     async def _replace_when_told(self) -> None:
         while True:

@@ -150,6 +150,13 @@ def test_a_demonstration_that_is_told_to_stop_stops_its_server(tmp_path: Path) -
         (["--url", "http://u:hunter2@h/mcp"], 2, "must not hold a user or password"),
         (["--models", "nowhere:db"], 1, "There is no module 'nowhere'"),
         (["--mode", "production"], 2, "nexus-integration"),
+        (["--nexus", "a:b"], 2, "--nexus has no effect in the mode standalone: say --mode nexus-"),
+        (["--nexus", "a:b", "--mode", "development"], 2, "no effect in the mode development"),
+        (["--url", "http://h/mcp", "--nexus", "a:b"], 2, "leave out --nexus or --url"),
+        (["--url", "http://h/mcp", "--models", "a:b"], 2, "leave out --models or --url"),
+        (["--url", "http://h/mcp", "--mode", "development"], 2, "leave out --mode or --url"),
+        (["--api-key-env", "KEY"], 2, "with --url, or leave out --api-key-env"),
+        (["--partner-key-env", "KEY"], 2, "with --url, or leave out --partner-key-env"),
     ],
 )
 def test_a_demonstration_that_can_t_begin_says_why(

@@ -41,7 +41,7 @@ def test_a_good_set_up_is_found_well_and_left_as_it_was(tmp_path: Path) -> None:
     ]
     assert "A client sees 142 tools" in output
     assert errors == "7 well\n"
-    assert not database.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_everything_is_broken_everything_is_told_and_no_secret(tmp_path: Path) -> None:

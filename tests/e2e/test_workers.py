@@ -30,7 +30,13 @@ from tests.prometheus_lint import parse, value
 pytestmark = pytest.mark.timeout(240)
 LINE_SECONDS = 90.0
 MODELS = ONE_MODEL[1]
-SETTINGS = {"enable_auth": False, "rate_limit_per_minute": 1_000_000, "models": MODELS}
+SETTINGS = {
+    "enable_auth": False,
+    "rate_limit_per_minute": 1_000_000,
+    "models": MODELS,
+    # Long enough for a worker that gets no turn on a busy machine.
+    "worker_timeout_seconds": 12,
+}
 PAGE = ROOT / "docs" / "deployment.md"
 
 
@@ -176,6 +182,39 @@ def test_replacing_begins_anew_when_what_kept_it_from_ending_is_mended(server: H
     assert not after & before
 
 
+def test_a_worker_that_keeps_dying_young_is_restarted_ever_later(server: HttpServer) -> None:
+    """Each time as soon as it serves, while the other one answers."""
+    pauses = []
+    survivor = max(workers_of(server))
+    for _ in range(3):
+        victim = (workers_of(server) - {survivor}).pop()
+        os.kill(victim, signal.SIGKILL)
+        pauses.append(json.loads(wait_for(server, "worker_died"))["next_try_seconds"])
+        assert httpx.get(f"{server.rest}/health/ready", trust_env=False).status_code == 200
+        wait_for(server, "serving")
+
+    assert pauses[1] > 0
+    assert pauses[2] == 2 * pauses[1]
+    assert survivor in workers_of(server)
+
+
+def test_a_worker_that_hangs_is_ended_and_another_one_started(server: HttpServer) -> None:
+    before = workers_of(server)
+    hanging = min(before)
+    os.kill(hanging, signal.SIGSTOP)
+
+    line = json.loads(wait_for(server, "worker_hangs"))
+    assert (line["hanging_pid"], line["silent_seconds"]) == (hanging, 12)
+    died = json.loads(wait_for(server, "worker_died"))
+    assert (died["dead_pid"], died["code"]) == (hanging, -signal.SIGKILL)
+    # Connections come to the other one alone meanwhile.
+    assert httpx.get(f"{server.rest}/health/ready", trust_env=False).status_code == 200
+    wait_for(server, "serving")
+    after = workers_of(server)
+    assert hanging not in after
+    assert before - {hanging} < after
+
+
 def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> None:
     """The last one here, for it ends the server of this module."""
     url, data = f"{server.rest}/tools/Company_create", {"data": {"name": "Late"}}
@@ -192,7 +231,9 @@ def test_a_running_call_finishes_before_all_workers_end(server: HttpServer) -> N
     for port in server.ports:
         socket.create_server(("127.0.0.1", port)).close()
     lines = [json.loads(line) for line in (server.workdir / "all.log").read_text().splitlines()]
-    assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 7
+    assert len({line["pid"] for line in lines if line["event"] == "serving"}) == 11
+    # None of those that were loaded, replaced or left alone was taken for one that hangs.
+    assert sum(line["event"] == "worker_hangs" for line in lines) == 1
     assert "Traceback" not in server.process.errors.finish()
 
 

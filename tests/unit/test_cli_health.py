@@ -14,12 +14,14 @@ from kailash_mcp_prod.errors import ConfigError
 
 
 @contextmanager
-def answering(status: int, body: bytes = b'{"health_status": "healthy"}') -> Iterator[int]:
+def answering(
+    status: int, body: bytes = b'{"health_status": "healthy"}', prefix: str = ""
+) -> Iterator[int]:
     """The port of a server that answers the path of readiness so, and others with 404."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status if self.path == "/health/ready" else 404)
+            self.send_response(status if self.path == f"{prefix}/health/ready" else 404)
             self.end_headers()
             self.wfile.write(body)
 
@@ -40,6 +42,22 @@ def test_a_ready_server_is_zero() -> None:
     with answering(200) as port:
         done = CliRunner().invoke(app, ["health", "--url", f"http://127.0.0.1:{port}"])
     assert (done.exit_code, done.stdout) == (0, "ready\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix", "code"),
+    [
+        ("/shop/rest", "/shop/rest", 0),
+        ("/shop/", "/shop", 0),
+        ("/", "", 0),
+        ("", "/shop", 1),
+        ("/shop", "", 1),
+    ],
+)
+def test_the_path_of_the_address_is_kept(path: str, prefix: str, code: int) -> None:
+    with answering(200, prefix=prefix) as port:
+        done = CliRunner().invoke(app, ["health", "--url", f"http://127.0.0.1:{port}{path}"])
+    assert done.exit_code == code
 
 
 def test_the_port_is_the_one_after_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from pathlib import Path
 
 import pytest
 
 from kailash_mcp_prod.errors import StartupError
-from kailash_mcp_prod.own_server import Addresses, _addresses, _why, own_server, without_settings
+from kailash_mcp_prod.own_server import (
+    Addresses,
+    _addresses,
+    _no_new_folder,
+    _why,
+    own_server,
+    without_settings,
+)
 
 
 async def told(text: str) -> Addresses | None:
@@ -35,6 +43,19 @@ async def test_a_line_longer_than_is_read_at_once_is_passed_over() -> None:
     text = "x" * 1000 + "\nMCP   http://h:1/mcp\nREST  http://h:2/docs\n"
 
     assert await told(text) == Addresses("http://h:1/mcp", "http://h:2")
+
+
+def test_a_folder_of_the_working_directory_goes_if_it_is_new_and_empty(tmp_path: Path) -> None:
+    new, filled, old, none = (tmp_path / name for name in ("new", "filled", "old", "none"))
+    old.mkdir()
+    for each in (new, filled, old, none):
+        with _no_new_folder(each):
+            if each is not none:
+                each.mkdir(exist_ok=True)
+            if each is filled:
+                (each / "one.sql").touch()
+
+    assert {each.name for each in tmp_path.iterdir()} == {"filled", "old"}
 
 
 async def test_a_server_that_does_not_start_is_quoted() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -54,6 +55,66 @@ async def test_a_worker_that_hangs_is_ended(start: Start) -> None:
 
     assert not await child.end_within(0.05)
     assert child.process.returncode == -signal.SIGKILL
+
+
+ANSWERS = "import os; os.dup2(0, 1)\nwhile input(): print('alive', flush=True)"
+
+
+async def test_a_worker_that_answers_does_not_hang_however_often_it_is_asked(start: Start) -> None:
+    child = await start(ANSWERS)
+
+    assert [await child.hangs(30) for _ in range(3)] == [False] * 3
+
+
+async def test_a_worker_that_is_busy_for_less_than_the_time_does_not_hang(start: Start) -> None:
+    child = await start(ANSWERS)
+    assert not await child.hangs(30)
+    child.process.send_signal(signal.SIGSTOP)
+    # Beyond the first of the two looks.
+    asyncio.get_running_loop().call_later(2.2, child.process.send_signal, signal.SIGCONT)
+
+    assert not await child.hangs(4)
+
+
+async def test_a_worker_that_gives_no_sign_of_life_hangs(start: Start) -> None:
+    child = await start(ANSWERS)
+    assert not await child.hangs(30)
+    child.process.send_signal(signal.SIGSTOP)
+
+    assert await child.hangs(0.1)
+
+
+async def test_a_late_answer_is_not_taken_for_the_next_one(start: Start) -> None:
+    child = await start(ANSWERS)
+    for _ in range(3):
+        child.process.send_signal(signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(0.4, child.process.send_signal, signal.SIGCONT)
+        assert not await child.hangs(30)
+    child.process.send_signal(signal.SIGSTOP)
+
+    assert await child.hangs(0.1)
+
+
+async def test_a_worker_that_has_ended_does_not_hang(start: Start) -> None:
+    child = await start("pass")
+    await child.process.wait()
+
+    assert not await child.hangs(30)
+
+
+async def test_a_first_look_that_comes_too_early_is_not_enough(start: Start) -> None:
+    """As after a freeze of supervisor and workers, in which only the clock went on."""
+    child = await start(ANSWERS)
+    assert not await child.hangs(30)
+    child.process.send_signal(signal.SIGSTOP)
+    loop = asyncio.get_running_loop()
+
+    def freeze() -> None:
+        time.sleep(2.5)
+        loop.call_soon(child.process.send_signal, signal.SIGCONT)
+
+    loop.call_soon(freeze)
+    assert not await child.hangs(2)
 
 
 async def test_that_no_process_can_be_made_is_a_failure_to_start(
