@@ -117,4 +117,4 @@ async def test_nothing_is_worked_out_once_nobody_listens(content: Content) -> No
     end()
 
     assert told == []
-    assert not content.service._call_listeners._listeners
+    assert not content.service.listeners._listeners
