@@ -55,6 +55,11 @@ class Changes:
             self._shared.on_return(listener)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other replicas write too."""
+        return self._shared is not None
+
+    @property
     def is_well(self) -> bool:
         """Whether writes of other replicas are heard of."""
         return self._shared is None or self._shared.is_well

@@ -72,7 +72,8 @@ class Dispatcher:
         observer: Is told of every request.
         tracer: Stands around every request.
         slot: The place of this process among the workers of its machine.
-        preparing: Prepares calls that may come again.
+        preparing: Prepares calls that may come again, which pass neither `handle` nor the host.
+            Without effect with a tracer.
 
     Example:
         ```python
@@ -138,8 +139,8 @@ class Dispatcher:
             Era.MODERN: modern,
         }
         self.prepared = None
-        if preparing is not None:
-            self.prepared = PreparedRequests(preparing, modern, observer)
+        if preparing is not None and tracer is None:
+            self.prepared = PreparedRequests(preparing, modern, observer, self._internal_error)
         self._notifications: dict[str, NotificationHandler] = {
             "notifications/initialized": self._on_initialized,
             "notifications/cancelled": self._on_cancelled,

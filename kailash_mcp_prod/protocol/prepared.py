@@ -7,9 +7,11 @@ on these and on the headers alone, as long as the caller and the tools are the s
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import ServerError
@@ -36,6 +38,9 @@ _META: Final = frozenset({META_PROTOCOL_VERSION, META_CLIENT_INFO, META_CLIENT_C
 _encoder = msgspec.json.Encoder()
 
 
+Broken = Callable[[Request, Context], Reply]
+
+
 class PreparedCall(Protocol):
     """A call of a tool that may be answered at once; `tools.PreparedRead` is one."""
 
@@ -54,6 +59,10 @@ class PreparedCall(Protocol):
 
 class Preparing(Protocol):
     """Prepares calls of tools; `tools.PreparedReads` is one."""
+
+    def may_repeat(self, name: str | None) -> bool:
+        """Whether calls of a tool can be answered at once."""
+        ...
 
     def prepare(
         self,
@@ -75,6 +84,7 @@ class PreparedRequests:
         host: Prepares calls.
         rules: The era.
         observer: Is told of every request.
+        broken: Logs the exception that is being handled, and is the answer to its request.
     """
 
     def __init__(
@@ -82,10 +92,13 @@ class PreparedRequests:
         host: Preparing,
         rules: ModernRules,
         observer: RequestObserver | None,
+        broken: Broken,
     ) -> None:
+        self.may_repeat = host.may_repeat
         self._host = host
         self._rules = rules
         self._observer = observer
+        self._broken = broken
 
     def prepare(self, request: Request, context: Context) -> PreparedRequest | None:
         """A request that was just answered, for the next time; `None` if it may not be kept.
@@ -115,13 +128,24 @@ class PreparedRequests:
         except RpcError:
             return None
         call = Call(request, context, Era.MODERN)
-        return PreparedRequest(prepared, call, self._rules, method, self._observer)
+        return PreparedRequest(
+            prepared, call, self._rules, method, observer=self._observer, broken=self._broken
+        )
 
 
 class PreparedRequest:
     """One request, of which only the id is new each time; see `PreparedRequests.prepare`."""
 
-    __slots__ = ("_body", "_call", "_encoded", "_method", "_observer", "_prepared", "_rules")
+    __slots__ = (
+        "_body",
+        "_broken",
+        "_call",
+        "_encoded",
+        "_method",
+        "_observer",
+        "_prepared",
+        "_rules",
+    )
 
     def __init__(
         self,
@@ -129,8 +153,11 @@ class PreparedRequest:
         call: Call,
         rules: ModernRules,
         method: Method,
+        *,
         observer: RequestObserver | None,
+        broken: Broken,
     ) -> None:
+        self._broken = broken
         self._prepared = prepared
         self._call = call
         self._rules = rules
@@ -157,11 +184,16 @@ class PreparedRequest:
             request_id: The server's id of it.
         """
         began = time.perf_counter()
+        call = self._call
+        request = replace(call.request, id=id)
+        context = replace(call.context, request_id=request_id)
         try:
             body = await self._prepared.again(principal, request_id)
         except ServerError as error:
             failed = tool_result({"error": error.to_dict(request_id)}, is_error=True)
             reply = encode_result(id, self._finished(failed))
+        except Exception:  # noqa: BLE001 - the boundary, as for all other requests
+            reply = self._broken(request, context)
         else:
             if body is None:
                 return None
@@ -172,9 +204,7 @@ class PreparedRequest:
                 b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (_encoder.encode(id), self._encoded)
             )
         if self._observer is not None:
-            call = self._call
-            seconds = time.perf_counter() - began
-            self._observer.answered(call.request, call.context, seconds, reply)
+            self._observer.answered(request, context, time.perf_counter() - began, reply)
         return reply
 
     def _finished(self, result: dict[str, Any]) -> dict[str, Any]:

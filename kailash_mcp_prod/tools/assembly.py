@@ -59,5 +59,7 @@ def tool_service(
 def prepared_reads(
     service: ToolService, reads: CachedReads | None, traces: Traces | None
 ) -> PreparedReads | None:
-    """What answers reads that come again; nothing where nothing is cached, or calls are traced."""
-    return None if reads is None or traces is not None else PreparedReads(service, reads)
+    """What answers reads that come again, where they are cached here and not traced."""
+    if reads is None or reads.asks_others or traces is not None:
+        return None
+    return PreparedReads(service, reads)

@@ -165,17 +165,25 @@ class CachedReads:
 
         return await self.cache.read(key, table, load, self._shape(tool))
 
+    @property
+    def asks_others(self) -> bool:
+        """Whether other replicas are asked each time for what they have written."""
+        return self.cache.changes.is_shared
+
+    def keeps(self, tool: ToolSpec) -> bool:
+        """Whether results of a tool are kept, until `generation` changes."""
+        reads = tool.operation is not None and tool.hints.read_only
+        return reads and tool.group in self._tables
+
     def place_of(self, tool: ToolSpec, call: ToolCall) -> tuple[Key, str] | None:
         """Under which key the result of a call is kept, and whose rows it shows.
 
         `None` for a call of which nothing is kept. It holds until `generation` changes.
         """
-        if tool.operation is None or not tool.hints.read_only:
+        arguments = canonical(call.arguments) if self.keeps(tool) else None
+        if arguments is None:
             return None
-        table = self._tables.get(tool.group)
-        arguments = None if table is None else canonical(call.arguments)
-        if table is None or arguments is None:
-            return None
+        table = self._tables[tool.group]
         return (tool.name, self._policy.fingerprint(call.principal), arguments), table
 
     def _shape(self, tool: ToolSpec) -> bytes:

@@ -1,9 +1,9 @@
 """Reads that were called before, looked at once and then answered from the cache.
 
-As a prepared statement is parsed once. What a call passes in `ToolService.call` it passes here too:
-drain, circuits, limits, cache, and whoever watches calls. This is only for what the cache of this
-process can answer at once. Where anything else would have to be asked, or the answer would be a
-refusal, nothing is done here, and the call is made as usual.
+As a prepared statement is parsed once. Drain, circuits, limits, cache and those who watch calls are
+passed as in `ToolService.call`; a place to run in is not taken, because nothing runs. This is only
+for what the cache of this process can answer at once. Where anything else would have to be asked,
+or the answer would be a refusal, nothing is done here, and the call is made as usual.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kailash_mcp_prod.tools.spec import ToolCall, ToolSpec
 if TYPE_CHECKING:
     from kailash_mcp_prod.tools.service import ToolService
 
-LONGEST: Final = 8 * 1024
+LONGEST: Final = 4 * 1024
 """Longer results are not answered from here: who prepares reads keeps their results too."""
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
@@ -44,12 +44,26 @@ class PreparedReads:
         self.service = service
         self.reads = reads
         self._changes = 0
+        self._tools: dict[str, bool] = {}
+        self._tools_version = self.version
         service.registry.subscribe(self._note_change)
 
     @property
     def version(self) -> tuple[int, int]:
         """Changes whenever a call may come to something else than before."""
         return self._changes, self.reads.generation
+
+    def may_repeat(self, name: str | None) -> bool:
+        """Whether a tool reads what is cached, for anybody, as long as the tools stay the same."""
+        if self._tools_version != self.version:
+            self._tools, self._tools_version = {}, self.version
+        known = self._tools.get(name or "")
+        if known is None:
+            tool = self.service.registry.get(name or "")
+            if tool is None:
+                return False
+            known = self._tools[tool.name] = self.reads.keeps(tool)
+        return known
 
     def prepare(
         self,

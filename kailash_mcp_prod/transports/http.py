@@ -147,7 +147,7 @@ class HttpTransport(BaseTransport):
             unread or UnreadBudget(),
             revocations=revocations,
         )
-        self._repeats = Repeats(dispatcher.prepared, authenticator)
+        self._repeats = Repeats(dispatcher.prepared, max_body_bytes)
         self._methods = {"POST": self._post, "GET": self._get, "DELETE": self._delete}
 
     @property
@@ -184,7 +184,8 @@ class HttpTransport(BaseTransport):
             at_once=scope.get("extensions", _NONE).get(JSON_ANSWER),
         )
         try:
-            if self._lifetime.ended or not await self._repeats.answer(scope, exchange):
+            repeats, knows = self._repeats, self.authenticator
+            if self._lifetime.ended or not await repeats.answer(scope, exchange, knows):
                 await self._route(scope, exchange)
         except ClientGoneError:
             # Whoever has gone gets no answer, and leaves no trace of a defect.
@@ -224,7 +225,9 @@ class HttpTransport(BaseTransport):
         if serve is None or scope["method"] not in allowed:
             allow = (b"allow", ", ".join(allowed).encode())
             raise bad_request(f"{scope['method']} is not allowed here.", 405, [allow])
-        principal = await self.authenticator.authenticate(head.credentials)
+        principal = exchange.principal
+        if principal is None:
+            principal = await self.authenticator.authenticate(head.credentials)
         if exchange.surface is not None:
             self.dispatcher.host.check_surface(principal, exchange.surface)
         await serve(scope, exchange, principal)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from kailash_mcp_prod.auth.challenge import Challenges
+from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.errors import (
     ForbiddenError,
     InvalidArgumentsError,
@@ -129,6 +130,7 @@ class Exchange:
         self.receive = receive
         self.answered = False
         self.body: bytes | None = None
+        self.principal: Principal | None = None
         self.sent: Sent | None = None
         self.succeeded = False
         self.loop = asyncio.get_running_loop()

@@ -44,14 +44,15 @@ class Head:
         sends_json: Whether the body is JSON, as the client says.
         version: The revision of MCP.
         session_id: The session of a legacy client.
-        likeness: The same for all that differ in the length of the body alone.
+        likeness: The same for all that differ in the length of the body alone, as long as they are
+            remembered.
         idempotency_key: What makes a call that is sent again the same one.
         mirrored: What is repeated of the message.
-        repeatable: Whether the same request may come again, and get the same answer.
         trace: The trace that it belongs to, by `traceparent` and `tracestate`.
     """
 
     __slots__ = (
+        "_repeatable",
         "accept",
         "credentials",
         "headers",
@@ -60,7 +61,6 @@ class Head:
         "likeness",
         "mirrored",
         "origin",
-        "repeatable",
         "repeated",
         "sends_json",
         "session_id",
@@ -69,7 +69,7 @@ class Head:
     )
 
     def __init__(self, raw: Collection[tuple[bytes, bytes]]) -> None:
-        self.likeness: object = self
+        self.likeness: object = None
         self.headers = headers = Headers(raw)
         self.repeated = headers.repeats(*_SINGLE)
         self.host = headers.get(b"host")
@@ -85,13 +85,18 @@ class Head:
         self.version = self.mirrored.version
         parent = headers.get(b"traceparent")
         self.trace = None if parent is None else (parent, headers.get(b"tracestate"))
-        self.repeatable = (
+        self._repeatable = (
             self.version in MODERN_REVISIONS
             and self.mirrored.method == _CALL
             and self.accept.json
             and self.session_id is None
             and self.idempotency_key is None
         )
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same request may come again, and get the same answer."""
+        return self._repeatable and self.likeness is not None
 
 
 class Heads:
@@ -123,6 +128,6 @@ class Heads:
                     self._known.clear()
                     self._likenesses.clear()
                 alike = tuple(each for each in key if each[0] != b"content-length")
-                head.likeness = self._likenesses.setdefault(alike, head.likeness)
+                head.likeness = self._likenesses.setdefault(alike, object())
                 self._known[key] = head
         return head

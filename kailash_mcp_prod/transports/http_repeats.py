@@ -6,13 +6,13 @@ takes longer than to answer it.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from kailash_mcp_prod.auth.principal import Principal
 from kailash_mcp_prod.protocol import Authenticator, Context, Lifetime, Request
-from kailash_mcp_prod.protocol.codec import is_request_id
 from kailash_mcp_prod.protocol.messages import RequestId
 from kailash_mcp_prod.protocol.prepared import PreparedRequest, PreparedRequests
 from kailash_mcp_prod.transports.asgi import Scope, whole_body
@@ -24,17 +24,26 @@ MOST: Final = 256
 LONGEST: Final = 4096
 """Longer requests are read anew each time, so that what is remembered stays small."""
 
-_Key = tuple[object, str, bytes]
+_Key = tuple[object, str, str, bytes]
 
 
-class _Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    jsonrpc: Any
-    id: Any
-    method: Any
+class _Envelope(msgspec.Struct, frozen=True, gc=False):
+    id: RequestId
     params: msgspec.Raw
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
+
+_MEMBER: Final = (
+    rb'(?:"jsonrpc": ?"2\.0"|"method": ?"tools/call"|"params": ?|'
+    rb'"id": ?(?:-?[0-9]+|"[ !#-\[\]-~]*"))'
+)
+_AROUND: Final = re.compile(rb"\{ ?%b(?:, ?%b){3} ?\}" % (_MEMBER, _MEMBER))
+"""What stands around the parameters of a request that is like most; members have any order.
+
+So that nothing else stands there, such as a member for the second time: what is known of the
+parameters is then known of the whole request.
+"""
 
 
 class Sent(NamedTuple):
@@ -52,26 +61,27 @@ class Repeats:
 
     Args:
         requests: Prepares them; `None` for a server that can't answer any at once.
-        authenticator: Tells who a client is.
+        longest: How long a request may be.
         most: How many to remember.
     """
 
     def __init__(
-        self, requests: PreparedRequests | None, authenticator: Authenticator, most: int = MOST
+        self, requests: PreparedRequests | None, longest: int = LONGEST, most: int = MOST
     ) -> None:
         self._requests = requests
-        self._authenticator = authenticator
+        self._longest = min(longest, LONGEST)
         self._most = most
-        self._once: dict[_Key, None] = {}
+        # Whether it may not be prepared.
+        self._once: dict[_Key, bool] = {}
         self._known: dict[_Key, PreparedRequest] = {}
 
     def __len__(self) -> int:
         return len(self._known)
 
-    async def answer(self, scope: Scope, exchange: Exchange) -> bool:
+    async def answer(self, scope: Scope, exchange: Exchange, authenticator: Authenticator) -> bool:
         """Whether the request came before and is answered now, because all of it is there.
 
-        If not, the exchange has the body if that was taken, and nothing has happened.
+        If not, the exchange has the body and the principal as far as they are known now.
 
         Raises:
             ServerError: The credential is not good.
@@ -81,7 +91,8 @@ class Repeats:
         body = exchange.body = whole_body(scope)
         if body is None or not self._find(scope, exchange, body):
             return False
-        principal = await self._authenticator.authenticate(exchange.head.credentials)
+        principal = await authenticator.authenticate(exchange.head.credentials)
+        exchange.principal = principal
         return await self._answer(exchange, principal)
 
     async def answer_later(
@@ -103,10 +114,11 @@ class Repeats:
         sent = exchange.sent
         if self._requests is None or sent is None or not exchange.succeeded:
             return
-        if sent.key not in self._once:
-            _keep(self._once, sent.key, None, self._most)
+        refused = self._once.get(sent.key)
+        if refused is None:
+            _keep(self._once, sent.key, False, self._most)
             return
-        if sent.prepared is not None and sent.prepared.holds_for(principal):
+        if refused or (sent.prepared is not None and sent.prepared.holds_for(principal)):
             return
         context = Context(
             principal,
@@ -117,35 +129,40 @@ class Repeats:
             transport="http",
         )
         prepared = self._requests.prepare(request, context)
-        if prepared is not None:
+        if prepared is None:
+            self._once[sent.key] = True
+        else:
             _keep(self._known, sent.key, prepared, self._most)
 
     def _may_repeat(self, scope: Scope, exchange: Exchange) -> bool:
-        may_repeat = self._requests is not None and exchange.head.repeatable
-        return may_repeat and scope["method"] == "POST"
+        requests, head = self._requests, exchange.head
+        return (
+            requests is not None
+            and head.repeatable
+            and scope["method"] == "POST"
+            and requests.may_repeat(head.mirrored.name)
+        )
 
     def _find(self, scope: Scope, exchange: Exchange, body: bytes) -> bool:
         """Whether the request is known; notes what it is known by."""
-        head = exchange.head
-        if len(body) > LONGEST:
+        if len(body) > self._longest:
             return False
         try:
             envelope = _envelope.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # The usual way says what is wrong.
             return False
-        if (
-            envelope.jsonrpc != "2.0"
-            or envelope.method != head.mirrored.method
-            or not is_request_id(envelope.id)
-        ):
+        params = bytes(envelope.params)
+        before, _, after = body.partition(params)
+        if _AROUND.fullmatch(before + after) is None:
             return False
-        key = head.likeness, scope["path"], bytes(envelope.params)
+        key = exchange.head.likeness, scope.get("root_path", ""), scope["path"], params
         prepared = self._known.get(key)
         exchange.sent = Sent(key, envelope.id, prepared)
         return prepared is not None
 
-    async def _answer(self, exchange: Exchange, principal: Principal) -> bool:
+    @staticmethod
+    async def _answer(exchange: Exchange, principal: Principal) -> bool:
         sent = exchange.sent
         if sent is None or sent.prepared is None:
             return False

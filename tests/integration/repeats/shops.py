@@ -45,7 +45,11 @@ class Site:
             "mcp-name": tool,
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
-        return await self.web.post(f"{self.server.mcp_url}{path}", content=body, headers=told)
+        return await self.web.post(
+            f"{self.server.mcp_url}{path}",
+            content=body.encode(errors="surrogateescape"),
+            headers=told,
+        )
 
     async def read(self, key: str, shop: str, id: Any = 1, **headers: str) -> httpx.Response:  # noqa: A002
         return await self.post(key, reading(shop, id), **headers)
