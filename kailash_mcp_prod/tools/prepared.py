@@ -158,18 +158,15 @@ class PreparedRead:
         service.rates.count(room)
         if body is not self._body:
             self._body, self._result = body, _decoder.decode(body)
-        await self._tell(replace(self._call, request_id=request_id), self._result)
-        return body
-
-    async def _tell(self, call: ToolCall, result: dict[str, Any]) -> None:
-        service, tool = self._of.service, self._tool
-        before = of_the_call.set({"request_id": call.request_id, "tool": self._name[:128]})
+        before = of_the_call.set({"request_id": request_id, "tool": self._name[:128]})
         try:
+            call = replace(self._call, request_id=request_id)
             report = service.watchers.begin(call, self._name, is_part=False)
-            service.listeners.tell(tool, call.principal, result)
+            service.listeners.tell(tool, principal, self._result)
             if report is not None:
                 report.tool = tool
                 report.from_cache = True
-                await service.watchers.succeed(report, result)
+                await service.watchers.succeed(report, self._result)
         finally:
             of_the_call.reset(before)
+        return body

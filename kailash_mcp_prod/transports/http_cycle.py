@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -30,6 +31,14 @@ _PLAIN_NAMES: Final = frozenset(
 
 _NO_BODY: Final = frozenset({204, 304})
 _TEXT: Final = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
+
+
+@lru_cache(maxsize=4)
+def _usual_headers(headers: tuple[tuple[bytes, bytes], ...]) -> bytes | None:
+    """The server's own headers, which change with the second, if all of them are plain."""
+    if any(name not in _PLAIN_NAMES for name, _ in headers):
+        return None
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 class OneWriteCycle(RequestResponseCycle):
@@ -100,17 +109,14 @@ class OneWriteCycle(RequestResponseCycle):
             or self.scope["method"] == "HEAD"
         ):
             return False
-        lines = [STATUS_LINE[status]]
-        for name, value in self.default_headers:
-            if name not in _PLAIN_NAMES:
-                return False
-            lines += (name, b": ", value, b"\r\n")
-        lines.append(
-            b"content-type: application/json\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n"
-            % (request_id.encode(), len(body))
+        usual = _usual_headers(tuple(self.default_headers))
+        if usual is None:
+            return False
+        self._written(
+            b"%b%bcontent-type: application/json\r\nx-request-id: %b\r\n"
+            b"content-length: %d\r\n\r\n%b"
+            % (STATUS_LINE[status], usual, request_id.encode(), len(body), body)
         )
-        lines.append(body)
-        self._written(b"".join(lines))
         return True
 
     async def receive(self) -> Any:

@@ -185,14 +185,7 @@ class Exchange:
             part: What of the message is compressed already, for a client that takes that.
         """
         self.succeeded = reply.error_code is None and not reply.is_error
-        if (
-            headers is None
-            and part is None
-            and self._at_once is not None
-            and not self.answered
-            and self._at_once(status, self.request_id, reply.body)
-        ):
-            self.answered = True
+        if headers is None and part is None and self.reply_at_once(reply, status):
             return
         body, own = reply.body, [JSON_TYPE, *self.own_headers, *(headers or [])]
         if part is not None and accepts_gzip(self.head.headers.get(b"accept-encoding")):
@@ -201,6 +194,13 @@ class Exchange:
                 body = spliced
                 own += _GZIP
         await respond(self.send, status, own, body)
+
+    def reply_at_once(self, reply: Reply, status: int) -> bool:
+        """Answer with a JSON-RPC message and the usual headers, if that needs no waiting."""
+        if self._at_once is None or self.answered:
+            return False
+        self.answered = self._at_once(status, self.request_id, reply.body)
+        return self.answered
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with an HTTP error whose body is a JSON-RPC error."""

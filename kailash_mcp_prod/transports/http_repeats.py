@@ -93,7 +93,7 @@ class Repeats:
             return False
         principal = await authenticator.authenticate(exchange.head.credentials)
         exchange.principal = principal
-        return await self._answer(exchange, principal)
+        return await _answer(exchange, principal)
 
     async def answer_later(
         self, scope: Scope, exchange: Exchange, principal: Principal, body: bytes
@@ -101,7 +101,7 @@ class Repeats:
         """The same for a request whose body came later than its head."""
         if exchange.body is not None or not self._may_repeat(scope, exchange):
             return False
-        return self._find(scope, exchange, body) and await self._answer(exchange, principal)
+        return self._find(scope, exchange, body) and await _answer(exchange, principal)
 
     def note(self, exchange: Exchange, request: Request, principal: Principal) -> None:
         """Takes note of a request that was handled.
@@ -161,16 +161,17 @@ class Repeats:
         exchange.sent = Sent(key, envelope.id, prepared)
         return prepared is not None
 
-    @staticmethod
-    async def _answer(exchange: Exchange, principal: Principal) -> bool:
-        sent = exchange.sent
-        if sent is None or sent.prepared is None:
-            return False
-        reply = await sent.prepared.again(sent.id, principal, exchange.request_id)
-        if reply is None:
-            return False
+
+async def _answer(exchange: Exchange, principal: Principal) -> bool:
+    sent = exchange.sent
+    if sent is None or sent.prepared is None:
+        return False
+    reply = await sent.prepared.again(sent.id, principal, exchange.request_id)
+    if reply is None:
+        return False
+    if not exchange.reply_at_once(reply, 200):
         await exchange.reply(reply, 200)
-        return True
+    return True
 
 
 def _keep(kept: dict[_Key, Any], key: _Key, value: Any, most: int) -> None:
