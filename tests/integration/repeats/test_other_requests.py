@@ -6,12 +6,17 @@ import json
 from typing import Any
 
 import httpx
+import pytest
 
+from kailash_mcp_prod.errors import UnavailableError
+from kailash_mcp_prod.tools.call_reports import CallReport
+from kailash_mcp_prod.transports.http_repeats import Repeats
 from tests.integration.repeats.shops import (
     NORTH,
     Site,
     calling,
     reading,
+    record_in,
 )
 
 NOT_CACHED: list[tuple[str, dict[str, Any]]] = [
@@ -99,3 +104,55 @@ async def test_who_repeats_arguments_in_headers_or_comes_from_a_page_is_checked_
 
     assert [each.status_code for each in wrong] == [400, 400, 400, 403, 421, 415, 404]
     assert at_once == [False, False, True, *[False] * len(wrong)]
+
+
+async def test_only_so_many_are_remembered(
+    site: Site, at_once: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: set[Repeats] = set()
+    answer = Repeats.answer
+
+    async def watched(self: Repeats, *args: Any) -> bool:
+        self._most = 4
+        found.add(self)
+        return await answer(self, *args)
+
+    monkeypatch.setattr(Repeats, "answer", watched)
+    sizes = range(6)
+    for size in sizes:
+        body = calling("Shop_list", {"filter": {"size": size}})
+        for _ in range(3):
+            await site.post(NORTH, body, "Shop_list")
+    (repeats,) = found
+    assert len(repeats) == 4
+
+    at_once.clear()
+    for size in sizes:
+        await site.post(NORTH, calling("Shop_list", {"filter": {"size": size}}), "Shop_list")
+    assert at_once == [False, False, True, True, True, True]
+
+
+async def test_a_defect_of_who_watches_calls_is_an_internal_error(
+    site: Site, at_once: list[bool]
+) -> None:
+    await site.three_reads()
+
+    async def break_down(_report: CallReport) -> None:
+        raise RuntimeError("no entry")
+
+    async def refuse(_report: CallReport) -> None:
+        raise UnavailableError("Not now.")
+
+    settle = site.server.service.watchers._settle
+    before = [*settle]
+    settle[:] = [break_down]
+    broken = (await site.read(NORTH, "north-0", 71)).json()
+    settle[:] = [refuse]
+    refused = await site.read(NORTH, "north-0", 72)
+    settle[:] = before
+
+    assert (broken["id"], broken["error"]["code"]) == (71, -32603)
+    assert "no entry" not in json.dumps(broken)
+    assert record_in(refused)["error"]["code"] == "unavailable"
+    assert record_in(await site.read(NORTH, "north-0"))["id"] == "north-0"
+    assert at_once[-3:] == [True] * 3
