@@ -70,8 +70,11 @@ def add_auth(app: Any, **settings: Any) -> None:
         app.add_plugin(NexusAuthPlugin(jwt=JWTConfig(secret=SECRET), **settings))
 
 
-def token(subject: str, *permissions: str, seconds: float = 600, **claims: Any) -> str:
-    """A token of a user, as the app's own identity provider would sign it."""
+def token(subject: str, *permissions: str, seconds: float = 86_400, **claims: Any) -> str:
+    """A token of a user, as the app's own identity provider would sign it.
+
+    Some are made while tests are collected, and needed until all of them have run.
+    """
     now = int(time.time())
     payload = {"sub": subject, "permissions": list(permissions), "iat": now, **claims}
     if seconds:

@@ -43,7 +43,8 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def bearer(subject: str, **claims: Any) -> dict[str, str]:
-    claims = {"sub": subject, "exp": int(time.time()) + 600, **claims}
+    # Made while tests are collected, and needed until all of them have run.
+    claims = {"sub": subject, "exp": int(time.time()) + 86_400, **claims}
     return {"Authorization": f"Bearer {jwt.encode(claims, SECRET, algorithm='HS256')}"}
 
 
