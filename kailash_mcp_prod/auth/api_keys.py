@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -22,7 +21,6 @@ _MIN_DIFFERENT = 8
 _ID_BYTES = 8
 _SECRET_BYTES = 32
 _MINTED = re.compile(r"kmp_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
-_REMEMBERED = 256
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -105,14 +103,13 @@ class ApiKeyProvider:
             configured_digest(key): entry.principal() for key, entry in keys.items()
         }
         self._minted = minted
-        self._digest_of = lru_cache(_REMEMBERED)(digest_of)
 
     async def authenticate(self, credentials: Credentials) -> Principal | None:
         """See `AuthProvider.authenticate`."""
         key = credentials.api_key or credentials.bearer_token
         if not key:
             return None
-        principal = self._principals.get(self._digest_of(key))
+        principal = self._principals.get(digest_of(key))
         if principal is None and self._minted is not None and minted_id(key) is not None:
             principal = await self._minted.find(key)
         if principal is None and credentials.api_key:

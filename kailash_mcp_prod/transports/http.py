@@ -184,8 +184,8 @@ class HttpTransport(BaseTransport):
             at_once=scope.get("extensions", _NONE).get(JSON_ANSWER),
         )
         try:
-            repeats, knows = self._repeats, self.authenticator
-            if self._lifetime.ended or not await repeats.answer(scope, exchange, knows):
+            repeats, authenticator = self._repeats, self.authenticator
+            if self._lifetime.ended or not await repeats.answer(scope, exchange, authenticator):
                 await self._route(scope, exchange)
         except ClientGoneError:
             # Whoever has gone gets no answer, and leaves no trace of a defect.

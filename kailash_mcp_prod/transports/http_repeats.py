@@ -28,7 +28,11 @@ _Key = tuple[object, str, str, bytes]
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False):
+    """Its four members are all there, and no more fit into `_AROUND`: so each is there once."""
+
+    jsonrpc: Any
     id: RequestId
+    method: Any
     params: msgspec.Raw
 
 
